@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deep learning in plain JAX: pure functions over plain trees of arrays."""
+
+from jaxnn import data as data
+from jaxnn import initializers as initializers
+from jaxnn import io as io
+from jaxnn import layers as layers
+from jaxnn import losses as losses
+from jaxnn import metrics as metrics
+from jaxnn import train as train
+from jaxnn import trees as trees
+from jaxnn.combine import Concat as Concat
+from jaxnn.combine import Remat as Remat
+from jaxnn.combine import Repeat as Repeat
+from jaxnn.combine import Residual as Residual
+from jaxnn.combine import Sequential as Sequential
+from jaxnn.combine import Sum as Sum
+from jaxnn.compile_cache import cache as cache
+from jaxnn.core import Composite as Composite
+from jaxnn.core import Function as Function
+from jaxnn.core import Layer as Layer
+from jaxnn.core import Run as Run
+from jaxnn.io import load as load
+from jaxnn.io import save as save
+from jaxnn.layers import Dense as Dense
+from jaxnn.layers import Dropout as Dropout
+from jaxnn.layers import Flatten as Flatten
+from jaxnn.layers import Identity as Identity
+from jaxnn.layers import Maxout as Maxout
+from jaxnn.layers import PReLU as PReLU
+from jaxnn.layers import Reshape as Reshape
+from jaxnn.ops.activations import step as step
+from jaxnn.surgery import Tap as Tap
+from jaxnn.surgery import edit as edit
+from jaxnn.surgery import freeze as freeze
+from jaxnn.surgery import layer_paths as layer_paths
+from jaxnn.surgery import partition as partition
+from jaxnn.surgery import summary as summary
+from jaxnn.train import History as History
+from jaxnn.train import NonFiniteError as NonFiniteError
+from jaxnn.train import TrainState as TrainState
+from jaxnn.train import TrainStep as TrainStep
+from jaxnn.train import callbacks as callbacks
+from jaxnn.train import evaluate as evaluate
+from jaxnn.train import fit as fit
+from jaxnn.train import predict as predict
+from jaxnn.train import train_epoch as train_epoch
+from jaxnn.train import train_state as train_state
+from jaxnn.train import train_step as train_step
+
+__version__ = "0.1.0"

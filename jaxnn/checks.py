@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of hyperparameters and inputs that several layers share."""
+
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.trees import describe
+
+
+def positive_int(owner: str, name: str, value: Any) -> None:
+    """Raise unless a hyperparameter is an int of 1 or more."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(f"{owner}: {name} must be a positive int, got {value!r}")
+
+
+def probability(owner: str, name: str, value: Any) -> None:
+    """Raise unless a hyperparameter is a number from 0 to 1."""
+    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"{owner}: {name} must be from 0 to 1, got {value!r}")
+
+
+def batch(owner: str, x: Any, axes: int = 2) -> None:
+    """Raise unless `x` is one floating-point array of at least `axes` axes."""
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        raise TypeError(f"{owner}: x must be an array, got {describe(x):.100}")
+    if not is_float(x):
+        raise TypeError(
+            f"{owner}: x must hold floating-point numbers, got {describe(x)}; "
+            "convert it first, for pixels x.astype('float32') / 255"
+        )
+    if len(x.shape) < axes:
+        raise ValueError(
+            f"{owner}: x must have at least {axes} axes [N, ...], got {describe(x)}; "
+            "one example becomes a batch by x[None]"
+        )
+
+
+def is_float(x: Any) -> bool:
+    """Whether an array (or its shape and dtype) holds floating-point numbers."""
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def param_dtype(x: Any) -> Any:
+    """The dtype of new parameters for inputs `x`: float32, or float64 for float64.
+
+    Layers compute in the dtype of their input, so bfloat16 inputs give a bfloat16 pass
+    over float32 parameters.
+    """
+    wide = is_float(x) and jax.dtypes.canonicalize_dtype(x.dtype) == jnp.float64
+    return jnp.float64 if wide else jnp.float32

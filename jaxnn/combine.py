@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers made of layers: in sequence, side by side, around, repeated."""
+
+from collections import Counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import checks
+from jaxnn.core import Composite, Layer, abstract, as_layer, place, unknown_child
+from jaxnn.keys import check_key
+from jaxnn.layers.shape import Identity
+from jaxnn.spec import snake_case
+from jaxnn.trees import describe
+
+
+class Listed(Composite):
+    """The abstract base of composites that take any number of children.
+
+    Positional children are numbered by kind (`dense_1`, `relu_1`, `dense_2`); keyword
+    children have the keyword's name.
+    """
+
+    layers: tuple[tuple[str, Layer], ...]
+
+    def _list(self, children: tuple, named: dict[str, Any]) -> None:
+        object.__setattr__(self, "layers", _name_children(self, children, named))
+
+    def children(self) -> dict[str, Layer]:
+        return dict(self.layers)
+
+    def with_child(self, name: str, layer: Layer) -> Layer:
+        if name not in self.children():
+            raise KeyError(unknown_child(self, name))
+        new = object.__new__(type(self))
+        new.__dict__.update({k: v for k, v in vars(self).items() if k != "_identity"})
+        layers = {**self.children(), name: as_layer(layer, type(self).__name__)}
+        new.__dict__["layers"] = tuple(layers.items())
+        return new
+
+    def _arguments(self) -> list[str]:
+        """The children as they were written: by position as long as numbers fit."""
+        counts, shown, positional = Counter(), [], True
+        for name, layer in self.layers:
+            positional = positional and name == _number(layer, counts)
+            shown.append(repr(layer) if positional else f"{name}={layer!r}")
+        return shown
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._arguments())})"
+
+
+def _name_children(owner: Listed, children: tuple, named: dict[str, Any]) -> tuple:
+    kind, counts = type(owner).__name__, Counter()
+    if len(children) == 1 and isinstance(children[0], list | tuple):
+        raise TypeError(f"{kind}: pass the layers as arguments, {kind}(*layers)")
+    layers = [as_layer(child, kind) for child in children]
+    pairs = [(_number(layer, counts), layer) for layer in layers]
+    pairs += [(name, as_layer(child, kind)) for name, child in named.items()]
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(
+                f"{kind}: two children are named {name!r}; a name owns its parameters, "
+                "so give one of them another"
+            )
+        if not name or "/" in name:
+            raise ValueError(f"{kind}: a child's name must have no '/', got {name!r}")
+    return tuple(pairs)
+
+
+def _number(layer: Layer, counts: Counter) -> str:
+    """The next name of this kind: `dense_1`, `relu_1`, `dense_2`."""
+    kind = snake_case(type(layer).__name__)
+    if kind == "function":
+        name = getattr(getattr(layer, "function", None), "__name__", kind)
+        kind = name if name.isidentifier() else kind
+    counts[kind] += 1
+    return f"{kind}_{counts[kind]}"
+
+
+class Sequential(Listed):
+    """One layer after the other.
+
+    Args:
+        layers: layers or functions, numbered by kind.
+        named: more of them, under names of one's own.
+
+    >>> import jax, jaxnn as nn
+    >>> net = nn.Sequential(nn.Dense(32), jax.nn.relu, head=nn.Dense(10))
+    >>> net
+    Sequential(Dense(32), jax.nn.relu, head=Dense(10))
+    >>> list(net.init(jax.random.key(0), jax.numpy.ones((1, 64)))[0])
+    ['dense_1', 'head']
+    """
+
+    def __init__(self, *layers: Any, **named: Any):
+        self._list(layers, named)
+
+    def forward(self, run, x):
+        for name, _ in self.layers:
+            x = run(name, x)
+        return x
+
+
+class Concat(Listed):
+    """Branches side by side on the same input, their outputs joined along an axis.
+
+    Args:
+        layers, named: the branches, as in `Sequential`.
+        axis: the axis to join along; the last one is that of channels.
+
+    >>> import jax, jaxnn as nn
+    >>> net, x = nn.Concat(nn.Dense(3), nn.Identity()), jax.numpy.ones((1, 4))
+    >>> net.apply(*net.init(jax.random.key(0), x), x)[0].shape
+    (1, 7)
+    """
+
+    axis: int = -1
+
+    def __init__(self, *layers: Any, axis: int = -1, **named: Any):
+        object.__setattr__(self, "axis", axis)
+        self._list(layers, named)
+
+    def forward(self, run, x):
+        outputs = {name: run(name, x) for name, _ in self.layers}
+        _check_alike("Concat", outputs, x, skip=self.axis)
+        return jnp.concatenate(list(outputs.values()), axis=self.axis)
+
+    def __repr__(self) -> str:
+        axis = [] if self.axis == -1 else [f"axis={self.axis}"]
+        return f"Concat({', '.join(self._arguments() + axis)})"
+
+
+class Sum(Listed):
+    """Branches side by side on the same input, their outputs added.
+
+    Args:
+        layers, named: the branches, as in `Sequential`.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> nn.Sum(nn.Identity(), jnp.negative).apply({}, {}, jnp.ones((1, 2)))[0].tolist()
+    [[0.0, 0.0]]
+    """
+
+    def __init__(self, *layers: Any, **named: Any):
+        self._list(layers, named)
+
+    def forward(self, run, x):
+        outputs = {name: run(name, x) for name, _ in self.layers}
+        _check_alike("Sum", outputs, x)
+        return sum(list(outputs.values())[1:], start=next(iter(outputs.values())))
+
+
+class Residual(Composite):
+    """A body and a way around it: `y = body(x) + shortcut(x)` (He et al., 2015).
+
+    Args:
+        body: a layer.
+        shortcut: the way around; a layer that maps to the body's shape, if it changes.
+
+    >>> import jax, jaxnn as nn
+    >>> net, x = nn.Residual(nn.Dense(4)), jax.numpy.ones((2, 4))
+    >>> net.apply(*net.init(jax.random.key(0), x), x)[0].shape
+    (2, 4)
+    """
+
+    body: Layer
+    shortcut: Layer = Identity()
+
+    def forward(self, run, x):
+        outputs = {name: run(name, x) for name in ("body", "shortcut")}
+        _check_alike("Residual", outputs, x)
+        return outputs["body"] + outputs["shortcut"]
+
+
+def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None = None):
+    """Raise unless the branches' outputs have one shape (but for the axis `skip`)."""
+    if not outputs:
+        raise ValueError(f"{owner}: needs at least one branch")
+    shapes = set()
+    for y in outputs.values():
+        shape = list(y.shape)
+        if skip is not None and -len(shape) <= skip < len(shape):
+            shape[skip] = -1
+        shapes.add((*shape, str(y.dtype)))
+    if len(shapes) > 1:
+        got = ", ".join(f"{name} {describe(y)}" for name, y in outputs.items())
+        raise ValueError(
+            f"{owner}: branches must give the same shape on {describe(x)}, got {got}"
+        )
+
+
+class Repeat(Layer):
+    """`n` equal blocks in a row with weights of their own, compiled once.
+
+    `y = block_n(... block_1(x))` by a `lax.scan`: compile time does not grow with `n`.
+    Parameters are those of the block with a new first axis `[n, ...]`, under `block`.
+
+    Args:
+        block: a layer whose output has the shape of its input.
+        n: how many.
+
+    >>> import jax, jaxnn as nn
+    >>> net, x = nn.Repeat(nn.Dense(4), 3), jax.numpy.ones((2, 4))
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> params["block"]["w"].shape
+    (3, 4, 4)
+    """
+
+    block: Layer
+    n: int
+
+    def __post_init__(self):
+        checks.positive_int("Repeat", "n", self.n)
+        object.__setattr__(self, "block", as_layer(self.block, "Repeat"))
+
+    def children(self):
+        return {"block": self.block}
+
+    def with_child(self, name, layer):
+        if name != "block":
+            raise KeyError(unknown_child(self, name))
+        return Repeat(layer, self.n)
+
+    def init(self, key, x):
+        check_key(key, "Repeat.init")
+        keys, x = jax.random.split(key, self.n), abstract(x)
+        with place("block", self.block, x):
+            params, state = jax.vmap(lambda key: self.block.init(key, x))(keys)
+        return _under("block", params), _under("block", state)
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        given = describe(x)
+
+        def body(x, part):
+            params, state, index = part
+            own = None if key is None else jax.random.fold_in(key, index)
+            with place("block", self.block, x):
+                y, state = self.block.apply(params, state, x, key=own, train=train)
+            if describe(y) != given:
+                raise ValueError(
+                    f"Repeat: the block must keep the shape of its input, {given}, "
+                    f"got {describe(y)}"
+                )
+            return y, state
+
+        parts = (params.get("block", {}), state.get("block", {}), jnp.arange(self.n))
+        y, new = jax.lax.scan(body, x, parts)
+        return y, _under("block", new)
+
+
+def _under(name: str, tree: dict) -> dict:
+    return {name: tree} if tree else {}
+
+
+class Remat(Layer):
+    """A layer that keeps no activations: the backward pass computes them again.
+
+    The same function and the same paths as the layer alone, with less memory and more
+    arithmetic (Chen et al., 2016).
+
+    Args:
+        layer: any layer.
+
+    >>> import jax, jaxnn as nn
+    >>> list(nn.Remat(nn.Dense(4)).init(jax.random.key(0), jax.numpy.ones((2, 4)))[0])
+    ['w', 'b']
+    """
+
+    layer: Layer
+
+    def __post_init__(self):
+        object.__setattr__(self, "layer", as_layer(self.layer, "Remat"))
+
+    def children(self):
+        return self.layer.children()
+
+    def with_child(self, name, layer):
+        return Remat(self.layer.with_child(name, layer))
+
+    def init(self, key, x):
+        return self.layer.init(key, x)
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        def apply(params, state, x, key):
+            return self.layer.apply(params, state, x, key=key, train=train)
+
+        return jax.checkpoint(apply)(params, state, x, key)

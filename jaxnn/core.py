@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole idea on a few screens: a layer is two pure functions over plain trees.
+
+    params, state = layer.init(key, x)
+    y, state = layer.apply(params, state, x, key=key, train=True)
+
+A `Layer` is a *spec*: a frozen, hashable record of hyperparameters that holds no
+arrays.  `params` and `state` are nested dicts of arrays.  A `Composite` is a layer
+made of named children and a body `forward(run, x)` in which `run("name", x)` calls
+one of them; everything else in the library is built from these two.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnn.keys import Key, check_key, fold_in
+from jaxnn.spec import Spec, fields, show
+from jaxnn.trees import describe, nearest
+
+Params = dict[str, Any]
+State = dict[str, Any]
+
+
+class Layer(Spec):
+    """A spec with two pure functions, `init` and `apply`.
+
+    A subclass is final: a variant wraps a layer or is a layer of its own.
+    """
+
+    def init(self, key: Key, x: Any) -> tuple[Params, State]:
+        """Make the parameters and the state for inputs like `x`.
+
+        Args:
+            key: a random key, `jax.random.key(seed)`.
+            x: an example batch `[N, ...]`, or only its `jax.ShapeDtypeStruct`.
+
+        Returns:
+            `(params, state)`, nested dicts of arrays; `{}` where there are none.
+        """
+        del key, x
+        return {}, {}
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        x: Any,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[Any, State]:
+        """Compute the outputs for a batch.
+
+        Args:
+            params: what `init` or training made.
+            state: running statistics and the like; goes in, comes out.
+            x: a batch `[N, ...]`, or any pytree of arrays that the layer understands.
+            key: a random key; only random layers in training need one.
+            train: True in training. Static under `jax.jit`.
+
+        Returns:
+            `(y, state)`: the outputs, and the state after this call.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define apply")
+
+    def children(self) -> dict[str, "Layer"]:
+        """The layers inside this one by name, in order."""
+        return {}
+
+    def with_child(self, name: str, layer: "Layer") -> "Layer":
+        """The same layer with another child under `name`."""
+        raise KeyError(unknown_child(self, name))
+
+
+class Function(Layer):
+    """A bare function as a layer without parameters.
+
+    Wherever a layer is expected, `jax.nn.relu` or any other function may stand.
+    """
+
+    function: Callable[..., Any]
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        return self.function(x), state
+
+    def __repr__(self) -> str:
+        return show(self.function)
+
+
+def as_layer(x: Any, owner: str) -> Layer:
+    """`x` itself if it is a layer, a `Function` around it if it is a function."""
+    if isinstance(x, Layer):
+        return x
+    if isinstance(x, type) and issubclass(x, Layer):
+        raise TypeError(
+            f"{owner}: {x.__name__} is a class; write {x.__name__}(...) to build a layer"
+        )
+    if callable(x):
+        return Function(x)
+    raise TypeError(f"{owner}: a child must be a layer or a function, got {x!r:.100}")
+
+
+class Composite(Layer):
+    """A layer made of named children: subclass it, list them, write `forward`.
+
+    >>> import jax, jaxnn as nn
+    >>> class Residual(nn.Composite):
+    ...     body: nn.Layer
+    ...     def forward(self, run, x):
+    ...         return x + run("body", x)
+    >>> net = Residual(nn.Dense(3))
+    >>> params, state = net.init(jax.random.key(0), jax.numpy.ones((2, 3)))
+    >>> params["body"]["w"].shape
+    (3, 3)
+    """
+
+    def forward(self, run: "Run", x: Any) -> Any:
+        """The body: call children with `run("name", x)` and combine what they give."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def children(self) -> dict[str, Layer]:
+        values = fields(self).items()
+        return {n: as_layer(v, n) for n, v in values if callable(v)}
+
+    def with_child(self, name: str, layer: Layer) -> Layer:
+        if name not in self.children():
+            raise KeyError(unknown_child(self, name))
+        return dataclasses.replace(self, **{name: layer})  # type: ignore[type-var]
+
+    def init(self, key, x):
+        check_key(key, f"{type(self).__name__}.init")
+        params, state = {}, {}
+        for call in trace(self, x):
+            if call.first:
+                new_params, new_state = _init_at(call, key)
+                _hang(params, call.path, new_params)
+                _hang(state, call.path, new_state)
+        return params, state
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        run = Run(self, params, state, key, train)
+        return self.forward(run, x), run.state
+
+
+class Run:
+    """What `forward` gets: calls children by name and hands them what is theirs.
+
+    Attributes:
+        params: the composite's tree; tied weights read it: `run.params["embed"]["w"]`.
+        key: the composite's own random key, or None.
+        train: whether this is a training call.
+    """
+
+    def __init__(self, layer: Layer, params, state, key: Key | None, train: bool):
+        name = type(layer).__name__
+        if key is not None:
+            check_key(key, name)
+        for kind, tree in (("params", params), ("state", state)):
+            if not isinstance(tree, Mapping):
+                raise TypeError(
+                    f"{name}: {kind} must be a dict as init returns it, got "
+                    f"{describe(tree):.200}; init gives two: params, state = net.init(...)"
+                )
+        self.params, self.state = params, dict(state)
+        self.key, self.train = key, train
+        self._layer, self._children = layer, layer.children()
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, name: str, x: Any) -> Any:
+        """The output of child `name` for `x`; its new state is kept."""
+        child = self._children.get(name)
+        if child is None:
+            raise KeyError(unknown_child(self._layer, name))
+        with place(name, child, x), jax.named_scope(name):
+            return self._call(name, child, x)
+
+    def _call(self, name: str, child: Layer, x: Any) -> Any:
+        params, state = self.params.get(name, {}), self.state.get(name, {})
+        key = self._child_key(name, child)
+        y, state = child.apply(params, state, x, key=key, train=self.train)
+        if state:
+            self.state[name] = state
+        return y
+
+    def _child_key(self, name: str, child: Layer) -> Key | None:
+        """A key from the child's name and how often it was called before."""
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        if self.key is None or isinstance(child, Function):
+            return None
+        return fold_in(self.key, name if count == 1 else f"{name}#{count}")
+
+
+class Call(NamedTuple):
+    """One call of a layer as `trace` saw it; shapes in place of arrays."""
+
+    path: str
+    layer: Layer
+    x: Any
+    y: Any
+    params: Params
+    first: bool
+
+
+class _Plan(Run):
+    """A run that makes the parameters it misses and notes every call of a layer."""
+
+    def __init__(self, layer: Layer, key: Key, calls: list[Call], path: str = ""):
+        super().__init__(layer, {}, {}, key, True)
+        self._calls, self._path = calls, path
+        self._plans: dict[str, _Plan] = {}
+
+    def _call(self, name: str, child: Layer, x: Any) -> Any:
+        path, first = f"{self._path}{name}", name not in self._counts
+        if _is_plain(child):
+            if name not in self._plans:
+                self._plans[name] = _Plan(child, self.key, self._calls, f"{path}/")  # type: ignore
+            self.params[name] = self._plans[name].params
+            return child.forward(self._plans[name], x)  # type: ignore
+        if first:
+            self.params[name], self.state[name] = child.init(self.key, x)  # type: ignore
+        y = super()._call(name, child, x)
+        shapes = map(abstract, (x, y, self.params[name]))
+        self._calls.append(Call(path, child, *shapes, first))
+        return y
+
+
+def trace(net: Layer, x: Any) -> list[Call]:
+    """Every call of a layer in one training pass, traced and not computed."""
+    calls: list[Call] = []
+    net = net if _is_plain(net) else _Only(net)
+
+    def forward(key, x):
+        net.forward(_Plan(net, key, calls), x)  # type: ignore
+
+    jax.eval_shape(forward, jax.eval_shape(lambda: jax.random.key(0)), x)
+    return calls
+
+
+class _Only(Composite):
+    """A network of one layer, so that `trace` sees every network alike."""
+
+    layer: Layer
+
+    def forward(self, run, x):
+        return run("layer", x)
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether a layer is nothing but its `forward`: then `trace` looks inside."""
+    kind = type(layer)
+    return kind.init is Composite.init and kind.apply is Composite.apply
+
+
+def _init_at(call: Call, key: Key) -> tuple[Params, State]:
+    for name in call.path.split("/"):
+        key = fold_in(key, name)
+    with place(call.path, call.layer, call.x):
+        return call.layer.init(key, call.x)
+
+
+def _hang(tree: dict, path: str, part: dict) -> None:
+    """Hang `part` into nested dicts at `path`, unless it is empty."""
+    if part:
+        *above, last = path.split("/")
+        for name in above:
+            tree = tree.setdefault(name, {})
+        tree[last] = part
+
+
+def abstract(tree: Any) -> Any:
+    """The same tree with shapes and dtypes in place of arrays."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+
+
+class place:
+    """Notes on an exception in which layer it arose; outer layers extend the path."""
+
+    def __init__(self, name: str, layer: Layer, x: Any):
+        self.name, self.layer, self.x = name, layer, x
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if not isinstance(error, Exception):
+            return
+        path, what, note = getattr(error, "_place", ("", "", ""))
+        if not path:
+            what = f"{self.layer!r:.200} on {describe(self.x)}"
+            if isinstance(error, KeyError):
+                what += " (are params and state from this network's init?)"
+        elif note in error.__notes__:
+            error.__notes__.remove(note)
+        path = f"{self.name}/{path}".rstrip("/")
+        note = f"in {path}: {what}"
+        error._place = (path, what, note)  # type: ignore[attr-defined]
+        error.add_note(note)
+
+
+def unknown_child(layer: Layer, name: str) -> str:
+    """What to say of a name that is no child's."""
+    names = list(layer.children())
+    has = f"it has {', '.join(names)}" if names else "it has none"
+    return f"{type(layer).__name__} has no child {name!r}; {has}{nearest(name, names)}"

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""First values of parameters: `jax.nn.initializers` as specs, and N(0, 0.1²).
+
+An initializer is called as `initializer(key, shape, dtype)`.  These print as code and
+are equal when built alike, so that layers that hold them are too; a function of one's
+own with that signature does as well.
+
+>>> import jax, jaxnn as nn
+>>> nn.initializers.normal()(jax.random.key(0), (2, 3)).shape
+(2, 3)
+>>> nn.initializers.normal(0.5)
+initializers.normal(0.5)
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.spec import Spec, show
+
+
+class InitializerFunction(Protocol):
+    """What a layer accepts as an initializer."""
+
+    def __call__(self, key: jax.Array, shape: Any, dtype: Any, /) -> jax.Array:
+        """An array of the given shape and dtype."""
+        ...
+
+
+class Initializer(Spec):
+    """An initializer of `jax.nn.initializers` by its name and arguments."""
+
+    name: str
+    args: tuple = ()
+
+    def __call__(self, key: jax.Array, shape: Any, dtype: Any = jnp.float32):
+        make = getattr(jax.nn.initializers, self.name)
+        plain = self.name in ("zeros", "ones")  # these two are not factories
+        return (make if plain else make(*self.args))(key, tuple(shape), dtype)
+
+    def __repr__(self) -> str:
+        return f"initializers.{self.name}({', '.join(map(show, self.args))})"
+
+
+def zeros() -> Initializer:
+    """All zeros."""
+    return Initializer("zeros")
+
+
+def ones() -> Initializer:
+    """All ones."""
+    return Initializer("ones")
+
+
+def constant(value: float) -> Initializer:
+    """All `value`."""
+    return Initializer("constant", (value,))
+
+
+def normal(stddev: float = 0.1) -> Initializer:
+    """Normal with mean 0 and standard deviation `stddev`, N(0, stddev²)."""
+    return Initializer("normal", (stddev,))
+
+
+def truncated_normal(stddev: float = 0.1) -> Initializer:
+    """Normal, drawn again beyond two standard deviations."""
+    return Initializer("truncated_normal", (stddev,))
+
+
+def uniform(scale: float = 0.1) -> Initializer:
+    """Uniform on [0, scale)."""
+    return Initializer("uniform", (scale,))
+
+
+def glorot_uniform() -> Initializer:
+    """Uniform on ±√(6 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    return Initializer("glorot_uniform")
+
+
+def glorot_normal() -> Initializer:
+    """Truncated normal of variance 2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
+    return Initializer("glorot_normal")
+
+
+def he_uniform() -> Initializer:
+    """Uniform on ±√(6 / fan in) (He et al., 2015)."""
+    return Initializer("he_uniform")
+
+
+def he_normal() -> Initializer:
+    """Truncated normal of variance 2 / fan in (He et al., 2015)."""
+    return Initializer("he_normal")
+
+
+def lecun_uniform() -> Initializer:
+    """Uniform on ±√(3 / fan in) (LeCun et al., 1998)."""
+    return Initializer("lecun_uniform")
+
+
+def lecun_normal() -> Initializer:
+    """Truncated normal of variance 1 / fan in (LeCun et al., 1998)."""
+    return Initializer("lecun_normal")
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """An orthogonal matrix times `scale` (Saxe et al., 2014)."""
+    return Initializer("orthogonal", (scale,))

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random keys: one a run, and one derived from it for every name."""
+
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.trees import describe
+
+Key = jax.Array
+
+
+def fold_in(key: Key, name: str) -> Key:
+    """A key for `name`, the same in every process: adding a layer moves no other's."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def check_key(key: Any, owner: str) -> None:
+    """Raise unless `key` is one new-style random key."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        hint = "there is no default seed"
+        if str(dtype) == "uint32":
+            hint = "this old-style key becomes one by jax.random.wrap_key_data(key)"
+        raise TypeError(
+            f"{owner}: key must be a random key made by jax.random.key(seed), "
+            f"got {describe(key)}; {hint}"
+        )
+    if shape != ():
+        raise ValueError(
+            f"{owner}: key must be one random key, got an array of them of shape "
+            f"{shape}; pass key[0], or use jax.vmap over them"
+        )

@@ -1,0 +1,598 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: `loss(outputs, targets) -> [N]`, one value per example.
+
+=======================  ====================  =======
+loss                     outputs               targets
+=======================  ====================  =======
+mean_squared_error       any                   numbers
+sum_squared_error        any                   numbers
+mean_absolute_error      any                   numbers
+sum_absolute_error       any                   numbers
+root_mean_squared_error  any                   numbers
+huber, log_cosh          any                   numbers
+softmax_cross_entropy    logits                classes
+cross_entropy            probabilities         classes
+likelihood               probabilities         classes
+negative_log_likelihood  log probabilities     classes
+kl_divergence            log probabilities     classes
+sigmoid_cross_entropy    binary logits         binary
+binary_cross_entropy     binary probabilities  binary
+hinge                    binary logits         binary
+=======================  ====================  =======
+
+The mean over the examples is the trainer's; every later axis is averaged here, unless
+the name says sum. Shapes must be equal: nothing broadcasts. Class labels are integers
+`[N]` (`[N, T]` for outputs `[N, T, C]`), or one-hot or soft rows of the outputs' shape.
+An integer label outside 0 to C - 1, or an integer binary target other than 0 and 1,
+gives NaN. Losses have the outputs' dtype and are computed in float32 at least.
+Logarithms are natural: losses are in nats; divide by log 2 for bits.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+Outputs = Literal[
+    "any",
+    "logits",
+    "binary logits",
+    "probabilities",
+    "binary probabilities",
+    "log probabilities",
+]
+Targets = Literal["numbers", "classes", "binary"]
+Function = TypeVar("Function", bound=Callable)
+
+
+class Contract(NamedTuple):
+    """What a loss expects: the meaning of its outputs and of its targets."""
+
+    outputs: Outputs
+    targets: Targets
+
+
+def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Function]:
+    """Decorator that declares what a loss expects, for `contract_of` to read.
+
+    Args:
+        outputs: "any" (no restriction), "logits" (before a softmax), "binary logits"
+            (before a sigmoid), "probabilities" (rows that sum to 1), "binary
+            probabilities" (each in [0, 1]) or "log probabilities".
+        targets: "numbers", "classes" or "binary".
+    Returns: a decorator that sets `loss.contract` and returns the same function.
+    Raises: ValueError for any other word.
+    Example:
+        >>> @expects(outputs="any", targets="numbers")
+        ... def quartic(outputs, targets):
+        ...     return (outputs - targets) ** 4
+        >>> contract_of(quartic)
+        Contract(outputs='any', targets='numbers')
+    """
+    for name, word, choices in [
+        ("outputs", outputs, get_args(Outputs)),
+        ("targets", targets, get_args(Targets)),
+    ]:
+        if word not in choices:
+            raise ValueError(f"expects: {name} {_must_be_one_of(choices, word)}")
+
+    def declare(loss: Function) -> Function:
+        loss.contract = Contract(outputs, targets)  # pyright: ignore[reportFunctionMemberAccess]
+        return loss
+
+    return declare
+
+
+def _must_be_one_of(choices: tuple, value: object) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(value), map(str, choices), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}"
+
+
+def contract_of(loss: Callable) -> Contract | None:
+    """The `Contract` of a loss, seen through `functools.partial`; None if unknown.
+
+    Example:
+        >>> contract_of(functools.partial(huber, delta=2.0))
+        Contract(outputs='any', targets='numbers')
+        >>> contract_of(lambda outputs, targets: outputs - targets) is None
+        True
+    """
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    contract = getattr(loss, "contract", None)
+    return contract if isinstance(contract, Contract) else None
+
+
+def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
+    """Weight of each example under a loss that ignores a label; None if none does.
+
+    Args:
+        loss: one with a contract; it ignores a label where a `functools.partial`
+            binds its `ignore_label`.
+        targets: integer labels, [N] or [N, ...].
+    Returns: float32 [N]: 0 where all labels of an example are ignored, else 1.
+    Example:
+        >>> loss = functools.partial(softmax_cross_entropy, ignore_label=-1)
+        >>> print(example_weights(loss, jnp.array([[2, -1], [-1, -1]])))
+        [1. 0.]
+    """
+    ignored, function = None, loss
+    while isinstance(function, functools.partial) and ignored is None:
+        ignored, function = function.keywords.get("ignore_label"), function.func
+    if ignored is None or contract_of(loss) is None:
+        return None
+    kept = _signed(jnp.asarray(targets)) != ignored
+    return kept.any(axis=_later_axes(kept)).astype(jnp.float32)
+
+
+# ---- numbers ----
+
+
+@expects(outputs="any", targets="numbers")
+def mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Mean of the squared errors: 1/D Σ (y − t)².
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(mean_squared_error(jnp.array([[0.4, 0.6]]), jnp.array([[0.0, 1.0]])))
+        [0.16]
+    """
+    y, t, dtype = _pair("mean_squared_error", outputs, targets)
+    return _mean(jnp.square(y - t), dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def sum_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Sum of the squared errors: Σ (y − t)².
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(sum_squared_error(jnp.array([[0.5, 0.5]]), jnp.array([[0.0, 1.0]])))
+        [0.5]
+    """
+    y, t, dtype = _pair("sum_squared_error", outputs, targets)
+    return _sum(jnp.square(y - t)).astype(dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Mean of the absolute errors: 1/D Σ |y − t|; its gradient at no error is 0.
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(mean_absolute_error(jnp.array([[1.0, 4.0]]), jnp.array([[2.0, 1.0]])))
+        [2.]
+    """
+    y, t, dtype = _pair("mean_absolute_error", outputs, targets)
+    return _mean(jnp.abs(y - t), dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def sum_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Sum of the absolute errors: Σ |y − t|; its gradient at no error is 0.
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(sum_absolute_error(jnp.array([[1.0, 4.0]]), jnp.array([[2.0, 1.0]])))
+        [4.]
+    """
+    y, t, dtype = _pair("sum_absolute_error", outputs, targets)
+    return _sum(jnp.abs(y - t)).astype(dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def root_mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Root of each example's mean squared error: √(1/D Σ (y − t)²).
+
+    With one number per example this is |y − t|: the root over a whole data set is
+    `metrics.RootMeanSquaredError`. Its gradient at no error is 0.
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(root_mean_squared_error(jnp.array([[1.0, 7.0]]), jnp.zeros((1, 2))))
+        [5.]
+    """
+    y, t, dtype = _pair("root_mean_squared_error", outputs, targets)
+    square = _mean(jnp.square(y - t), y.dtype)
+    # The root's slope at 0 is infinite: the branch not taken must stay finite too,
+    # or its 0 · ∞ would make the gradient NaN.
+    root = jnp.sqrt(jnp.where(square == 0, 1, square))
+    return jnp.where(square == 0, 0, root).astype(dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def huber(
+    outputs: ArrayLike, targets: ArrayLike, *, delta: float | jax.Array = 1.0
+) -> jax.Array:
+    """Mean of e²/2 where |e| ≤ δ and of δ(|e| − δ/2) elsewhere, with e = y − t.
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...]; delta δ > 0.
+    Returns: [N]. Raises: ValueError if the shapes differ or δ is not positive.
+    Example:
+        >>> print(huber(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0])))
+        [0.125 2.5  ]
+
+    Reference: Huber, Robust Estimation of a Location Parameter, 1964.
+    """
+    if not isinstance(delta, jax.Array) and not delta > 0:
+        raise ValueError(f"huber: delta must be positive, got {delta}")
+    y, t, dtype = _pair("huber", outputs, targets)
+    delta = jnp.asarray(delta, y.dtype)
+    return _mean(optax.losses.huber_loss(y, t, delta=delta), dtype)
+
+
+@expects(outputs="any", targets="numbers")
+def log_cosh(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Mean of log cosh(y − t): a smooth Huber loss, e²/2 near 0, |e| − log 2 far off.
+
+    Args: outputs y (floats) and targets t, both [N] or [N, ...].
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(log_cosh(jnp.array([0.0, 100.0]), jnp.array([0.0, 0.0])).round(1))
+        [ 0.  99.3]
+
+    Reference: Chen et al., Log Hyperbolic Cosine Loss Improves Variational
+    Auto-Encoder, 2018.
+    """
+    y, t, dtype = _pair("log_cosh", outputs, targets)
+    return _mean(optax.losses.log_cosh(y, t), dtype)
+
+
+# ---- classes ----
+
+
+@expects(outputs="logits", targets="classes")
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_label: int | None = None,
+) -> jax.Array:
+    """Cross-entropy of labels and softmax(z): −Σ_c t_c log softmax(z)_c, in nats.
+
+    A logit of −inf masks its class, as long as the labels give that class no weight,
+    which `label_smoothing` does.
+
+    Args:
+        logits: z, floats [N, C] or [N, ..., C].
+        labels: integers [N, ...], or one-hot or soft rows of the logits' shape.
+        label_smoothing: s in [0, 1): t becomes (1 − s) t + s/C.
+        ignore_label: an integer label that does not count: the mean is over the other
+            positions, and 0 where there are none (see `example_weights`).
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit or
+        an option is out of range.
+    Example:
+        >>> logits = jnp.log(jnp.array([[0.4, 0.6]]))
+        >>> print(softmax_cross_entropy(logits, jnp.array([1])).round(4))
+        [0.5108]
+
+    Reference, for the smoothing: Szegedy et al., Rethinking the Inception Architecture
+    for Computer Vision, 2016.
+    """
+    name = "softmax_cross_entropy"
+    z, labels, dtype = _class_pair(name, logits, labels)
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"{name}: label_smoothing is in [0, 1), got {label_smoothing}")
+    counted = _counted(name, z, labels, ignore_label)
+    labels = labels if counted is None else jnp.where(counted, labels, 0)
+    losses = _softmax_surprise(z, labels)
+    if label_smoothing:
+        uniform = -jax.nn.log_softmax(z).mean(-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
+    return _mean(losses, dtype, counted)
+
+
+@expects(outputs="probabilities", targets="classes")
+def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
+    """Cross-entropy of labels and probabilities: −Σ_c t_c log p_c, in nats.
+
+    `softmax_cross_entropy` is more accurate where there are logits. A probability of 0
+    counts as the smallest normal number, about 1e-38.
+
+    Args:
+        probabilities: p, floats [N, C] or [N, ..., C]; rows sum to 1.
+        labels: integers [N, ...], or one-hot or soft rows of the shape of p.
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Example:
+        >>> p, t = jnp.array([[0.4, 0.6]]), jnp.array([[0.0, 1.0]])
+        >>> print(cross_entropy(p, t).round(4), "nats")
+        [0.5108] nats
+        >>> print((cross_entropy(p, t) / jnp.log(2)).round(4), "bits")
+        [0.737] bits
+    """
+    p, labels, dtype = _class_pair("cross_entropy", probabilities, labels)
+    return _mean(-_expected(labels, _clipped_log(p)), dtype)
+
+
+@expects(outputs="probabilities", targets="classes")
+def likelihood(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
+    """Probability given to what was observed: Σ_c t_c p_c. To be maximized, not a loss.
+
+    The likelihood of a data set is the product over its examples, and minus its
+    logarithm, the sum of the cross-entropies, is the loss to minimize.
+
+    Args:
+        probabilities: p, floats [N, C] or [N, ..., C], rows that sum to 1; or of the
+            event 1 alone, [N] or [N, ..., 1].
+        labels: integers [N, ...] or one-hot rows; or 0 and 1 of the shape of p.
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Example:
+        Red, blue, red, blue, blue, where red has probability 4/5: (4/5)²(1/5)³.
+
+        >>> drawn = likelihood(jnp.full(5, 4 / 5), jnp.array([1, 0, 1, 0, 0]))
+        >>> print((drawn.prod() * 5**5).round())
+        16.0
+    """
+    shape = jnp.shape(probabilities)
+    if len(shape) < 2 or shape[-1] == 1:
+        p, t, dtype = _binary_pair("likelihood", probabilities, labels)
+        return _mean(t * p + (1 - t) * (1 - p), dtype)
+    p, labels, dtype = _class_pair("likelihood", probabilities, labels)
+    return _mean(_expected(labels, p), dtype)
+
+
+@expects(outputs="log probabilities", targets="classes")
+def negative_log_likelihood(
+    log_probabilities: ArrayLike, labels: ArrayLike
+) -> jax.Array:
+    """Cross-entropy from log-probabilities: −Σ_c t_c log p_c, in nats.
+
+    Args:
+        log_probabilities: log p, floats [N, C] or [N, ..., C], as of `log_softmax`.
+        labels: integers [N, ...], or one-hot or soft rows of the shape of log p.
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Example:
+        >>> log_p = jnp.log(jnp.array([[0.25, 0.75]]))
+        >>> print(negative_log_likelihood(log_p, jnp.array([0])).round(4))
+        [1.3863]
+    """
+    name = "negative_log_likelihood"
+    log_p, labels, dtype = _class_pair(name, log_probabilities, labels)
+    return _mean(-_expected(labels, log_p), dtype)
+
+
+@expects(outputs="log probabilities", targets="classes")
+def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Kullback-Leibler divergence: Σ_c t_c (log t_c − log q_c), in nats; 0 log 0 = 0.
+
+    Args:
+        log_predictions: log q, floats [N, C] or [N, ..., C], as of `log_softmax`.
+        targets: t, distributions of the same shape, or integer labels [N, ...].
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Example:
+        >>> q, t = jnp.array([[0.5, 0.5]]), jnp.array([[0.25, 0.75]])
+        >>> print(kl_divergence(jnp.log(q), t).round(4))
+        [0.1308]
+
+    Reference: Kullback & Leibler, On Information and Sufficiency, 1951.
+    """
+    log_q, t, dtype = _class_pair("kl_divergence", log_predictions, targets)
+    if t.ndim == log_q.ndim:
+        t = t.astype(log_q.dtype)
+        log_q = log_q - jnp.log(jnp.where(t == 0, 1, t))
+    return _mean(-_expected(t, log_q), dtype)
+
+
+# ---- binary ----
+
+
+@expects(outputs="binary logits", targets="binary")
+def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Binary or multi-label cross-entropy from logits, in nats, averaged.
+
+    −[t log σ(z) + (1 − t) log(1 − σ(z))], where 1 − σ(z) = σ(−z).
+
+    Args: logits z, floats [N] or [N, ...]; targets t in [0, 1], of the same shape.
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> z, t = jnp.array([0.0, 1e4, -1e4]), jnp.array([1, 1, 1])
+        >>> print(sigmoid_cross_entropy(z, t).round(4))
+        [6.931e-01 0.000e+00 1.000e+04]
+    """
+    z, t, dtype = _binary_pair("sigmoid_cross_entropy", logits, targets)
+    yes, no = jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)
+    return _mean(-_weighted(t, yes) - _weighted(1 - t, no), dtype)
+
+
+@expects(outputs="binary probabilities", targets="binary")
+def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Binary or multi-label cross-entropy from probabilities, in nats, averaged.
+
+    −[t log p + (1 − t) log(1 − p)]. `sigmoid_cross_entropy` is more accurate where
+    there are logits. A probability of 0, p or 1 − p, counts as about 1e-38.
+
+    Args: probabilities p in [0, 1], [N] or [N, ...]; targets t in [0, 1], of one shape.
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> p, t = jnp.array([0.5, 0.9]), jnp.array([1, 0])
+        >>> print(binary_cross_entropy(p, t).round(4))
+        [0.6931 2.3026]
+    """
+    p, t, dtype = _binary_pair("binary_cross_entropy", probabilities, targets)
+    return _mean(-t * _clipped_log(p) - (1 - t) * _clipped_log(1 - p), dtype)
+
+
+@expects(outputs="binary logits", targets="binary")
+def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
+    """Margin loss, averaged: max(0, 1 − s y), s = 1 for a positive target, else −1.
+
+    Args: outputs y, floats [N] or [N, ...], above 0 for the positive class; targets of
+        the same shape, 0 and 1 or −1 and 1.
+    Returns: [N]. Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(hinge(jnp.array([2.0, 0.5, 0.5]), jnp.array([1, 1, 0])))
+        [0.  0.5 1.5]
+
+    Reference: Cortes & Vapnik, Support-Vector Networks, 1995.
+    """
+    y, t, dtype = _pair("hinge", outputs, targets)
+    sign = jnp.where(t > 0, 1, -1).astype(y.dtype)
+    return _mean(optax.losses.hinge_loss(y, sign), dtype)
+
+
+# ---- checks: each returns what to compute with, and the dtype to return ----
+
+Pair = tuple[jax.Array, jax.Array, jnp.dtype]
+
+
+def _pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
+    y, t = _floats(name, outputs), jnp.asarray(targets)
+    if y.ndim == 0 or y.shape != t.shape:
+        raise ValueError(
+            f"{name}: outputs and targets must be [N, ...] of one shape, "
+            f"got outputs {_show(y)} and targets {_show(t)}{_fix(y.shape, t.shape)}"
+        )
+    wide = _at_least_float32(y.dtype)
+    return y.astype(wide), t.astype(wide), y.dtype
+
+
+def _binary_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
+    y, t, dtype = _pair(name, outputs, targets)
+    if jnp.issubdtype(jnp.asarray(targets).dtype, jnp.integer):
+        t = jnp.where((t == 0) | (t == 1), t, jnp.nan)
+    return y, t, dtype
+
+
+def _class_pair(name: str, outputs: ArrayLike, labels: ArrayLike) -> Pair:
+    y = _floats(name, outputs)
+    labels = _class_labels(name, y, labels)
+    return y.astype(_at_least_float32(y.dtype)), labels, y.dtype
+
+
+def _class_labels(name: str, outputs: jax.Array, labels: ArrayLike) -> jax.Array:
+    """Signed integers [N, ...] or rows [N, ..., C], checked against the outputs."""
+    t = jnp.asarray(labels)
+    both = f"got outputs {_show(outputs)} and labels {_show(t)}"
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise ValueError(
+            f"{name}: outputs must be [N, ..., C] with at least 2 classes, {both}; "
+            "for a single output use the sigmoid or binary form"
+        )
+    if t.shape == outputs.shape:
+        return t
+    if t.shape != outputs.shape[:-1]:
+        raise ValueError(
+            f"{name}: labels must be integers [N, ...] or rows [N, ..., C], {both}"
+            f"{_fix(outputs.shape[:-1], t.shape, 'labels')}"
+        )
+    if jnp.issubdtype(t.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: labels are float but have the shape of class numbers, {both}; "
+            "cast them: labels.astype(int)"
+        )
+    return _signed(t)
+
+
+def _counted(
+    name: str, outputs: jax.Array, labels: jax.Array, ignore_label: int | None
+) -> jax.Array | None:
+    """Which positions count; None for all."""
+    if ignore_label is None:
+        return None
+    if labels.ndim == outputs.ndim:
+        raise ValueError(
+            f"{name}: ignore_label needs integer labels, got {_show(labels)}; "
+            "give labels.argmax(-1)"
+        )
+    return labels != ignore_label
+
+
+def _floats(name: str, outputs: ArrayLike) -> jax.Array:
+    y = jnp.asarray(outputs)
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: outputs must be floating point, got {_show(y)}; "
+            "cast them: outputs.astype(jnp.float32)"
+        )
+    return y
+
+
+def _show(x: jax.Array) -> str:
+    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+
+
+def _fix(wanted: tuple, shape: tuple, name: str = "targets") -> str:
+    """What to write where two shapes differ by one last axis of length 1."""
+    axes = ":" if min(len(wanted), len(shape)) == 1 else "..."
+    if wanted == (*shape, 1):
+        return f"; write {name}[{axes}, None]"
+    return f"; write {name}[{axes}, 0]" if shape == (*wanted, 1) else ""
+
+
+# ---- numerics ----
+
+
+def _at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+
+
+def _signed(labels: jax.Array) -> jax.Array:
+    """Labels that can be compared with −1 and with any number of classes."""
+    return labels.astype(jnp.int64 if labels.dtype.itemsize == 8 else jnp.int32)
+
+
+def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:
+    """Σ_c t_c v_c for rows, v at the label for integers, NaN if it is out of range."""
+    if labels.ndim == values.ndim:
+        return _weighted(labels.astype(values.dtype), values).sum(-1)
+    valid = (labels >= 0) & (labels < values.shape[-1])
+    index = jnp.where(valid, labels, 0)[..., None]
+    # Multiplied, so that the gradient is NaN too and no wrong step goes unnoticed.
+    picked = jnp.take_along_axis(values, index, -1)[..., 0]
+    return picked * jnp.where(valid, 1.0, jnp.nan)
+
+
+def _softmax_surprise(z: jax.Array, labels: jax.Array) -> jax.Array:
+    if labels.ndim == z.ndim:
+        return -_expected(labels, jax.nn.log_softmax(z))
+    # Picking before normalizing needs no table of log-probabilities: 256 x 32,000
+    # with the gradient took 2.7 ms instead of 20.9 on a CPU. Subtracting the peak on
+    # both sides keeps the difference exact for large logits.
+    peak = jax.lax.stop_gradient(z.max(-1))
+    normalizer = jnp.log(jnp.exp(z - peak[..., None]).sum(-1))
+    return normalizer - (_expected(labels, z) - peak)
+
+
+def _weighted(weights: jax.Array, logs: jax.Array) -> jax.Array:
+    """weights · logs, where 0 · −inf is 0, in value and in gradient."""
+    return weights * jnp.where((weights == 0) & jnp.isneginf(logs), 0, logs)
+
+
+def _clipped_log(p: jax.Array) -> jax.Array:
+    return jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+
+
+def _later_axes(x: jax.Array) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim))
+
+
+def _sum(values: jax.Array) -> jax.Array:
+    return values.sum(_later_axes(values))
+
+
+def _mean(
+    values: jax.Array, dtype: jnp.dtype, counted: jax.Array | None = None
+) -> jax.Array:
+    """Mean over the later axes of what is counted (by default all); 0 if nothing is."""
+    if counted is None:
+        return values.mean(_later_axes(values)).astype(dtype)
+    count = jnp.maximum(_sum(counted), 1).astype(values.dtype)
+    return (_sum(jnp.where(counted, values, 0)) / count).astype(dtype)

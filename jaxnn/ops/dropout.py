@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dropping at random, scaled so that testing needs no change."""
+
+import jax
+import jax.numpy as jnp
+
+
+def dropout(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
+    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate).
+
+    Args:
+        x: any shape.
+        key: a random key.
+        rate: probability of dropping, 0 to 1.
+
+    Returns:
+        The shape and dtype of `x`, with its expectation.
+    """
+    if rate == 1:
+        return jnp.zeros_like(x)
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), jnp.zeros_like(x))

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Specs: frozen records that are equal when built alike and print as code."""
+
+import dataclasses
+import functools
+import re
+from typing import Any, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+class Spec:
+    """A record of hyperparameters: frozen, hashable, without arrays.
+
+    Subclasses become frozen dataclasses by themselves.  Two specs built alike are equal
+    and hash alike (lists, dicts and partial functions count by their content), so that
+    `jax.jit` compiles for an equal rebuilt spec once; `repr` evaluates back to it.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+
+    @functools.cached_property
+    def _identity(self) -> tuple:
+        return (type(self), *(comparable(v) for v in fields(self).values()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self._identity)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(self).__name__}: a layer is a spec without arrays and must be "
+                f"hashable ({error}); arrays belong in its params or state"
+            ) from None
+
+    def __repr__(self) -> str:
+        shown = []
+        for position, f in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if f.default is dataclasses.MISSING or not same(value, f.default):
+                name = "" if position == 0 and not f.kw_only else f"{f.name}="
+                shown.append(name + show(value))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def fields(spec: Spec) -> dict[str, Any]:
+    """The fields of a spec and their values, in order."""
+    names = [f.name for f in dataclasses.fields(spec)]  # type: ignore[arg-type]
+    return {name: getattr(spec, name) for name in names}
+
+
+def comparable(value: Any) -> Any:
+    """Lists, dicts and partial functions in a form that compares by content."""
+    if isinstance(value, list | tuple):
+        return tuple(map(comparable, value))
+    if isinstance(value, dict):
+        return tuple((k, comparable(v)) for k, v in sorted(value.items()))
+    if isinstance(value, functools.partial):
+        parts = (value.func, value.args, value.keywords)
+        return (functools.partial, *map(comparable, parts))
+    return value
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two field values are the same."""
+    a, b = comparable(a), comparable(b)
+    return a is b or (type(a) is type(b) and a == b)
+
+
+def show(value: Any) -> str:
+    """A repr that evaluates: functions by their public name."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return f"({', '.join(map(show, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, functools.partial):
+        options = [show(a) for a in value.args]
+        options += [f"{name}={show(v)}" for name, v in value.keywords.items()]
+        return f"functools.partial({', '.join([show(value.func), *options])})"
+    if not callable(value) or isinstance(value, Spec | type):
+        return repr(value.item() if hasattr(value, "item") else value)
+    return _function_name(value)
+
+
+def _function_name(function: Any) -> str:
+    name = getattr(function, "__name__", None)
+    if name is None:
+        return repr(function)
+    for module in (jax.nn, jnp, jax.lax):
+        if getattr(module, name, None) is function:
+            return f"{module.__name__}.{name}"
+    home = getattr(function, "__module__", None)
+    full = getattr(function, "__qualname__", name)
+    if (home or "").startswith("jaxnn."):  # ours are public under their flat name
+        return full
+    return full if home in (None, "__main__") else f"{home}.{full}"
+
+
+def snake_case(name: str) -> str:
+    """The standard form of a class name in a path.
+
+    >>> snake_case("BatchNorm"), snake_case("LSTMCell"), snake_case("PReLU")
+    ('batch_norm', 'lstm_cell', 'prelu')
+    """
+    name = name.replace("ReLU", "relu")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

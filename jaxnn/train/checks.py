@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the data or the network, said on the host before any compilation."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.losses import contract_of
+from jaxnn.train.outputs import output_kind
+from jaxnn.trees import describe
+
+#: For each kind of outputs that a loss wants, the kinds of outputs that it refuses.
+REFUSED = {
+    "logits": {"softmax", "sigmoid"},
+    "binary logits": {"softmax", "sigmoid"},
+    "probabilities": {"raw", "log_softmax"},
+    "binary probabilities": {"raw", "log_softmax"},
+    "log probabilities": {"raw", "softmax", "sigmoid"},
+}
+
+
+def check_arrays(data: Any, what: str = "data") -> int:
+    """Raise unless a tree holds arrays of one length with no NaN; gives the length."""
+    leaves = trees.paths(data)
+    if not leaves:
+        raise ValueError(f"{what}: holds no arrays, got {describe(data):.100}")
+    for path, a in leaves.items():
+        name = leaf_name(what, path)
+        if not hasattr(a, "shape") or not hasattr(a, "dtype"):
+            raise TypeError(
+                f"{name}: must be an array, got {type(a).__name__}; "
+                "np.asarray makes one of a list"
+            )
+        if a.ndim == 0:
+            raise ValueError(
+                f"{name}: must have a first axis of examples, got one number"
+            )
+    lengths = {leaf_name(what, path): a.shape[0] for path, a in leaves.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+        raise ValueError(f"{what}: all must hold as many examples; {said}")
+    examples = next(iter(lengths.values()))
+    if examples == 0:
+        raise ValueError(f"{what}: is empty; {', '.join(lengths)} hold no examples")
+    for path, a in leaves.items():
+        check_finite(leaf_name(what, path), a)
+    return examples
+
+
+def leaf_name(what: str, path: str) -> str:
+    """`data: inputs` for the path `0` of a tuple (inputs, targets)."""
+    first, _, rest = path.partition("/")
+    names = {"0": "inputs", "1": "targets", "2": "weights"}
+    return f"{what} {names.get(first, first)}{'/' if rest else ''}{rest}".strip()
+
+
+def check_finite(name: str, a: Any) -> None:
+    """Raise at the first number that is NaN or infinite."""
+    if not np.issubdtype(a.dtype, np.floating) and "float" not in str(a.dtype):
+        return
+    a = np.asarray(a)
+    bad = ~np.isfinite(a)
+    if bad.any():
+        where = np.unravel_index(int(bad.argmax()), a.shape)
+        count = int(bad.sum())
+        raise ValueError(
+            f"{name}: must be finite, but [{', '.join(map(str, where))}] is "
+            f"{a[where]} ({count} such number{'s' if count > 1 else ''}); clean or mask "
+            "the data first"
+        )
+
+
+def check_batch_size(batch_size: Any, examples: int) -> None:
+    """Raise unless 1 <= batch size <= examples."""
+    whole = isinstance(batch_size, int | np.integer) and not isinstance(
+        batch_size, bool
+    )
+    if not whole or batch_size < 1:
+        raise ValueError(f"batch_size: must be a positive int, got {batch_size!r}")
+    if batch_size > examples:
+        raise ValueError(
+            f"batch_size: must be at most the number of examples, got {batch_size} for "
+            f"{examples} examples"
+        )
+
+
+def check_epochs(epochs: Any) -> None:
+    """Raise unless `epochs` is an int of 1 or more."""
+    whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
+    if not whole or epochs < 1:
+        raise ValueError(f"epochs: must be a positive int, got {epochs!r}")
+
+
+def check_network(net: Any, params: Any, state: Any, x: Any) -> tuple[Any, str | None]:
+    """Trace the network on a batch's shapes: outputs, and what kind they are."""
+    outputs, kind = output_kind(net, params, state, x)
+    for path, y in trees.paths(outputs).items():
+        rows = jax.tree.leaves(x)[0].shape[0]
+        if not y.shape or y.shape[0] != rows:
+            name = f"output {path}" if path else "its output"
+            raise ValueError(
+                f"net: must keep the first axis, that of examples; {rows} examples came "
+                f"in and {name} is {describe(y)}"
+            )
+    return outputs, kind
+
+
+def check_loss(loss: Callable[..., Any], kind: str | None) -> None:
+    """Raise if the network's outputs are not what the loss takes."""
+    contract = contract_of(loss)
+    if contract is None or kind not in REFUSED.get(contract.outputs, ()):
+        return
+    name = loss_name(loss)
+    if kind == "raw":
+        raise ValueError(
+            f"loss: {name} takes {contract.outputs}, but the network ends in raw outputs; "
+            f"end it in {_end_for(contract.outputs)}, or use the loss on logits "
+            "(softmax_cross_entropy, sigmoid_cross_entropy)"
+        )
+    raise ValueError(
+        f"loss: {name} takes {contract.outputs}, but the network already ends in "
+        f"{kind}; leave the {kind} out of the network"
+        + (", or use the loss on probabilities" if "logits" in contract.outputs else "")
+        + (
+            f" ({_twin(contract.outputs, kind)})"
+            if "logits" in contract.outputs
+            else ""
+        )
+    )
+
+
+def _end_for(outputs: str) -> str:
+    ends = {
+        "probabilities": "jax.nn.softmax",
+        "binary probabilities": "jax.nn.sigmoid",
+        "log probabilities": "jax.nn.log_softmax",
+    }
+    return ends[outputs]
+
+
+def _twin(outputs: str, kind: str) -> str:
+    return "cross_entropy" if kind == "softmax" else "binary_cross_entropy"
+
+
+def loss_name(loss: Callable[..., Any]) -> str:
+    """The name of a loss, through `functools.partial`."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    return getattr(loss, "__name__", repr(loss))
+
+
+def check_targets(
+    loss: Callable[..., Any], outputs: Any, targets: Any, what: str = "data"
+):
+    """Raise if the targets are not what the loss takes for such outputs."""
+    contract = contract_of(loss)
+    if (
+        contract is None
+        or not hasattr(outputs, "shape")
+        or not hasattr(targets, "shape")
+    ):
+        return
+    name = f"{what} targets"
+    if contract.targets == "classes":
+        _check_classes(name, loss, outputs, targets)
+    else:
+        _check_shape(name, outputs, targets)
+        if contract.targets == "binary":
+            _check_range(name, targets, 0, 1, "from 0 to 1", _ignored(loss))
+
+
+def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
+    classes = outputs.shape[-1]
+    if np.issubdtype(targets.dtype, np.integer):
+        if targets.ndim != len(outputs.shape) - 1:
+            raise ValueError(
+                f"{name}: class labels for outputs {_rows(outputs)} must be "
+                f"{_rows(outputs, -1)}, got {describe(targets)}"
+                + _one_hot_hint(outputs, targets)
+            )
+        _check_range(
+            name,
+            targets,
+            0,
+            classes - 1,
+            f"a class from 0 to {classes - 1}",
+            _ignored(loss),
+        )
+    elif targets.ndim != len(outputs.shape) or targets.dtype == bool:
+        raise TypeError(
+            f"{name}: class labels must be integers, got {describe(targets)}; convert "
+            "them with targets.astype('int32'), or give one-hot vectors "
+            f"{_rows(outputs)}"
+        )
+    else:
+        _check_shape(name, outputs, targets)
+        _check_range(name, targets, 0, np.inf, "at least 0", None)
+
+
+def _one_hot_hint(outputs: Any, targets: Any) -> str:
+    if targets.shape[-1:] == outputs.shape[-1:]:
+        return "; one-hot vectors must be floating: targets.astype('float32')"
+    if targets.shape[-1:] == (1,):
+        return "; drop the last axis: targets[..., 0]"
+    return ""
+
+
+def _check_shape(name: str, outputs: Any, targets: Any) -> None:
+    """Targets are as large as the outputs but for the number of examples."""
+    if tuple(targets.shape[1:]) == tuple(outputs.shape[1:]):
+        return
+    column = outputs.shape[1:] == (1,) and targets.ndim == 1
+    row = targets.shape[1:] == (1,) and len(outputs.shape) == 1
+    hint = (
+        "; write targets[:, None]" if column else "; write targets[:, 0]" if row else ""
+    )
+    raise ValueError(
+        f"{name}: must have the shape of the network's outputs, {_rows(outputs)}, got "
+        f"{describe(targets)}{hint}"
+    )
+
+
+def _check_range(
+    name: str, targets: Any, low: float, high: float, rule: str, ignored: int | None
+) -> None:
+    targets = np.asarray(targets)
+    bad = (targets < low) | (targets > high)
+    if ignored is not None:
+        bad &= targets != ignored
+    if bad.any():
+        where = np.unravel_index(int(bad.argmax()), bad.shape)
+        count = int(bad.sum())
+        hint = (
+            "" if ignored is not None or rule == "at least 0" else _ignore_hint(targets)
+        )
+        raise ValueError(
+            f"{name}: must be {rule}, but [{', '.join(map(str, where))}] is "
+            f"{targets[where]} ({count} such label{'s' if count > 1 else ''}){hint}"
+        )
+
+
+def _ignore_hint(targets: np.ndarray) -> str:
+    if targets.min() != -1 or not np.issubdtype(targets.dtype, np.integer):
+        return ""
+    return "; to leave examples out on purpose, use functools.partial(loss, ignore_label=-1)"
+
+
+def _ignored(loss: Callable[..., Any]) -> int | None:
+    """The label that a loss was told to ignore."""
+    ignored = None
+    while isinstance(loss, functools.partial):
+        ignored = loss.keywords.get("ignore_label", ignored)
+        loss = loss.func
+    return ignored
+
+
+def _rows(outputs: Any, stop: int | None = None) -> str:
+    """A shape with N for the number of examples: `[N, 10]`."""
+    return f"[{', '.join(['N', *map(str, outputs.shape[1:stop])])}]"

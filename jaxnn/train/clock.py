@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seconds by kind of work, and programs compiled ahead so that compiling is timed apart."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jaxnn.train.history import History
+
+
+class Clock:
+    """Adds the seconds of a run to its history."""
+
+    def __init__(self, history: History):
+        self.history = history
+        self._ready: set = set()
+
+    @contextmanager
+    def on(self, kind: str) -> Iterator[None]:
+        """Count what happens inside as `kind`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.history.seconds[kind] += time.perf_counter() - start
+
+    def compile(self, program: Any, label: Any, *args: Any, **static: Any) -> None:
+        """Trace and compile a jitted program for these arguments, once for each label.
+
+        The call that follows finds both in jit's own caches.
+        """
+        if label in self._ready:
+            return
+        self._ready.add(label)
+        with self.on("trace"):
+            lowered = program.trace(*args, **static).lower()
+        with self.on("compile"):
+            lowered.compile()
+        self.history.compiled += 1

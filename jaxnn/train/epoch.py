@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An epoch as one compiled program: a loop of steps over batches gathered on the device."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.keys import fold_in
+from jaxnn.metrics import Mean
+from jaxnn.train.step import FunctionStep, TrainStep
+
+AnyStep = TrainStep | FunctionStep
+Stats = dict[str, Any]
+
+
+class Totals(NamedTuple):
+    """What an epoch adds up. Few leaves: a loop carries them from step to step."""
+
+    means: jax.Array  # [steps, names, 2]: total and weight of each step
+    sums: dict[str, Any]  # statistics that add up
+    stacks: dict[str, Any]  # statistics of each example, [steps * batch size, ...]
+
+
+def as_step(step: Any) -> AnyStep:
+    """A step of the library as it is; any other function as a `FunctionStep`."""
+    return step if isinstance(step, AnyStep) else FunctionStep(step)
+
+
+def epoch_order(key: jax.Array, epoch: Any, examples: int) -> jax.Array:
+    """The order of the examples in an epoch: it depends on the key and nothing else.
+
+    Args:
+        key: the run's random key.
+        epoch: the number of the epoch, from 0.
+        examples: how many there are.
+
+    Returns:
+        A permutation, int32 `[examples]`.
+    """
+    key = jax.random.fold_in(fold_in(key, "order"), epoch)
+    return jax.random.permutation(key, examples)
+
+
+def train_epoch(
+    step: Any, state: Any, data: Any, *, batch_size: int, shuffle: bool = True
+) -> tuple[Any, dict[str, Any]]:
+    """One epoch as a pure function: every example once, in mini-batches.
+
+    `fit` runs this same loop. Give it to `jax.jit`, or to `jax.vmap` over states to
+    train several networks in one program.
+
+    Args:
+        step: a `train_step`, or any `step(state, batch) -> (state, logs)`.
+        state: a `TrainState` at the start of an epoch.
+        data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
+        batch_size: examples a step; the last batch is smaller where it does not divide N.
+        shuffle: whether to draw a new order for each epoch.
+
+    Returns:
+        `(state, logs)`: the state after the epoch; the epoch's loss and metrics.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> data, net, optimizer = (jnp.ones((10, 3)), jnp.ones((10, 1))), nn.Dense(1), optax.sgd(0.1)
+    >>> step = nn.train_step(net, nn.losses.mean_squared_error, optimizer)
+    >>> start = lambda key: nn.train_state(net, optimizer, data[0], key=key)
+    >>> states = jax.vmap(start)(jax.random.split(jax.random.key(0), 8))
+    >>> run = jax.vmap(lambda state: nn.train_epoch(step, state, data, batch_size=4))
+    >>> states, logs = run(states)
+    >>> states.step.tolist(), logs["loss"].shape
+    ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
+    """
+    step = as_step(step)
+    examples = length(data)
+    full, rest = divmod(examples, batch_size)
+    epoch = state.step // (full + (rest > 0))
+    order = jnp.arange(examples, dtype=jnp.int32)
+    if shuffle:
+        order = epoch_order(state.key, epoch, examples)
+    parts = []
+    for size, steps, piece in (
+        (batch_size, full, order[: full * batch_size]),
+        (rest, int(rest > 0), order[full * batch_size :]),
+    ):
+        if steps:
+            stats = stats_shapes(step, state, data, size)
+            state, totals = _loop(
+                state,
+                zero_totals(step, stats, steps),
+                data,
+                piece,
+                0,
+                steps,
+                step=step,
+                batch_size=size,
+            )
+            parts.append(totals)
+    logs = mean_logs(mean_names(step, stats), parts, jnp)
+    return state, logs | metric_logs(step, parts, jnp)
+
+
+def _loop(state, totals, data, order, start, stop, *, step: AnyStep, batch_size: int):
+    def body(i, carry):
+        state, totals = carry
+        index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
+        batch = jax.tree.map(lambda a: gather(a, index), data)
+        state, stats = step.advance(state, batch)
+        return state, add(step, totals, i, stats, batch_size)
+
+    return jax.lax.fori_loop(start, stop, body, (state, totals))
+
+
+#: Steps `start` to `stop` of an epoch. Both are run-time values: one executable serves
+#: every chunk. `state` and `totals` are donated, so call it with buffers of one's own.
+run_steps = jax.jit(
+    _loop,
+    static_argnames=("step", "batch_size"),
+    donate_argnames=("state", "totals"),
+)
+
+
+def gather(a: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of `a`; the indices are known to be in bounds."""
+    return a.at[index].get(mode="promise_in_bounds")
+
+
+def length(data: Any) -> int:
+    """How many examples a tree of arrays holds."""
+    return jax.tree.leaves(data)[0].shape[0]
+
+
+def stats_shapes(step: AnyStep, state: Any, data: Any, batch_size: int) -> Stats:
+    """The shapes of a step's statistics."""
+
+    def rows(a):
+        return jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype)
+
+    return jax.eval_shape(step.advance, state, jax.tree.map(rows, data))[1]
+
+
+def mean_names(step: AnyStep, stats: Stats) -> list[str]:
+    """The names of the statistics that are plain means, in order."""
+    other = {name for name, metric in step.metrics if not isinstance(metric, Mean)}
+    return [name for name in stats if name not in other]
+
+
+def zero_totals(step: AnyStep, stats: Stats, steps: int) -> Totals:
+    """Totals of nothing yet, for that many steps."""
+    means = jnp.zeros((steps, len(mean_names(step, stats)), 2))
+    sums, stacks = {}, {}
+    for name, metric in step.metrics:
+        if not isinstance(metric, Mean):
+            rows = steps if metric.stack else 1
+            zeros = jax.tree.map(partial(_zeros, rows, metric.stack), stats[name])
+            (stacks if metric.stack else sums)[name] = zeros
+    return Totals(means, sums, stacks)
+
+
+def _zeros(rows: int, stack: bool, s: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.zeros((rows * s.shape[0], *s.shape[1:]) if stack else s.shape, s.dtype)
+
+
+def add(step: AnyStep, totals: Totals, i: Any, stats: dict, batch_size: int) -> Totals:
+    """Totals with the statistics of step `i`."""
+    rows = [
+        jnp.stack([stats[name]["total"], stats[name]["weight"]])
+        for name in mean_names(step, stats)
+    ]
+    update = partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
+    row = jnp.stack(rows)[None].astype(totals.means.dtype)
+    means = update(totals.means, row, i)
+    sums = {n: jax.tree.map(jnp.add, s, stats[n]) for n, s in totals.sums.items()}
+    stacks = {
+        n: jax.tree.map(lambda s, new: update(s, new, i * batch_size), s, stats[n])
+        for n, s in totals.stacks.items()
+    }
+    return Totals(means, sums, stacks)
+
+
+def mean_logs(names: list[str], parts: list[Totals], xp: Any) -> dict[str, Any]:
+    """Σ totals / Σ weights of each mean; NumPy adds up in float64."""
+    dtype = np.float64 if xp is np else None
+    rows = xp.concatenate([xp.asarray(p.means, dtype) for p in parts]).sum(0)
+    ratio = rows[:, 0] / xp.where(rows[:, 1] == 0, 1, rows[:, 1])
+    return {name: ratio[i] for i, name in enumerate(names)}
+
+
+def metric_logs(step: AnyStep, parts: list[Totals], xp: Any) -> dict[str, Any]:
+    """The values of the streaming metrics."""
+    logs = {}
+    for name, metric in step.metrics:
+        if isinstance(metric, Mean):
+            continue
+        kind = "stacks" if metric.stack else "sums"
+        merge = (lambda *s: xp.concatenate(s)) if metric.stack else (lambda *s: sum(s))
+        stats = jax.tree.map(merge, *(getattr(p, kind)[name] for p in parts))
+        logs[name] = metric.compute(stats)
+    return logs
+
+
+def state_is_finite(state: Any) -> jax.Array:
+    """Whether every floating-point number in a state is finite."""
+    return _all_finite([a for a in trees.paths(state).values() if _is_floating(a)])
+
+
+def _is_floating(a: Any) -> bool:
+    return hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating)
+
+
+@jax.jit
+def _all_finite(arrays: list[jax.Array]) -> jax.Array:
+    checks = [jnp.isfinite(a).all() for a in arrays]
+    return jnp.all(jnp.stack(checks)) if checks else jnp.bool_(True)

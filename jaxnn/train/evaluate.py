@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact numbers and outputs for any number of examples, in batches."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.core import Layer
+from jaxnn.metrics import Mean, Metric, as_metric
+from jaxnn.spec import Spec
+from jaxnn.train import checks
+from jaxnn.train.epoch import length
+from jaxnn.train.source import as_batch, is_stream
+from jaxnn.train.state import TrainState
+from jaxnn.train.step import loss_weights, unpack
+from jaxnn.trees import describe
+
+BATCH = 256
+
+
+def evaluate(
+    net: Layer,
+    state: Any,
+    data: Any,
+    *,
+    loss: Callable[..., jax.Array] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    batch_size: int = BATCH,
+) -> dict[str, Any]:
+    """The loss and the metrics over data, exact: every example counts once.
+
+    Args:
+        net: a network.
+        state: a `TrainState`, or a pair `(params, state)`.
+        data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`; or
+            an iterable of such batches.
+        loss: `loss(outputs, targets) -> [N]`.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+        batch_size: examples at a time; it changes the memory needed, not the result.
+
+    Returns:
+        From each name (`loss` among them) to its value.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> data = jnp.array([[1.0], [2.0], [6.0]]), jnp.zeros((3, 1))
+    >>> nn.evaluate(nn.Identity(), ({}, {}), data, loss=nn.losses.mean_absolute_error)
+    {'loss': 3.0}
+    """
+    evaluator = Evaluator(net, loss, metrics, batch_size)
+    if is_stream(data):
+        batches = map(as_batch, data() if callable(data) else data)
+    else:
+        batches = [data]
+    for batch in batches:
+        evaluator.check(*variables(state), batch)
+        evaluator.add(*variables(state), jax.tree.map(jnp.asarray, batch))
+    return evaluator.result()
+
+
+def as_measures(loss: Any, metrics: Any) -> dict[str, Metric]:
+    """The loss and the metrics as streaming metrics by name."""
+    measures = {} if loss is None else {"loss": Mean(loss)}
+    return measures | {n: as_metric(metric) for n, metric in (metrics or {}).items()}
+
+
+class Measurement(Spec):
+    """What is measured of a network: hashable, so that an equal one compiles once."""
+
+    net: Layer
+    loss: Callable[..., jax.Array] | None
+    measures: tuple[tuple[str, Metric], ...]
+
+
+class Evaluator:
+    """Adds up what metrics need over batches; sums on the host are float64."""
+
+    def __init__(self, net: Layer, loss: Any, metrics: Any, batch_size: int = BATCH):
+        self.net, self.loss, self.batch_size = net, loss, batch_size
+        self.measures = as_measures(loss, metrics)
+        if not self.measures:
+            raise ValueError("evaluate: give a loss, metrics, or both")
+        checks.check_batch_size(batch_size, 2**62)
+        self.parts: list[dict[str, Any]] = []
+
+    def check(self, params: Any, state: Any, batch: Any, what: str = "data") -> None:
+        """Raise if the batch does not fit the network, the loss or the metrics."""
+        checks.check_arrays(batch, what)
+        x, targets, _ = unpack(batch)
+        outputs, kind = checks.check_network(self.net, params, state, _rows(x, 1))
+        if self.loss is not None:
+            checks.check_loss(self.loss, kind)
+            checks.check_targets(self.loss, outputs, targets, what)
+
+    def add(self, params: Any, state: Any, batch: Any) -> None:
+        """Measure one batch of any size."""
+        size = min(self.batch_size, length(batch))
+        what = Measurement(self.net, self.loss, tuple(self.measures.items()))
+        self.parts.append(measure(params, state, batch, what=what, batch_size=size))
+
+    def result(self) -> dict[str, Any]:
+        """The value of each measure over all batches."""
+        if not self.parts:
+            raise ValueError("evaluate: the data are empty; there is no batch")
+        parts = jax.device_get(self.parts)
+        return {
+            name: self._value(m, [p[name] for p in parts])
+            for name, m in self.measures.items()
+        }
+
+    def _value(self, metric: Metric, stats: list[Any]) -> Any:
+        merged = jax.tree.map(lambda *s: np.concatenate(s), *stats)
+        if isinstance(metric, Mean):
+            values, weights = (np.asarray(a, np.float64) for a in merged)
+            kept = weights != 0
+            total = float(weights.sum())
+            return float(values[kept] @ weights[kept]) / total if total else 0.0
+        if not metric.stack:
+            merged = jax.tree.map(lambda s: s.sum(0, dtype=s.dtype), merged)
+        value = metric.compute(jax.tree.map(jnp.asarray, merged))
+        return float(value) if jnp.shape(value) == () else value
+
+
+@partial(jax.jit, static_argnames=("what", "batch_size"))
+def measure(params, state, data, *, what: Measurement, batch_size: int):
+    """Statistics of data in batches, as one program.
+
+    Means give (values [N], weights [N]); stacked metrics their arrays [N, ...]; others
+    the sum over all batches, [1, ...].
+    """
+    examples = length(data)
+    batches = -(-examples // batch_size)
+    measures = what.measures
+
+    def one(i):
+        start, fresh = _place(i, examples, batch_size)
+        batch = jax.tree.map(partial(_slice, start=start, size=batch_size), data)
+        x, targets, weights = unpack(batch)
+        outputs, _ = what.net.apply(params, state, x)
+        own = loss_weights(what.loss, targets, weights, batch_size)
+        counted = (own > 0).astype(own.dtype)
+        stats = {}
+        for name, metric in measures:
+            weight = own if name == "loss" else counted
+            if isinstance(metric, Mean):
+                stats[name] = (metric.function(outputs, targets), weight)
+            else:
+                weight = weight if metric.stack else weight * fresh
+                stats[name] = metric.update(outputs, targets, weight)
+        return start, stats
+
+    per_example = {name for name, m in measures if isinstance(m, Mean) or m.stack}
+    shapes = jax.eval_shape(one, 0)[1]
+    carry = {
+        name: jax.tree.map(
+            partial(_buffer, name in per_example, examples), shapes[name]
+        )
+        for name, _ in measures
+    }
+
+    def body(i, carry):
+        start, stats = one(i)
+        new = {}
+        for name, _ in measures:
+            put = partial(_write, start=start) if name in per_example else jnp.add
+            new[name] = jax.tree.map(put, carry[name], stats[name])
+        return new
+
+    carry = jax.lax.fori_loop(0, batches, body, carry)
+    return {
+        name: s if name in per_example else jax.tree.map(lambda a: a[None], s)
+        for name, s in carry.items()
+    }
+
+
+def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
+    """Where batch `i` starts, and which of its rows are new.
+
+    The last batch starts early enough to be full: it repeats rows of the one before,
+    whose results it writes over with the same numbers.
+    """
+    start = jnp.minimum(i * size, examples - size)
+    return start, jnp.arange(size) + start >= i * size
+
+
+def _slice(a: jax.Array, *, start: Any, size: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(a, start, size)
+
+
+def _write(buffer: jax.Array, rows: jax.Array, *, start: Any) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(buffer, rows, start, 0)
+
+
+def _buffer(per_example: bool, examples: int, s: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.zeros((examples, *s.shape[1:]) if per_example else s.shape, s.dtype)
+
+
+def _rows(x: Any, rows: int) -> Any:
+    """The shapes of `x` with another number of examples."""
+    return jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(
+            (rows, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)
+        ),
+        x,
+    )
+
+
+def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> Any:
+    """The outputs of a network for any number of inputs, in batches.
+
+    Args:
+        net: a network.
+        state: a `TrainState`, or a pair `(params, state)`.
+        inputs: arrays `[N, ...]`; N may be 0.
+        batch_size: examples at a time; it changes the memory needed, not the result.
+
+    Returns:
+        Outputs `[N, ...]`.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> nn.predict(nn.Flatten(), ({}, {}), jnp.ones((515, 8, 8))).shape
+    (515, 64)
+    """
+    params, net_state = variables(state)
+    for path, a in trees.paths(inputs).items():
+        if not hasattr(a, "shape") or not a.shape:
+            name = checks.leaf_name("inputs", path)
+            raise TypeError(
+                f"{name}: must be an array [N, ...], got {describe(a):.100}"
+            )
+    checks.check_batch_size(batch_size, 2**62)
+    outputs, _ = checks.check_network(net, params, net_state, _rows(inputs, 1))
+    examples = length(inputs)
+    if examples == 0:
+        return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), outputs)
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    size = min(batch_size, examples)
+    return _predict(params, net_state, inputs, net=net, batch_size=size)
+
+
+@partial(jax.jit, static_argnames=("net", "batch_size"))
+def _predict(params, state, inputs, *, net, batch_size):
+    examples = length(inputs)
+
+    def one(i):
+        start, _ = _place(i, examples, batch_size)
+        x = jax.tree.map(partial(_slice, start=start, size=batch_size), inputs)
+        return start, net.apply(params, state, x)[0]
+
+    def body(i, buffers):
+        start, y = one(i)
+        return jax.tree.map(partial(_write, start=start), buffers, y)
+
+    buffers = jax.tree.map(partial(_buffer, True, examples), jax.eval_shape(one, 0)[1])
+    return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
+
+
+def variables(state: Any) -> tuple[Any, Any]:
+    """Parameters and state out of a `TrainState` or a pair."""
+    if isinstance(state, TrainState):
+        return state.params, state.state
+    if isinstance(state, tuple) and len(state) == 2:
+        return state
+    raise TypeError(
+        "state: must be a TrainState or a pair (params, state), got "
+        f"{describe(state):.100}"
+    )

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a network in one call; a run is one compiled program called a few times."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn import trees
+from jaxnn.core import Layer
+from jaxnn.keys import check_key
+from jaxnn.train import checks
+from jaxnn.train.callbacks import Callback
+from jaxnn.train.epoch import AnyStep, as_step
+from jaxnn.train.evaluate import Evaluator
+from jaxnn.train.history import History
+from jaxnn.train.loop import Run
+from jaxnn.train.source import (
+    ArraySource,
+    HostSource,
+    StreamSource,
+    as_batch,
+    fits_device,
+    is_stream,
+)
+from jaxnn.train.state import TrainState, copy, train_state
+from jaxnn.train.step import TrainStep, train_step, unpack
+from jaxnn.train.weights import with_weights
+
+
+def fit(
+    net_or_step: Layer | Callable[..., Any],
+    data: Any,
+    *,
+    loss: Callable[..., jax.Array] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    epochs: int,
+    batch_size: int | None = None,
+    key: jax.Array | None = None,
+    validation: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    state: Any = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | Sequence[float] | None = None,
+    shuffle: bool = True,
+    callbacks: Iterable[Callback] = (),
+    progress: bool | None = None,
+    history: History | None = None,
+    on_device: bool | None = None,
+    chunk_seconds: float = 0.5,
+    replay: bool = True,
+) -> tuple[Any, History]:
+    """Train a network: whole epochs run as one compiled program.
+
+    The result depends on `key` and the data alone: not on the progress bar, validation,
+    callbacks, `chunk_seconds` or an interruption. Data and network are checked before
+    anything is compiled. Ctrl-C ends the run after the current chunk and returns what
+    was learnt; a second one ends it at once.
+
+    Args:
+        net_or_step: a network; or any `step(state, batch) -> (state, logs)`, which then
+            needs `state` and neither `loss` nor `optimizer`.
+        data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`
+            (inputs may be any tree of them); or an iterable of such batches, or a
+            function that makes one for each epoch.
+        loss: `loss(outputs, targets) -> [N]`, one value per example.
+        optimizer: an Optax optimizer.
+        epochs: the total. With a `state` that has seen four, 10 runs six more.
+        batch_size: examples a step; the last batch of an epoch is smaller where it does
+            not divide N. None for an iterable, which brings its own.
+        key: the run's random key; a run that goes on from `state` keeps the key in it.
+        validation: data in the same form, or for a step of one's own a function
+            `validation(state) -> logs`.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+        state: a `TrainState` to go on from; it is copied.
+        sample_weight: `[N]`, how much each example counts in the loss.
+        class_weight: from a class to how much its examples count; 1 where not named.
+        shuffle: whether to draw a new order for each epoch.
+        callbacks: functions `callback(epoch, state, history)`, called after each epoch;
+            one that returns True ends the run.
+        progress: a bar and a line an epoch; None means in a terminal or a notebook.
+        history: an earlier run's history, to be continued in a copy.
+        on_device: whether the whole data go to the device; None decides by their size.
+        chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
+        replay: keep a copy of the state for each chunk, so that a loss that turns
+            non-finite costs nothing; False saves the memory of one state.
+
+    Returns:
+        `(state, history)`: the trained `TrainState` and a `History`.
+
+    Raises:
+        NonFiniteError: when the loss or a parameter turns NaN or infinite; it names
+            epoch, step and layer, and holds the last finite state and the history.
+        ValueError, TypeError: what is wrong with the arguments, before compiling.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> x = jnp.linspace(-1, 1, 40)[:, None]
+    >>> state, history = nn.fit(
+    ...     nn.Dense(1), (x, 3 * x - 1), loss=nn.losses.mean_squared_error,
+    ...     optimizer=optax.sgd(0.1), epochs=50, batch_size=8, key=jax.random.key(0))
+    >>> round(float(state.params["w"][0, 0]), 2), round(float(state.params["b"][0]), 2)
+    (3.0, -1.0)
+    """
+    checks.check_epochs(epochs)
+    step = _make_step(net_or_step, loss, optimizer, metrics)
+    key = _run_key(key, state)
+    source, example = _make_source(
+        step,
+        with_weights(data, sample_weight, class_weight),
+        batch_size,
+        shuffle,
+        key,
+        on_device,
+    )
+    shapes = _start_shapes(step, state, example, key)
+    _check_step(step, shapes, data, example)
+    validate = _make_validation(step, shapes, validation, loss)
+    state = _start(step, state, shapes, example, key)
+    run = Run(step, source, validate, list(callbacks), history, chunk_seconds, replay)
+    return run(state, epochs, progress)
+
+
+def _make_step(net_or_step, loss, optimizer, metrics) -> AnyStep:
+    if isinstance(net_or_step, Layer):
+        for name, value in (("loss", loss), ("optimizer", optimizer)):
+            if value is None:
+                raise TypeError(f"fit: {name} is needed to train a network, got None")
+        return train_step(net_or_step, loss, optimizer, metrics=metrics)
+    if isinstance(net_or_step, type) or not callable(net_or_step):
+        raise TypeError(
+            "fit: the first argument must be a layer or a step(state, batch), got "
+            f"{net_or_step!r:.100}"
+        )
+    for name, value in (("loss", loss), ("optimizer", optimizer), ("metrics", metrics)):
+        if value is not None:
+            raise TypeError(f"fit: {name} is the step's own business; leave it out")
+    return as_step(net_or_step)
+
+
+def _run_key(key: Any, state: Any) -> jax.Array:
+    own = getattr(state, "key", None)
+    key = key if own is None else own
+    check_key(key, "fit")
+    return key
+
+
+def _make_source(step, data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
+    """Where batches come from, and the shapes of one."""
+    if is_stream(data):
+        if batch_size is not None:
+            raise ValueError(
+                "batch_size: leave it out for an iterable, which brings its own batches"
+            )
+        source = StreamSource(data, lambda batch, number: None)
+        return source, _rows_of(source.peek(), None)
+    data = tuple(data) if isinstance(data, list) else data
+    examples = checks.check_arrays(data)
+    if batch_size is None:
+        raise TypeError("batch_size: is needed to train on arrays, got None")
+    checks.check_batch_size(batch_size, examples)
+    on_device = fits_device(data) if on_device is None else on_device
+    kind = ArraySource if on_device else HostSource
+    return kind(data, int(batch_size), shuffle, key), _rows_of(data, batch_size)
+
+
+def _rows_of(data: Any, rows: int | None) -> Any:
+    """The shapes of a batch, as JAX will see it."""
+
+    def one(a):
+        shape = a.shape if rows is None else (rows, *a.shape[1:])
+        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(a.dtype))
+
+    return jax.tree.map(one, data)
+
+
+def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> Any:
+    """The shapes of the state; a given one is held against the network's."""
+    if not isinstance(step, TrainStep):
+        if state is None:
+            raise TypeError("fit: a step of one's own needs state=, where to begin")
+        return jax.eval_shape(lambda: state)
+    x, _, _ = unpack(example)
+
+    def start(key):
+        return train_state(step.net, step.optimizer, x, key=key)
+
+    shapes = jax.eval_shape(start, key)
+    if state is not None:
+        _check_state(state, shapes)
+    return shapes
+
+
+def _check_state(state: Any, shapes: TrainState) -> None:
+    if not isinstance(state, TrainState):
+        raise TypeError(
+            "state: must be a TrainState, as fit and train_state give it, got "
+            f"{trees.describe(state):.100}"
+        )
+    for part, made_by in (
+        ("params", "network"),
+        ("state", "network"),
+        ("opt_state", "optimizer"),
+    ):
+        has = {
+            p: trees.describe(a) for p, a in trees.paths(getattr(state, part)).items()
+        }
+        wants = {
+            p: trees.describe(a) for p, a in trees.paths(getattr(shapes, part)).items()
+        }
+        if has != wants:
+            raise ValueError(
+                f"state: its {part} are not those of this {made_by}; "
+                + trees_difference(has, wants)
+            )
+
+
+def trees_difference(has: dict[str, str], wants: dict[str, str]) -> str:
+    """What is missing, unexpected or misshapen, in words."""
+    missing = [p for p in wants if p not in has]
+    extra = [p for p in has if p not in wants]
+    other = [
+        f"{p} is {has[p]} for {wants[p]}"
+        for p in wants
+        if p in has and has[p] != wants[p]
+    ]
+    said = [("missing", missing), ("unexpected", extra), ("of another shape", other)]
+    return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
+
+
+def _check_step(step: AnyStep, shapes: Any, data: Any, example: Any) -> None:
+    """Trace one step on shapes, so that whatever is wrong is said before compiling."""
+    if isinstance(step, TrainStep):
+        x, targets, _ = unpack(example)
+        outputs, kind = checks.check_network(step.net, shapes.params, shapes.state, x)
+        checks.check_loss(step.loss, kind)
+        targets = targets if is_stream(data) else unpack(data)[1]
+        if not is_stream(data):
+            checks.check_targets(step.loss, outputs, targets)
+    jax.eval_shape(step.advance, shapes, example)
+
+
+def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any):
+    """A function from the state to the validation's logs, or None."""
+    if validation is None:
+        return None
+    if not isinstance(step, TrainStep):
+        if not callable(validation):
+            raise TypeError(
+                "validation: for a step of one's own, give a function "
+                "validation(state) -> logs"
+            )
+        return validation
+    metrics, stream = dict(step.metrics), is_stream(validation)
+    if not stream:
+        evaluator = Evaluator(step.net, loss, metrics)
+        evaluator.check(shapes.params, shapes.state, validation, "validation")
+        validation = [jax.tree.map(jnp.asarray, tuple(validation))]
+
+    def validate(state: TrainState) -> dict[str, Any]:
+        evaluator = Evaluator(step.net, loss, metrics)
+        batches = validation() if callable(validation) else validation
+        for batch in map(as_batch, batches):
+            if stream:
+                evaluator.check(state.params, state.state, batch, "validation")
+            evaluator.add(state.params, state.state, batch)
+        return evaluator.result()
+
+    return validate
+
+
+def _start(step: AnyStep, state: Any, shapes: Any, example: Any, key: jax.Array) -> Any:
+    """The first state, in buffers of the run's own."""
+    if state is not None:
+        return copy(jax.tree.map(jnp.asarray, state))
+    x, _, _ = unpack(example)
+    return copy(train_state(step.net, step.optimizer, x, key=key))  # type: ignore

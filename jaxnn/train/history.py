@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run did: numbers by epoch, and where the time went."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class History:
+    """The record of a training run; reads like a dict of lists, one number an epoch.
+
+    Attributes:
+        epochs: the number of each epoch, from 1.
+        logs: from a name (`loss`, `val_loss`, `accuracy`, ...) to its values.
+        step_losses: the loss of every step, in order.
+        seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
+        compiled: how many programs were compiled.
+        stopped: why the run ended early, or None.
+
+    >>> history = History()
+    >>> history.add(1, {"loss": 0.5, "val_loss": 0.6})
+    >>> history["val_loss"]
+    [0.6]
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+        self.logs: dict[str, list[float]] = {}
+        self.step_losses: list[float] = []
+        self.seconds = {"trace": 0.0, "compile": 0.0, "run": 0.0, "validate": 0.0}
+        self.compiled = 0
+        self.stopped: str | None = None
+
+    def add(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Append one epoch's numbers."""
+        self.epochs.append(epoch)
+        for name, value in logs.items():
+            values = self.logs.setdefault(name, [])
+            values += [float("nan")] * (len(self.epochs) - 1 - len(values))
+            values.append(float(value) if _is_number(value) else value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.logs:
+            raise KeyError(
+                f"history has {', '.join(self.logs) or 'no epochs'}; no {name!r}"
+            )
+        return self.logs[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.logs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.logs)
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def keys(self) -> list[str]:
+        """The names of what was recorded."""
+        return list(self.logs)
+
+    def last(self) -> dict[str, float]:
+        """The last epoch's numbers."""
+        return {name: values[-1] for name, values in self.logs.items() if values}
+
+    def __repr__(self) -> str:
+        last = ", ".join(
+            f"{n}={v:.4g}" for n, v in self.last().items() if _is_number(v)
+        )
+        times = ", ".join(f"{name} {s:.2f} s" for name, s in self.seconds.items())
+        end = f"; stopped: {self.stopped}" if self.stopped else ""
+        return f"History({len(self)} epochs; last: {last}; {times}{end})"
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write one line an epoch."""
+        with Path(path).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *self.logs])
+            writer.writerows(zip(self.epochs, *self.logs.values(), strict=True))
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw the learning curves: a panel for the loss and one for each metric.
+
+        Args:
+            path: a picture file to write, or None.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: without matplotlib.
+            ValueError: if there are no epochs yet.
+        """
+        figure = _plot(self)
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def _is_number(value: Any) -> bool:
+    return getattr(value, "shape", ()) == () and not isinstance(value, dict | str)
+
+
+def _plot(history: History) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "history.plot needs matplotlib: python -m pip install matplotlib"
+        ) from error
+    numbers = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
+    panels = [name for name in numbers if not name.startswith("val_")]
+    if not panels:
+        raise ValueError("history.plot: there are no epochs to draw yet")
+    figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+    marker = "o" if len(history) < 20 else ""
+    for axes, name in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        axes.plot(history.epochs, numbers[name], marker=marker, label="training")
+        if f"val_{name}" in numbers:
+            curve = numbers[f"val_{name}"]
+            axes.plot(history.epochs, curve, marker=marker, label="validation")
+        axes.set(xlabel="epoch", title=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure

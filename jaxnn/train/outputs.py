@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What kind of numbers a network puts out, read off its program without running it."""
+
+from typing import Any
+
+import jax
+
+from jaxnn.core import Layer
+
+#: Operations that move numbers and leave their kind alone.
+_TRANSPARENT = {
+    "reshape",
+    "squeeze",
+    "convert_element_type",
+    "transpose",
+    "copy",
+    "broadcast_in_dim",
+    "slice",
+    "checkpoint_name",
+    "optimization_barrier",
+}
+#: Products: their sums are neither probabilities nor logarithms of them.
+_PRODUCTS = {"dot_general", "conv_general_dilated"}
+
+
+def output_kind(net: Layer, params: Any, state: Any, x: Any) -> tuple[Any, str | None]:
+    """The shapes of a network's outputs for inputs like `x`, and their kind.
+
+    Returns:
+        `(shapes, kind)`: kind is `softmax`, `log_softmax`, `sigmoid`, `raw`, or None
+        where it can not be told.
+    """
+
+    def forward(params, state, x):
+        return net.apply(params, state, x)[0]
+
+    jaxpr, outputs = jax.make_jaxpr(forward, return_shape=True)(params, state, x)
+    single = len(jaxpr.jaxpr.outvars) == 1
+    return outputs, _kind(jaxpr.jaxpr, jaxpr.jaxpr.outvars[0]) if single else None
+
+
+def _kind(jaxpr: Any, var: Any) -> str | None:
+    """Follow one variable of a program back to the operation that made it."""
+    made = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
+    while (eqn := made.get(var) if _is_var(var) else None) is not None:
+        name = eqn.primitive.name
+        inner = _inner(eqn)
+        if inner is not None:
+            return _kind(inner, inner.outvars[eqn.outvars.index(var)])
+        if name not in _TRANSPARENT:
+            return _classify(name, eqn, made)
+        var = eqn.invars[0]
+    return None
+
+
+def _is_var(v: Any) -> bool:
+    return not hasattr(v, "val")  # a literal has a value
+
+
+def _inner(eqn: Any) -> Any:
+    """The program inside a jit, custom_jvp or checkpoint, if its outputs are ours."""
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        inner = eqn.params.get(key)
+        inner = getattr(inner, "jaxpr", inner)
+        if inner is not None and len(inner.outvars) == len(eqn.outvars):
+            return inner if eqn.primitive.name not in ("scan", "while") else None
+    return None
+
+
+def _classify(name: str, eqn: Any, made: dict) -> str | None:
+    if name == "logistic":
+        return "sigmoid"
+    if name == "div" and _maker(eqn.invars[0], made) == "exp":
+        return "softmax" if _maker(eqn.invars[1], made) == "reduce_sum" else None
+    if name == "sub" and _maker(eqn.invars[1], made) == "log":
+        return "log_softmax"
+    with_bias = name == "add" and _maker(eqn.invars[0], made) in _PRODUCTS
+    return "raw" if name in _PRODUCTS or with_bias else None
+
+
+def _maker(var: Any, made: dict) -> str | None:
+    """The name of the operation behind a variable, through those that move numbers."""
+    while _is_var(var) and var in made and made[var].primitive.name in _TRANSPARENT:
+        var = made[var].invars[0]
+    return made[var].primitive.name if _is_var(var) and var in made else None

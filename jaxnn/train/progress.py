@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A progress bar with ETA, loss and metrics, and a line for each epoch."""
+
+import sys
+from typing import Any
+
+
+class Progress:
+    """What the person at the screen sees; it changes nothing in a run.
+
+    Args:
+        steps: steps of the whole run, or None if not known.
+        done: steps taken before.
+        epochs: epochs of the whole run.
+        show: True, False, or None for "in a terminal or a notebook".
+    """
+
+    def __init__(self, steps: int | None, done: int, epochs: int, show: bool | None):
+        live = _is_live()
+        self.epochs, self.show = epochs, live if show is None else show
+        self._bar: Any = None
+        if self.show and live:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                total=steps, initial=done, unit="step", dynamic_ncols=True, leave=False
+            )
+
+    def step(self, epoch: int, steps: int, loss: float) -> None:
+        """So many more steps of epoch `epoch` are done."""
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self._bar.update(steps)
+
+    def epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
+        """An epoch is over: say its numbers in a line of their own."""
+        if not self.show:
+            return
+        numbers = [f"{n} {float(v):.4f}" for n, v in logs.items() if _is_scalar(v)]
+        width = len(str(self.epochs))
+        line = "  ".join([f"epoch {epoch:{width}d}/{self.epochs}", *numbers])
+        self.say(f"{line}  ({seconds:.2f} s)")
+
+    def say(self, line: str) -> None:
+        """Print a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(line)
+        elif self.show:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        """Put the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _is_live() -> bool:
+    """Whether a person watches: a terminal or a notebook."""
+    return sys.stderr.isatty() or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter, Colab
+
+
+def _is_scalar(value: Any) -> bool:
+    return getattr(value, "shape", ()) == () and not isinstance(value, dict)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a run went wrong: the step that was not finite, run again layer by layer."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.core import trace
+from jaxnn.surgery import Tap, layer_paths
+from jaxnn.train.history import History
+from jaxnn.train.step import TrainStep, unpack
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a parameter became NaN or infinite, and the run was stopped.
+
+    Attributes:
+        epoch: the epoch, from 1.
+        step: the step that went wrong, from 0 at the start of the run.
+        path: the layer or parameter where it began, or None where it cannot be told.
+        examples: rows of the data whose loss was not finite.
+        state: the last state in which every parameter was finite, before that step.
+        history: the epochs that were completed.
+    """
+
+    epoch: int
+    step: int
+    path: str | None
+    examples: list[int]
+    state: Any
+    history: History
+
+
+class Finding(NamedTuple):
+    """What a replay saw."""
+
+    path: str | None
+    what: str
+    examples: list[int]
+
+
+def last_finite(run: Callable[[int], Any], is_finite: Callable, bad: int) -> tuple:
+    """The largest number of steps after which the state is finite, and that state.
+
+    Args:
+        run: from a number of steps to the state after them, `run(0)` being finite.
+        is_finite: tells of a state whether it is finite.
+        bad: steps taken when the trouble was seen.
+    """
+    low, state, high = 0, run(0), bad + 1
+    if bad and is_finite(after := run(bad)):
+        return bad, after
+    while high - low > 1:
+        middle = (low + high) // 2
+        after = run(middle)
+        if is_finite(after):
+            low, state = middle, after
+        else:
+            high = middle
+    return low, state
+
+
+def find(step: Any, state: Any, batch: Any, rows: np.ndarray) -> Finding:
+    """Run a step again from a finite state and name the first thing that is not finite.
+
+    Args:
+        step: the step; only a `TrainStep` can be looked into.
+        state: the state before it.
+        batch: its batch.
+        rows: the rows of the data in the batch.
+    """
+    if not isinstance(step, TrainStep):
+        return Finding(None, "the step's logs", [])
+    key = step.key(state)
+    outputs, _, values = step.forward(state.params, state.state, key, batch)
+    bad = np.asarray(rows)[~np.isfinite(np.asarray(values, np.float64))].tolist()
+    layer = _first_layer(step, state, batch, key)
+    if layer is not None:
+        return Finding(*layer, bad)
+    if bad:
+        return Finding(None, "the loss, from outputs that are finite", bad)
+
+    def objective(params):
+        _, _, values = step.forward(params, state.state, key, batch)
+        return step.weighted_mean(values, batch)
+
+    gradients = trees.paths(jax.grad(objective)(state.params))
+    for path, gradient in gradients.items():
+        if not _finite(gradient):
+            return Finding(path, f"the gradient of parameter {path}", bad)
+    for path, param in trees.paths(step.advance(state, batch)[0].params).items():
+        if not _finite(param):
+            size = float(jnp.abs(gradients[path]).max())
+            what = f"the update of parameter {path} (largest gradient {size:.3g})"
+            return Finding(path, what, bad)
+    return Finding(None, "a number that was finite when run again", bad)
+
+
+def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):
+    """The first layer in order of running whose output is not finite, if any."""
+    x, _, _ = unpack(batch)
+    net, layers = step.net, layer_paths(step.net)
+    order = [c.path for c in trace(net, x) if c.path in layers]
+    order = list(dict.fromkeys(order))
+    if not order:
+        return None
+    tapped = Tap(net, tuple(order))
+    (_, taps), _ = tapped.apply(state.params, state.state, x, key=key, train=True)
+    for path in order:
+        for y in jax.tree.leaves(taps.get(path, ())):
+            if not _finite(y):
+                count = int((~jnp.isfinite(y)).sum())
+                what = f"the output of {path}: {layers[path]!r:.80} "
+                return (
+                    path,
+                    what + f"({count} of {y.size} numbers in {trees.describe(y)})",
+                )
+    return None
+
+
+def _finite(a: Any) -> bool:
+    floating = jnp.issubdtype(a.dtype, jnp.floating)
+    return not floating or bool(jnp.isfinite(a).all())
+
+
+def describe_error(error: NonFiniteError, what: str, value: str) -> str:
+    """The message of a `NonFiniteError`."""
+    examples = ""
+    if error.examples:
+        some = ", ".join(map(str, error.examples[:8]))
+        more = ", ..." if len(error.examples) > 8 else ""
+        examples = f" Examples with such a loss: {some}{more}."
+    kept = "error.state holds the last finite state, before that step; "
+    if error.state is None:
+        kept = "with replay=False the state is lost; "
+    return (
+        f"training became {value} in epoch {error.epoch}, step {error.step}: it began in "
+        f"{what}.{examples} {kept}error.history the epochs before. Try a smaller learning "
+        "rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
+    )

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where batches come from: arrays on the device, or any iterable of batches."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.train.epoch import epoch_order, length
+from jaxnn.trees import describe
+
+#: An iterable's batches go to the device several at a time, about so many bytes.
+GROUP_BYTES = 32 * 2**20
+#: ... and at most so many batches.
+GROUP_BATCHES = 32
+
+
+class Piece(NamedTuple):
+    """Steps of one size over examples that lie on the device."""
+
+    data: Any  # arrays [M, ...]
+    order: jax.Array  # int32 [steps * batch_size], rows of data
+    start: int  # the first step to take
+    stop: int  # the step to end before
+    batch_size: int
+
+
+class ArraySource:
+    """Arrays `[N, ...]`, in an order drawn anew for each epoch.
+
+    Args:
+        data: a tree of arrays with a common first axis.
+        batch_size: examples a step.
+        shuffle: whether to draw an order.
+        key: the run's random key.
+    """
+
+    def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
+        self.data = jax.tree.map(jnp.asarray, data)
+        self.batch_size, self.shuffle, self.key = batch_size, shuffle, key
+        self.examples = length(self.data)
+        self.steps = -(-self.examples // batch_size)
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and its place in that epoch."""
+        return divmod(step, self.steps)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
+        """The pieces of an epoch: the full batches, then the smaller last one."""
+        order = jnp.arange(self.examples, dtype=jnp.int32)
+        if self.shuffle:
+            order = _order(self.key, epoch, examples=self.examples)
+        full, rest = divmod(self.examples, self.batch_size)
+        if skip < full:
+            yield Piece(self.data, order, skip, full, self.batch_size)
+        if rest:
+            yield Piece(self.data, order[full * self.batch_size :], 0, 1, rest)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+_order = jax.jit(epoch_order, static_argnames="examples")
+
+
+class StreamSource:
+    """An iterable of batches: a list, a DataLoader, Grain, or a function that makes one.
+
+    Batches are read ahead in a thread and trained on several at a time.
+
+    Args:
+        batches: an iterable with a new iterator for each epoch, or a function without
+            arguments that gives one; an iterator serves for one epoch.
+        check: called with each batch on the host; raises if it is wrong.
+    """
+
+    def __init__(self, batches: Any, check: Callable[[Any, int], None]):
+        self.batches, self.check = batches, check
+        self.steps: int | None = len(batches) if isinstance(batches, Sized) else None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
+        self._used = False
+
+    def fresh(self) -> Iterator[Any]:
+        """A new iterator over the batches."""
+        made = self.batches() if callable(self.batches) else self.batches
+        if iter(made) is made and not callable(self.batches):
+            if self._used:
+                raise ValueError(
+                    f"data: this {type(made).__name__} is used up after one epoch; pass "
+                    "a list, a DataLoader, or a function that makes a new iterator"
+                )
+            self._used = True
+        return map(as_batch, made)
+
+    def peek(self) -> Any:
+        """The first batch; it is not lost."""
+        batches = self.fresh()
+        first = next(batches, None)
+        if first is None:
+            raise ValueError("data: is empty; the iterable gave no batch")
+        if self._used:  # an iterator: put its first batch back
+            self.batches, self._used = itertools.chain([first], batches), False
+        return first
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and its place in that epoch."""
+        if step and self.steps is None:
+            self.steps = sum(1 for _ in self.fresh())
+        return divmod(step, self.steps) if self.steps else (0, 0)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
+        """The pieces of an epoch: groups of equal batches, read one group ahead."""
+        batches = itertools.islice(self.fresh(), skip, None)
+        yield from read_ahead(self._pool, _groups(self._checked(batches, skip)))
+
+    def _checked(self, batches: Iterator[Any], start: int) -> Iterator[Any]:
+        for number, batch in enumerate(batches, start):
+            self.check(batch, number)
+            yield batch
+
+    def close(self) -> None:
+        """End the reading thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def as_batch(batch: Any) -> Any:
+    """A batch with NumPy arrays (a list, as some loaders give, becomes a tuple)."""
+    if isinstance(batch, list):
+        batch = tuple(batch)
+    if not jax.tree.leaves(batch):
+        raise ValueError(f"data: a batch must hold arrays, got {describe(batch):.100}")
+    return jax.tree.map(
+        lambda a: a if isinstance(a, jax.Array) else np.asarray(a), batch
+    )
+
+
+def _groups(batches: Iterator[Any]) -> Iterator[Piece]:
+    """Batches of equal shape, several together."""
+    group: list[Any] = []
+    for batch in batches:
+        if group and not _alike(group[0], batch):
+            yield _piece(group)
+            group = []
+        group.append(batch)
+        if len(group) == _group_size(batch):
+            yield _piece(group)
+            group = []
+    if group:
+        yield _piece(group)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return False
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.shape == y.shape and x.dtype == y.dtype for x, y in pairs)
+
+
+def _group_size(batch: Any) -> int:
+    size = sum(a.nbytes for a in jax.tree.leaves(batch))
+    return max(1, min(GROUP_BATCHES, GROUP_BYTES // max(size, 1)))
+
+
+def _piece(group: list[Any]) -> Piece:
+    """Batches end to end, filled up to a full group so that one program serves all."""
+    size, count = length(group[0]), _group_size(group[0])
+
+    def join(*arrays):
+        fill = [np.zeros_like(arrays[0])] * (count - len(arrays))
+        return jnp.asarray(np.concatenate([*map(np.asarray, arrays), *fill]))
+
+    order = jnp.arange(count * size, dtype=jnp.int32)
+    return Piece(jax.tree.map(join, *group), order, 0, len(group), size)
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data is an iterable of batches, and not a tree of arrays."""
+    if isinstance(data, tuple | dict) or hasattr(data, "shape"):
+        return False
+    if isinstance(data, list) and data and hasattr(data[0], "shape"):
+        raise TypeError(
+            "data: got a list of arrays; write a tuple (inputs, targets) for arrays, or "
+            "a list of such tuples for batches"
+        )
+    return hasattr(data, "__iter__") or callable(data)
+
+
+class HostSource:
+    """Arrays too large for the device: the same batches in the same order, read ahead.
+
+    Args:
+        data, batch_size, shuffle, key: as for `ArraySource`; the arrays stay on the host.
+    """
+
+    def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
+        self.data, self.batch_size = jax.tree.map(np.asarray, data), batch_size
+        self.shuffle, self.key = shuffle, key
+        self.examples = length(self.data)
+        self.steps = -(-self.examples // batch_size)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
+
+    position = ArraySource.position
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
+        """The pieces of an epoch: groups of batches, read one group ahead."""
+        order = np.arange(self.examples)
+        if self.shuffle:
+            order = np.asarray(_order(self.key, epoch, examples=self.examples))
+        yield from read_ahead(self._pool, _groups(self._batches(order, skip)))
+
+    def _batches(self, order: np.ndarray, skip: int) -> Iterator[Any]:
+        for start in range(skip * self.batch_size, self.examples, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield jax.tree.map(lambda a, rows=rows: a[rows], self.data)
+
+    def close(self) -> None:
+        """End the reading thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def fits_device(data: Any) -> bool:
+    """Whether arrays leave the device half of its memory (always true on a CPU)."""
+    stats = jax.devices()[0].memory_stats() or {}
+    size = sum(a.nbytes for a in jax.tree.leaves(data))
+    return size <= stats.get("bytes_limit", float("inf")) / 2
+
+
+def read_ahead(pool: ThreadPoolExecutor, items: Iterator[Any]) -> Iterator[Any]:
+    """The same items; the next one is made while this one is used."""
+    read = pool.submit(next, items, None)
+    while (item := read.result()) is not None:
+        read = pool.submit(next, items, None)
+        yield item

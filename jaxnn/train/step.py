@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step of gradient descent as a pure function."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn.core import Layer
+from jaxnn.keys import fold_in
+from jaxnn.losses import example_weights
+from jaxnn.metrics import Metric, as_metric
+from jaxnn.spec import Spec
+from jaxnn.train.state import TrainState
+from jaxnn.trees import describe
+
+Logs = dict[str, Any]
+
+
+class TrainStep(Spec):
+    """A pure `step(train_state, batch) -> (train_state, logs)`; see `train_step`."""
+
+    net: Layer
+    loss: Callable[..., jax.Array]
+    optimizer: optax.GradientTransformation
+    metrics: tuple[tuple[str, Metric], ...] = ()
+
+    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
+        state, stats = self.advance(state, batch)
+        logs = {name: metric.compute(stats[name]) for name, metric in self.metrics}
+        loss = stats["loss"]
+        return state, {"loss": loss["total"] / _at_least_tiny(loss["weight"]), **logs}
+
+    def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
+        """The step, with statistics that add up over batches in place of their means."""
+        x, targets, weights = unpack(batch)
+        key = self.key(state)
+
+        def objective(params):
+            outputs, net_state, values = self.forward(params, state.state, key, batch)
+            total, weight = self.weighted_sum(values, batch)
+            return total / _at_least_tiny(weight), (outputs, net_state, total, weight)
+
+        descend = jax.value_and_grad(objective, has_aux=True)
+        (value, (outputs, net_state, total, weight)), grads = descend(state.params)
+        updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
+            grads,
+            state.opt_state,
+            state.params,
+            value=value,
+            grad=grads,
+            value_fn=lambda params: objective(params)[0],
+        )
+        params = optax.apply_updates(state.params, updates)
+        new = TrainState(params, net_state, opt_state, state.step + 1, state.key)  # type: ignore[arg-type]
+        stats = {"loss": {"total": total, "weight": weight}}
+        examples = jax.tree.leaves(outputs)[0].shape[0]
+        counted = loss_weights(self.loss, targets, weights, examples) > 0
+        for name, metric in self.metrics:
+            stats[name] = metric.update(outputs, targets, counted.astype(jnp.float32))
+        return new, stats
+
+    def key(self, state: TrainState) -> jax.Array:
+        """The random key of the state's step."""
+        return jax.random.fold_in(fold_in(state.key, "step"), state.step)
+
+    def forward(self, params: Any, net_state: Any, key: jax.Array, batch: Any):
+        """Outputs, new network state and the loss of each example, in training."""
+        x, targets, _ = unpack(batch)
+        outputs, net_state = self.net.apply(params, net_state, x, key=key, train=True)
+        return outputs, net_state, self.loss(outputs, targets)
+
+    def weighted_sum(
+        self, values: jax.Array, batch: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """Σ w·v and Σ w over the batch; the loss is their ratio."""
+        if values.ndim != 1:
+            raise ValueError(
+                "loss: must give one value per example, [N]; got "
+                f"{describe(values)}. Leave the mean over examples to the trainer"
+            )
+        _, targets, weights = unpack(batch)
+        return weighted_sum(
+            values, loss_weights(self.loss, targets, weights, len(values))
+        )
+
+    def weighted_mean(self, values: jax.Array, batch: Any) -> jax.Array:
+        """Σ w·v / Σ w over the batch: what gradient descent makes smaller."""
+        total, weight = self.weighted_sum(values, batch)
+        return total / _at_least_tiny(weight)
+
+
+def train_step(
+    net: Layer,
+    loss: Callable[..., jax.Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+) -> TrainStep:
+    """A pure function that takes one step of gradient descent.
+
+    `step(state, batch) -> (state, logs)`: with θ ← θ − update(∇ Σ w·loss / Σ w).  Jit it,
+    vmap it, scan it; an equal step built again is the same static argument to `jax.jit`.
+
+    Args:
+        net: a network.
+        loss: `loss(outputs, targets) -> [N]`, one value per example.
+        optimizer: an Optax optimizer.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+
+    Returns:
+        A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs hold
+        the loss and the metrics of that batch.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
+    >>> step = jax.jit(nn.train_step(net, nn.losses.mean_squared_error, optimizer))
+    >>> x, y = jnp.ones((4, 2)), jnp.zeros((4, 1))
+    >>> state = nn.train_state(net, optimizer, x, key=jax.random.key(0))
+    >>> state, logs = step(state, (x, y))
+    >>> int(state.step), list(logs)
+    (1, ['loss'])
+    """
+    pairs = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
+    if "loss" in pairs:
+        raise ValueError("metrics: 'loss' is the loss's own name; use another")
+    return TrainStep(net, loss, optimizer, tuple(pairs.items()))
+
+
+class FunctionStep(Spec):
+    """Any function `step(state, batch) -> (state, logs of numbers)`, for the trainer."""
+
+    function: Callable[..., Any]
+    metrics: tuple = ()
+
+    def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:
+        """The step; each log counts once for each example of its batch."""
+        state, logs = self.function(state, batch)
+        if not isinstance(logs, Mapping):
+            raise TypeError(f"step: logs must be a dict, got {describe(logs):.100}")
+        for name, value in logs.items():
+            if jnp.shape(value) != ():
+                raise ValueError(
+                    f"step: logs[{name!r}] must be one number, got {describe(value)}"
+                )
+        weight = jnp.float32(jax.tree.leaves(batch)[0].shape[0])
+        totals = {n: jnp.asarray(v, jnp.float32) * weight for n, v in logs.items()}
+        return state, {n: {"total": t, "weight": weight} for n, t in totals.items()}
+
+
+def unpack(batch: Any) -> tuple[Any, Any, Any]:
+    """A batch as inputs, targets and weights (or None)."""
+    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
+        raise TypeError(
+            "batch: must be a tuple (inputs, targets) or (inputs, targets, weights), "
+            f"got {describe(batch):.100}"
+        )
+    x, targets, *weights = batch
+    return x, targets, weights[0] if weights else None
+
+
+def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Array:
+    """What each example counts in the loss, [N]; ignored labels count nothing."""
+    own = jnp.ones(examples) if weights is None else weights
+    kept = None if loss is None else example_weights(loss, targets)
+    return own if kept is None else own * kept.astype(own.dtype)
+
+
+def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Σ w·v and Σ w in float32 or wider; what has weight 0 is left out, NaN or not."""
+    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    weights = weights.astype(values.dtype)
+    kept = jnp.where(weights == 0, jnp.zeros_like(values), values)
+    return (weights * kept).sum(), weights.sum()
+
+
+def _at_least_tiny(weight: jax.Array) -> jax.Array:
+    """No division by zero where no example counts: the mean is then 0."""
+    return jnp.maximum(weight, jnp.finfo(weight.dtype).tiny)

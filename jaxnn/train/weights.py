@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each example counts in the loss, from weights of examples and of classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxnn.train.source import is_stream
+from jaxnn.trees import describe
+
+
+def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
+    """`(inputs, targets)` with the product of both weights as a third array.
+
+    Args:
+        data: `(inputs, targets)`, or with weights already; or an iterable of batches.
+        sample_weight: `[N]` or None.
+        class_weight: from a class to its weight (a dict, or a sequence by class), or None.
+    """
+    if sample_weight is None and class_weight is None:
+        return data
+    if is_stream(data) or not isinstance(data, tuple) or len(data) < 2:
+        raise ValueError(
+            "sample_weight, class_weight: need arrays (inputs, targets); an iterable "
+            "brings weights in its batches: (inputs, targets, weights)"
+        )
+    x, targets, *own = data
+    total = np.ones(len(targets), np.float32)
+    for name, weight in (
+        ("sample_weight", sample_weight),
+        ("weights", own[0] if own else None),
+    ):
+        if weight is not None:
+            total = total * _checked(name, weight, len(targets))
+    if class_weight is not None:
+        total = total * _by_class(class_weight, np.asarray(targets))
+    return x, targets, total
+
+
+def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
+    weight = np.asarray(weight, np.float32)
+    if weight.shape != (examples,):
+        raise ValueError(
+            f"{name}: must be one number per example, [{examples}], got {describe(weight)}"
+        )
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        where = int(bad.argmax())
+        raise ValueError(
+            f"{name}: must be finite and 0 or more; [{where}] is {weight[where]}"
+        )
+    return weight
+
+
+def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
+    """The weight of each example's class; classes that are not named count 1."""
+    if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
+        raise ValueError(
+            f"class_weight: needs integer class labels [N], got {describe(targets)}"
+        )
+    if not isinstance(class_weight, Mapping):
+        class_weight = dict(enumerate(class_weight))
+    absent = sorted(set(map(int, class_weight)) - set(np.unique(targets).tolist()))
+    if len(absent) == len(class_weight):
+        raise ValueError(
+            f"class_weight: none of its classes {absent} is in the targets"
+        )
+    weights = np.ones(len(targets), np.float32)
+    for label, weight in class_weight.items():
+        weights[targets == int(label)] = weight
+    return _checked("class_weight", weights, len(targets))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees of arrays, seen by readable paths such as `stage1/block2/conv1/w`."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
+    """The leaves of a tree by path, in tree order.
+
+    Args:
+        tree: any pytree. Dicts contribute their keys, NamedTuples and dataclasses
+            their fields, tuples and lists their indices. A bare leaf has path `""`.
+        is_leaf: tells which inner nodes to take as leaves.
+
+    Returns:
+        A dict from path to leaf.
+
+    Raises:
+        ValueError: a dict key is empty or holds `/`, or two leaves share a path.
+
+    >>> paths({"dense_1": {"w": 1.0, "b": 2.0}, "moments": (3.0, 4.0)})
+    {'dense_1/b': 2.0, 'dense_1/w': 1.0, 'moments/0': 3.0, 'moments/1': 4.0}
+    """
+    named = {}
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]:
+        path = "/".join(_name(key) for key in keys)
+        if path in named:
+            raise ValueError(f"paths: two leaves share the path {path!r}; rename one")
+        named[path] = leaf
+    return named
+
+
+def _name(key: Any) -> str:
+    name = jax.tree_util.keystr((key,), simple=True)
+    if not name or "/" in name:
+        raise ValueError(f"paths: a dict key must be non-empty, without '/': {name!r}")
+    return name
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a glob pattern matches a path; `*` also crosses `/`.
+
+    A pattern without wildcards (`*`, `?`, `[...]`) matches everything below it too.
+
+    >>> matches("*/w", "stage1/conv1/w"), matches("dense_1", "dense_1/w")
+    (True, True)
+    """
+    if any(wildcard in pattern for wildcard in "*?["):
+        return fnmatchcase(path, pattern)
+    return path == pattern or path.startswith(f"{pattern}/")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of an error message: the name most like a misspelled one, or nothing.
+
+    >>> "no layer 'dense1'" + nearest("dense1", ["conv_1", "dense_1"])
+    "no layer 'dense1' (nearest: 'dense_1')"
+    """
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (nearest: {close[0]!r})" if close else ""
+
+
+def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
+    """A tree of labels, one a leaf, chosen by path pattern; for `optax.partition`.
+
+    Args:
+        tree: any pytree of parameters.
+        groups: from path pattern (see `matches`) to label.
+        default: the label of leaves that no pattern matches; by default there must
+            be none.
+
+    Returns:
+        A tree of the same structure that holds a label at each leaf.
+
+    Raises:
+        ValueError: a leaf matches two patterns, or none and there is no default; or
+            a pattern matches no leaf.
+
+    >>> params = {"conv_1": {"w": 1.0}, "dense_1": {"w": 2.0, "b": 3.0}}
+    >>> labels(params, {"conv_1": "frozen", "dense_1": "trained"})
+    {'conv_1': {'w': 'frozen'}, 'dense_1': {'b': 'trained', 'w': 'trained'}}
+    """
+    names = list(paths(tree))
+    for pattern in groups:
+        if not any(matches(pattern, name) for name in names):
+            raise ValueError(
+                f"labels: pattern {pattern!r} matches no leaf{nearest(pattern, names)}"
+            )
+    chosen = [_label(name, groups, default) for name in names]
+    return jax.tree.unflatten(jax.tree.structure(tree), chosen)
+
+
+def _label(name: str, groups: Mapping[str, Any], default: Any) -> Any:
+    patterns = [pattern for pattern in groups if matches(pattern, name)]
+    if len(patterns) > 1:
+        every = " and ".join(map(repr, patterns))
+        raise ValueError(f"labels: {name!r} must match one pattern, it matches {every}")
+    if not patterns and default is ...:
+        raise ValueError(
+            f"labels: no pattern matches {name!r}; add one, or give a default label"
+        )
+    return groups[patterns[0]] if patterns else default
+
+
+def count(tree: Any) -> int:
+    """The number of array elements (parameters) in a tree; shapes alone will do.
+
+    >>> count({"w": np.zeros((784, 10)), "b": np.zeros(10)})
+    7850
+    """
+    return sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def nbytes(tree: Any) -> int:
+    """The bytes that the arrays of a tree take; shapes alone will do.
+
+    >>> nbytes({"w": jax.ShapeDtypeStruct((784, 10), np.float32)})
+    31360
+    """
+    return sum(count(x) * _dtype(x).itemsize for x in jax.tree.leaves(tree))
+
+
+def _dtype(leaf: Any) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+
+
+def describe(x: Any) -> str:
+    """Shapes and dtypes in short, for messages; tracers and nested trees included.
+
+    >>> describe((np.zeros((8, 4), np.float32), {"label": np.zeros(8, np.int32)}))
+    "(float32[8,4], {'label': int32[8]})"
+    >>> describe(jax.random.key(0))
+    'key<fry>[]'
+    """
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        dtype = getattr(x.dtype, "name", x.dtype)
+        return f"{dtype}[{','.join(map(str, x.shape))}]"
+    if isinstance(x, Mapping):
+        return f"{{{', '.join(f'{k!r}: {describe(v)}' for k, v in x.items())}}}"
+    if isinstance(x, tuple) and (fields := getattr(x, "_fields", ())):
+        inner = (f"{k}={describe(v)}" for k, v in zip(fields, x, strict=True))
+        return f"{type(x).__name__}({', '.join(inner)})"
+    if isinstance(x, tuple):
+        return f"({', '.join(map(describe, x))}{',' if len(x) == 1 else ''})"
+    if isinstance(x, list):
+        return f"[{', '.join(map(describe, x))}]"
+    return "None" if x is None else type(x).__name__
