@@ -19,7 +19,7 @@ def positive_int(owner: str, name: str, value: Any) -> None:
 
 def probability(owner: str, name: str, value: Any) -> None:
     """Raise unless a hyperparameter is a number from 0 to 1."""
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{owner}: {name} must be from 0 to 1, got {value!r}")
 
 

@@ -96,7 +96,7 @@ def as_layer(x: Any, owner: str) -> Layer:
         return x
     if isinstance(x, type) and issubclass(x, Layer):
         raise TypeError(
-            f"{owner}: {x.__name__} is a class; write {x.__name__}(...) to build a layer"
+            f"{owner}: {x.__name__} is a class; build a layer with {x.__name__}(...)"
         )
     if callable(x):
         return Function(x)
@@ -162,7 +162,7 @@ class Run:
             if not isinstance(tree, Mapping):
                 raise TypeError(
                     f"{name}: {kind} must be a dict as init returns it, got "
-                    f"{describe(tree):.200}; init gives two: params, state = net.init(...)"
+                    f"{describe(tree):.200}; it returns two: params, state"
                 )
         self.params, self.state = params, dict(state)
         self.key, self.train = key, train
@@ -222,8 +222,8 @@ class _Plan(Run):
         if first:
             self.params[name], self.state[name] = child.init(self.key, x)  # type: ignore
         y = super()._call(name, child, x)
-        shapes = map(abstract, (x, y, self.params[name]))
-        self._calls.append(Call(path, child, *shapes, first))
+        x, after, params = abstract((x, y, self.params[name]))
+        self._calls.append(Call(path, child, x, after, params, first))
         return y
 
 

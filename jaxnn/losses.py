@@ -174,7 +174,7 @@ def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         [2.]
     """
     y, t, dtype = _pair("mean_absolute_error", outputs, targets)
-    return _mean(jnp.abs(y - t), dtype)
+    return _mean(_absolute(y - t), dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -188,7 +188,7 @@ def sum_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         [4.]
     """
     y, t, dtype = _pair("sum_absolute_error", outputs, targets)
-    return _sum(jnp.abs(y - t)).astype(dtype)
+    return _sum(_absolute(y - t)).astype(dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -569,6 +569,11 @@ def _softmax_surprise(z: jax.Array, labels: jax.Array) -> jax.Array:
     peak = jax.lax.stop_gradient(z.max(-1))
     normalizer = jnp.log(jnp.exp(z - peak[..., None]).sum(-1))
     return normalizer - (_expected(labels, z) - peak)
+
+
+def _absolute(x: jax.Array) -> jax.Array:
+    """|x| with slope 0 at 0, where `jnp.abs` has slope 1."""
+    return x * jnp.sign(x)
 
 
 def _weighted(weights: jax.Array, logs: jax.Array) -> jax.Array:

@@ -82,7 +82,7 @@ def show(value: Any) -> str:
         options += [f"{name}={show(v)}" for name, v in value.keywords.items()]
         return f"functools.partial({', '.join([show(value.func), *options])})"
     if not callable(value) or isinstance(value, Spec | type):
-        return repr(value.item() if hasattr(value, "item") else value)
+        return repr(getattr(value, "item", lambda: value)())  # NumPy numbers as plain
     return _function_name(value)
 
 

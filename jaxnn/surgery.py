@@ -2,6 +2,7 @@
 """Work on a network by paths: replace a layer, tap an output, freeze, summarize."""
 
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +45,7 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     Sequential(Dense(8), relu_1=jax.nn.tanh, dense_2=Dense(2))
     """
     everything = layer_paths(net)
-    found = [p for p in everything if trees.matches(path, p) and _fits(path, p)]
+    found = [p for p in everything if p == path or fnmatchcase(p, path)]
     if not found:
         raise KeyError(
             f"edit: no layer at {path!r}{trees.nearest(path, everything)}; "
@@ -53,11 +54,6 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     for p in reversed(found):  # inner ones first: their outer layers still exist then
         net = _replace(net, p.split("/"), change)
     return net
-
-
-def _fits(pattern: str, path: str) -> bool:
-    """Whether a pattern means the layer itself and not one inside what it names."""
-    return pattern.count("/") == path.count("/") or "**" in pattern
 
 
 def _replace(net: Layer, names: list[str], change: Callable[[Layer], Any]) -> Layer:
@@ -75,7 +71,7 @@ class _Probed(NamedTuple):
 
 
 class _Probe(Layer):
-    """A layer that leaves its outputs in its state, where any transform carries them."""
+    """A layer that leaves its outputs in its state: any transform carries them on."""
 
     layer: Layer
 
@@ -99,9 +95,9 @@ class _Probe(Layer):
 class Tap(Layer):
     """A network that also gives what layers inside it put out.
 
-    `apply` gives `(y, {path: output})` in place of `y`.  Parameters, state and paths are
-    those of the network, so that a tap reads a trained one.  An output of a layer that
-    is called several times is a tuple; inside a `Repeat` it has the new first axis.
+    `apply` gives `(y, {path: output})` in place of `y`.  Parameters, state and paths
+    are those of the network, so that a tap reads a trained one.  A layer that is called
+    several times gives a tuple; one inside a `Repeat` has the new first axis.
 
     Args:
         net: a network.

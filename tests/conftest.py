@@ -1,4 +1,4 @@
-"""Strict flags for every test: nothing is promoted, broadcast or warned of in silence."""
+"""Strict flags for every test: nothing is promoted or broadcast in silence."""
 
 import os
 import tempfile

@@ -16,7 +16,7 @@ from jax.test_util import check_grads
 
 from jaxnn import losses
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=20, deadline=None)
 rng = np.random.default_rng(0)
 
 
@@ -113,7 +113,7 @@ CASES = {
     "softmax, smoothed": Case(smooth, z, ints, smoothed),
     "cross_entropy": Case(losses.cross_entropy, softmax(z), ints, crossed(np.log)),
     "cross_entropy, soft": Case(
-        losses.cross_entropy, softmax(zt), softt, crossed(np.log)
+        losses.cross_entropy, softmax(zt / 2), softt, crossed(np.log)
     ),
     "nll": Case(
         losses.negative_log_likelihood, np.log(softmax(z)), ints, crossed(lambda y: y)
@@ -168,8 +168,8 @@ def test_float64_keeps_its_precision(case):
 def test_gradient_is_the_finite_difference(case):
     with jax.enable_x64(True):
         y, t = jnp.asarray(case.outputs), jnp.asarray(case.targets)
-        loss = lambda y: case.loss(y, t)  # noqa: E731
-        check_grads(loss, (y,), order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
+        loss = jax.jit(lambda y: case.loss(y, t))
+        check_grads(loss, (y,), order=2, atol=1e-5, rtol=1e-4)
 
 
 @every_case
@@ -405,22 +405,18 @@ def test_label_smoothing_of_rows_and_of_integers_agree():
 
 
 @few
-@given(
-    labels=hnp.arrays(np.int32, (4, 3), elements=st.integers(-1, 3)),
-    smoothing=st.sampled_from([0.0, 0.1]),
-)
-def test_ignored_labels_count_nowhere(labels, smoothing):
-    logits = jnp.asarray(zt[:4, :3], jnp.float32)
-    plain = part(losses.softmax_cross_entropy, label_smoothing=smoothing)
-    loss = part(plain, ignore_label=-1)
+@given(labels=hnp.arrays(np.int32, (4, 5), elements=st.integers(-1, 3)))
+def test_ignored_labels_count_nowhere(labels):
+    logits = jnp.asarray(zt[:4], jnp.float32)
+    loss = part(losses.softmax_cross_entropy, ignore_label=-1, label_smoothing=0.2)
     got, weights = loss(logits, labels), losses.example_weights(loss, labels)
     grad = jax.grad(lambda z: loss(z, labels).sum())(logits)
     np.testing.assert_array_equal(grad[labels == -1], 0)
-    for n in range(4):
-        kept = labels[n] != -1
-        assert weights[n] == kept.any()
-        want = plain(logits[n][kept], labels[n][kept]).mean() if kept.any() else 0
-        np.testing.assert_allclose(got[n], want, rtol=1e-5)
+    for n, kept in enumerate(labels != -1):
+        assert float(weights[n]) == kept.any()
+        pairs = zip(zt[n][kept], labels[n][kept], strict=True)
+        want = [smoothed(z, t) for z, t in pairs] or [0]
+        np.testing.assert_allclose(got[n], np.mean(want), rtol=1e-5)
 
 
 def test_ignored_labels_still_leave_others_checked():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activations with parameters; those without are functions: `jax.nn.relu`, `nn.step`."""
+"""Activations with parameters; the others are functions: `jax.nn.relu`, `nn.step`."""
 
 from dataclasses import KW_ONLY
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the data or the network, said on the host before any compilation."""
+"""What is wrong with the data or the network, said before anything is compiled."""
 
 import functools
 from collections.abc import Callable
@@ -69,8 +69,8 @@ def check_finite(name: str, a: Any) -> None:
         count = int(bad.sum())
         raise ValueError(
             f"{name}: must be finite, but [{', '.join(map(str, where))}] is "
-            f"{a[where]} ({count} such number{'s' if count > 1 else ''}); clean or mask "
-            "the data first"
+            f"{a[where]} ({count} such number{'s' if count > 1 else ''}); clean "
+            "or mask the data first"
         )
 
 
@@ -103,8 +103,8 @@ def check_network(net: Any, params: Any, state: Any, x: Any) -> tuple[Any, str |
         if not y.shape or y.shape[0] != rows:
             name = f"output {path}" if path else "its output"
             raise ValueError(
-                f"net: must keep the first axis, that of examples; {rows} examples came "
-                f"in and {name} is {describe(y)}"
+                f"net: must keep the first axis, that of examples; {rows} examples "
+                f"came in and {name} is {describe(y)}"
             )
     return outputs, kind
 
@@ -117,19 +117,15 @@ def check_loss(loss: Callable[..., Any], kind: str | None) -> None:
     name = loss_name(loss)
     if kind == "raw":
         raise ValueError(
-            f"loss: {name} takes {contract.outputs}, but the network ends in raw outputs; "
-            f"end it in {_end_for(contract.outputs)}, or use the loss on logits "
-            "(softmax_cross_entropy, sigmoid_cross_entropy)"
+            f"loss: {name} takes {contract.outputs}, but the network ends in raw "
+            f"outputs; end it in {_end_for(contract.outputs)}, or use the loss on "
+            "logits (softmax_cross_entropy, sigmoid_cross_entropy)"
         )
     raise ValueError(
         f"loss: {name} takes {contract.outputs}, but the network already ends in "
         f"{kind}; leave the {kind} out of the network"
         + (", or use the loss on probabilities" if "logits" in contract.outputs else "")
-        + (
-            f" ({_twin(contract.outputs, kind)})"
-            if "logits" in contract.outputs
-            else ""
-        )
+        + (f" ({_twin(kind)})" if "logits" in contract.outputs else "")
     )
 
 
@@ -142,7 +138,7 @@ def _end_for(outputs: str) -> str:
     return ends[outputs]
 
 
-def _twin(outputs: str, kind: str) -> str:
+def _twin(kind: str | None) -> str:
     return "cross_entropy" if kind == "softmax" else "binary_cross_entropy"
 
 
@@ -246,7 +242,8 @@ def _check_range(
 def _ignore_hint(targets: np.ndarray) -> str:
     if targets.min() != -1 or not np.issubdtype(targets.dtype, np.integer):
         return ""
-    return "; to leave examples out on purpose, use functools.partial(loss, ignore_label=-1)"
+    keep = "functools.partial(loss, ignore_label=-1)"
+    return f"; to leave examples out on purpose, use {keep}"
 
 
 def _ignored(loss: Callable[..., Any]) -> int | None:

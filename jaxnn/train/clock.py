@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds by kind of work, and programs compiled ahead so that compiling is timed apart."""
+"""Seconds by kind of work; programs are compiled ahead to time that apart."""
 
 import time
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An epoch as one compiled program: a loop of steps over batches gathered on the device."""
+"""An epoch as one program: a loop of steps over batches gathered on the device."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
+from jaxnn.ops.shuffle import permutation
 from jaxnn.train.step import FunctionStep, TrainStep
 
 AnyStep = TrainStep | FunctionStep
@@ -42,7 +43,7 @@ def epoch_order(key: jax.Array, epoch: Any, examples: int) -> jax.Array:
         A permutation, int32 `[examples]`.
     """
     key = jax.random.fold_in(fold_in(key, "order"), epoch)
-    return jax.random.permutation(key, examples)
+    return permutation(key, examples)
 
 
 def train_epoch(
@@ -57,14 +58,15 @@ def train_epoch(
         step: a `train_step`, or any `step(state, batch) -> (state, logs)`.
         state: a `TrainState` at the start of an epoch.
         data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
-        batch_size: examples a step; the last batch is smaller where it does not divide N.
+        batch_size: examples a step; the last batch may be smaller.
         shuffle: whether to draw a new order for each epoch.
 
     Returns:
         `(state, logs)`: the state after the epoch; the epoch's loss and metrics.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
-    >>> data, net, optimizer = (jnp.ones((10, 3)), jnp.ones((10, 1))), nn.Dense(1), optax.sgd(0.1)
+    >>> data = jnp.ones((10, 3)), jnp.ones((10, 1))
+    >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
     >>> step = nn.train_step(net, nn.losses.mean_squared_error, optimizer)
     >>> start = lambda key: nn.train_state(net, optimizer, data[0], key=key)
     >>> states = jax.vmap(start)(jax.random.split(jax.random.key(0), 8))

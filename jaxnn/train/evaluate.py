@@ -15,7 +15,7 @@ from jaxnn.metrics import Mean, Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
-from jaxnn.train.source import as_batch, is_stream
+from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import loss_weights, unpack
 from jaxnn.trees import describe
@@ -40,7 +40,7 @@ def evaluate(
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`; or
             an iterable of such batches.
         loss: `loss(outputs, targets) -> [N]`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
         batch_size: examples at a time; it changes the memory needed, not the result.
 
     Returns:
@@ -52,11 +52,7 @@ def evaluate(
     {'loss': 3.0}
     """
     evaluator = Evaluator(net, loss, metrics, batch_size)
-    if is_stream(data):
-        batches = map(as_batch, data() if callable(data) else data)
-    else:
-        batches = [data]
-    for batch in batches:
+    for batch in map(as_batch, iterate(data)) if is_stream(data) else [data]:
         evaluator.check(*variables(state), batch)
         evaluator.add(*variables(state), jax.tree.map(jnp.asarray, batch))
     return evaluator.result()

@@ -2,6 +2,7 @@
 """Train a network in one call; a run is one compiled program called a few times."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from jaxnn.train.source import (
     as_batch,
     fits_device,
     is_stream,
+    iterate,
 )
 from jaxnn.train.state import TrainState, copy, train_state
 from jaxnn.train.step import TrainStep, train_step, unpack
@@ -73,7 +75,7 @@ def fit(
         key: the run's random key; a run that goes on from `state` keeps the key in it.
         validation: data in the same form, or for a step of one's own a function
             `validation(state) -> logs`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
         state: a `TrainState` to go on from; it is copied.
         sample_weight: `[N]`, how much each example counts in the loss.
         class_weight: from a class to how much its examples count; 1 where not named.
@@ -115,7 +117,7 @@ def fit(
         on_device,
     )
     shapes = _start_shapes(step, state, example, key)
-    _check_step(step, shapes, data, example)
+    _check_step(step, shapes, source, example)
     validate = _make_validation(step, shapes, validation, loss)
     state = _start(step, state, shapes, example, key)
     run = Run(step, source, validate, list(callbacks), history, chunk_seconds, replay)
@@ -153,7 +155,7 @@ def _make_source(step, data, batch_size, shuffle, key, on_device) -> tuple[Any, 
             raise ValueError(
                 "batch_size: leave it out for an iterable, which brings its own batches"
             )
-        source = StreamSource(data, lambda batch, number: None)
+        source = StreamSource(data)
         return source, _rows_of(source.peek(), None)
     data = tuple(data) if isinstance(data, list) else data
     examples = checks.check_arrays(data)
@@ -229,19 +231,29 @@ def trees_difference(has: dict[str, str], wants: dict[str, str]) -> str:
     return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
 
 
-def _check_step(step: AnyStep, shapes: Any, data: Any, example: Any) -> None:
+def _check_step(step: AnyStep, shapes: Any, source: Any, example: Any) -> None:
     """Trace one step on shapes, so that whatever is wrong is said before compiling."""
+    check_targets = None
     if isinstance(step, TrainStep):
-        x, targets, _ = unpack(example)
+        x, _, _ = unpack(example)
         outputs, kind = checks.check_network(step.net, shapes.params, shapes.state, x)
         checks.check_loss(step.loss, kind)
-        targets = targets if is_stream(data) else unpack(data)[1]
-        if not is_stream(data):
-            checks.check_targets(step.loss, outputs, targets)
+        check_targets = partial(checks.check_targets, step.loss, outputs)
+    if isinstance(source, StreamSource):
+        source.check = partial(_check_batch, check_targets)
+    elif check_targets is not None:
+        check_targets(unpack(source.data)[1])
     jax.eval_shape(step.advance, shapes, example)
 
 
-def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any):
+def _check_batch(check_targets: Any, batch: Any, number: int) -> None:
+    """Hold one batch of an iterable against the same rules as arrays."""
+    checks.check_arrays(batch, f"batch {number}")
+    if check_targets is not None:
+        check_targets(unpack(batch)[1], f"batch {number}")
+
+
+def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any) -> Any:
     """A function from the state to the validation's logs, or None."""
     if validation is None:
         return None
@@ -260,8 +272,7 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any):
 
     def validate(state: TrainState) -> dict[str, Any]:
         evaluator = Evaluator(step.net, loss, metrics)
-        batches = validation() if callable(validation) else validation
-        for batch in map(as_batch, batches):
+        for batch in map(as_batch, iterate(validation)):
             if stream:
                 evaluator.check(state.params, state.state, batch, "validation")
             evaluator.add(state.params, state.state, batch)

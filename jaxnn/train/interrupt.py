@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Interrupt:
-    """While it is entered, the first Ctrl-C only sets `asked`; a second one interrupts."""
+    """Inside it the first Ctrl-C only sets `asked`; a second one interrupts."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -197,7 +197,7 @@ class Run:
         raise error
 
     def _replay(self, before: Any, piece: Piece, start: int, seen: int):
-        """Run the chunk again up to its last finite state, and look into the next step."""
+        """Run the chunk again up to its last finite state; look into the next step."""
 
         def run(steps: int) -> Any:
             totals = zero_totals(self.step, self._stats(piece), piece.stop)

@@ -76,7 +76,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray) -> Finding:
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
     key = step.key(state)
-    outputs, _, values = step.forward(state.params, state.state, key, batch)
+    _, _, values = step.forward(state.params, state.state, key, batch)
     bad = np.asarray(rows)[~np.isfinite(np.asarray(values, np.float64))].tolist()
     layer = _first_layer(step, state, batch, key)
     if layer is not None:
@@ -138,7 +138,7 @@ def describe_error(error: NonFiniteError, what: str, value: str) -> str:
     if error.state is None:
         kept = "with replay=False the state is lost; "
     return (
-        f"training became {value} in epoch {error.epoch}, step {error.step}: it began in "
-        f"{what}.{examples} {kept}error.history the epochs before. Try a smaller learning "
-        "rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
+        f"training became {value} in epoch {error.epoch}, step {error.step}: it began "
+        f"in {what}.{examples} {kept}error.history the epochs before. Try a smaller "
+        "learning rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
     )

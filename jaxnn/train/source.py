@@ -68,33 +68,37 @@ _order = jax.jit(epoch_order, static_argnames="examples")
 
 
 class StreamSource:
-    """An iterable of batches: a list, a DataLoader, Grain, or a function that makes one.
+    """An iterable of batches: a list, a DataLoader, or a function that makes one.
 
     Batches are read ahead in a thread and trained on several at a time.
 
     Args:
         batches: an iterable with a new iterator for each epoch, or a function without
             arguments that gives one; an iterator serves for one epoch.
+
+    Attributes:
         check: called with each batch on the host; raises if it is wrong.
     """
 
-    def __init__(self, batches: Any, check: Callable[[Any, int], None]):
-        self.batches, self.check = batches, check
+    check: Callable[[Any, int], None]
+
+    def __init__(self, batches: Any):
+        self.batches = batches
         self.steps: int | None = len(batches) if isinstance(batches, Sized) else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
         self._used = False
 
     def fresh(self) -> Iterator[Any]:
         """A new iterator over the batches."""
-        made = self.batches() if callable(self.batches) else self.batches
-        if iter(made) is made and not callable(self.batches):
+        batches = iterate(self.batches)
+        if batches is self.batches:
             if self._used:
                 raise ValueError(
-                    f"data: this {type(made).__name__} is used up after one epoch; pass "
-                    "a list, a DataLoader, or a function that makes a new iterator"
+                    f"data: this {type(batches).__name__} is used up after one epoch; "
+                    "pass a list, a DataLoader, or a function that makes a new iterator"
                 )
             self._used = True
-        return map(as_batch, made)
+        return map(as_batch, batches)
 
     def peek(self) -> Any:
         """The first batch; it is not lost."""
@@ -125,6 +129,12 @@ class StreamSource:
     def close(self) -> None:
         """End the reading thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def iterate(batches: Any) -> Iterator[Any]:
+    """A new iterator over an iterable, or over what a function makes."""
+    made: Any = batches() if callable(batches) else batches
+    return iter(made)
 
 
 def as_batch(batch: Any) -> Any:
@@ -183,8 +193,8 @@ def is_stream(data: Any) -> bool:
         return False
     if isinstance(data, list) and data and hasattr(data[0], "shape"):
         raise TypeError(
-            "data: got a list of arrays; write a tuple (inputs, targets) for arrays, or "
-            "a list of such tuples for batches"
+            "data: got a list of arrays; write a tuple (inputs, targets) for arrays, "
+            "or a list of such tuples for batches"
         )
     return hasattr(data, "__iter__") or callable(data)
 
@@ -193,7 +203,7 @@ class HostSource:
     """Arrays too large for the device: the same batches in the same order, read ahead.
 
     Args:
-        data, batch_size, shuffle, key: as for `ArraySource`; the arrays stay on the host.
+        data, batch_size, shuffle, key: as for `ArraySource`; arrays stay on the host.
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):

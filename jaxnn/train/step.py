@@ -34,8 +34,8 @@ class TrainStep(Spec):
         return state, {"loss": loss["total"] / _at_least_tiny(loss["weight"]), **logs}
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
-        """The step, with statistics that add up over batches in place of their means."""
-        x, targets, weights = unpack(batch)
+        """The step, with statistics that add up over batches in place of means."""
+        _, targets, weights = unpack(batch)
         key = self.key(state)
 
         def objective(params):
@@ -101,18 +101,18 @@ def train_step(
 ) -> TrainStep:
     """A pure function that takes one step of gradient descent.
 
-    `step(state, batch) -> (state, logs)`: with θ ← θ − update(∇ Σ w·loss / Σ w).  Jit it,
-    vmap it, scan it; an equal step built again is the same static argument to `jax.jit`.
+    `step(state, batch) -> (state, logs)`: θ ← θ − update(∇ Σ w·loss / Σ w).  Jit it,
+    vmap it, scan it; an equal step built again is the same static argument to jit.
 
     Args:
         net: a network.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `nn.metrics` spec.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
 
     Returns:
-        A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs hold
-        the loss and the metrics of that batch.
+        A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs
+        hold the batch's loss and metrics.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
@@ -130,7 +130,7 @@ def train_step(
 
 
 class FunctionStep(Spec):
-    """Any function `step(state, batch) -> (state, logs of numbers)`, for the trainer."""
+    """Any function `step(state, batch) -> (state, logs)`, for the trainer."""
 
     function: Callable[..., Any]
     metrics: tuple = ()

@@ -16,7 +16,7 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
     Args:
         data: `(inputs, targets)`, or with weights already; or an iterable of batches.
         sample_weight: `[N]` or None.
-        class_weight: from a class to its weight (a dict, or a sequence by class), or None.
+        class_weight: from a class to its weight, a dict or a sequence; or None.
     """
     if sample_weight is None and class_weight is None:
         return data
@@ -42,7 +42,8 @@ def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
     weight = np.asarray(weight, np.float32)
     if weight.shape != (examples,):
         raise ValueError(
-            f"{name}: must be one number per example, [{examples}], got {describe(weight)}"
+            f"{name}: must be one number per example, [{examples}], "
+            f"got {describe(weight)}"
         )
     bad = ~(np.isfinite(weight) & (weight >= 0))
     if bad.any():
