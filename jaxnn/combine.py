@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.core import Composite, Layer, abstract, as_layer, place, unknown_child
+from jaxnn.core import (
+    Composite,
+    Layer,
+    abstract,
+    as_layer,
+    place,
+    unknown_child,
+    written,
+)
 from jaxnn.keys import check_key
 from jaxnn.layers.shape import Identity
 from jaxnn.spec import snake_case
@@ -44,7 +52,8 @@ class Listed(Composite):
         counts, shown, positional = Counter(), [], True
         for name, layer in self.layers:
             positional = positional and name == _number(layer, counts)
-            shown.append(repr(layer) if positional else f"{name}={layer!r}")
+            code = written(layer)
+            shown.append(code if positional else f"{name}={code}")
         return shown
 
     def __repr__(self) -> str:

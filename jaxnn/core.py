@@ -86,8 +86,10 @@ class Function(Layer):
     def apply(self, params, state, x, *, key=None, train=False):
         return self.function(x), state
 
-    def __repr__(self) -> str:
-        return show(self.function)
+
+def written(layer: Layer) -> str:
+    """A child as one writes it: a bare function stands without its `Function`."""
+    return show(layer.function) if isinstance(layer, Function) else repr(layer)
 
 
 def as_layer(x: Any, owner: str) -> Layer:
@@ -123,7 +125,9 @@ class Composite(Layer):
 
     def children(self) -> dict[str, Layer]:
         values = fields(self).items()
-        return {n: as_layer(v, n) for n, v in values if callable(v)}
+        return {
+            n: as_layer(v, n) for n, v in values if isinstance(v, Layer) or callable(v)
+        }
 
     def with_child(self, name: str, layer: Layer) -> Layer:
         if name not in self.children():
@@ -289,7 +293,7 @@ class place:
             return
         path, what, note = getattr(error, "_place", ("", "", ""))
         if not path:
-            what = f"{self.layer!r:.200} on {describe(self.x)}"
+            what = f"{written(self.layer):.200} on {describe(self.x)}"
             if isinstance(error, KeyError):
                 what += " (are params and state from this network's init?)"
         elif note in error.__notes__:

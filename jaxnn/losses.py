@@ -572,7 +572,7 @@ def _softmax_surprise(z: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _absolute(x: jax.Array) -> jax.Array:
-    """|x| with slope 0 at 0, where `jnp.abs` has slope 1."""
+    """|x| with slope 0 at 0, where `jnp.abs` has slope 1 in newer versions of jax."""
     return x * jnp.sign(x)
 
 

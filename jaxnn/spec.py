@@ -64,6 +64,9 @@ def comparable(value: Any) -> Any:
     if isinstance(value, functools.partial):
         parts = (value.func, value.args, value.keywords)
         return (functools.partial, *map(comparable, parts))
+    if dataclasses.is_dataclass(value) and not isinstance(value, Spec | type):
+        parts = (getattr(value, f.name) for f in dataclasses.fields(value))
+        return (type(value), *map(comparable, parts))
     return value
 
 

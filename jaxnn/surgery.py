@@ -9,7 +9,7 @@ import jax
 import optax
 
 from jaxnn import trees
-from jaxnn.core import Layer, as_layer, trace
+from jaxnn.core import Layer, as_layer, trace, written
 
 
 def layer_paths(net: Layer) -> dict[str, Layer]:
@@ -266,7 +266,7 @@ def summary(net: Layer, x: Any) -> Summary:
 def _row(call) -> Row:
     params = call.params if call.first else {}
     size, memory = trees.count(params), trees.nbytes(params)
-    name = repr(call.layer)
+    name = written(call.layer)
     name = name if len(name) <= 40 else f"{name[:37]}..."
     output = trees.describe(call.y)
     return Row(call.path, name, output, size, _flops(call), memory)

@@ -88,10 +88,12 @@ def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
     {'conv_1': {'w': 'frozen'}, 'dense_1': {'b': 'trained', 'w': 'trained'}}
     """
     names = list(paths(tree))
+    parts = [name.split("/") for name in names]
+    known = {"/".join(p[:i]): None for p in parts for i in range(1, len(p) + 1)}
     for pattern in groups:
         if not any(matches(pattern, name) for name in names):
             raise ValueError(
-                f"labels: pattern {pattern!r} matches no leaf{nearest(pattern, names)}"
+                f"labels: pattern {pattern!r} matches no leaf{nearest(pattern, known)}"
             )
     chosen = [_label(name, groups, default) for name in names]
     return jax.tree.unflatten(jax.tree.structure(tree), chosen)

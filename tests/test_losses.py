@@ -3,6 +3,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -32,10 +33,10 @@ def sigmoid(z):
 class Case(NamedTuple):
     """A loss, a batch for it, and the value of one example in float64 NumPy."""
 
-    loss: object
+    loss: Callable
     outputs: np.ndarray
     targets: np.ndarray
-    oracle: object
+    oracle: Callable
 
 
 def rows(labels, classes):
@@ -429,6 +430,13 @@ def test_ignored_labels_still_leave_others_checked():
     np.testing.assert_array_equal(
         losses.example_weights(loss, labels), [1, 0, 1, 1, 1, 0]
     )
+
+
+def test_narrow_labels_compare_with_many_classes_and_with_minus_1():
+    labels, logits = np.array([0, 255], np.uint8), jnp.zeros((2, 300))
+    loss = part(losses.softmax_cross_entropy, ignore_label=-1)
+    np.testing.assert_allclose(loss(logits, labels), math.log(300), rtol=1e-6)
+    np.testing.assert_array_equal(losses.example_weights(loss, labels), [1, 1])
 
 
 def test_example_weights_of_losses_that_ignore_nothing():

@@ -144,9 +144,9 @@ def stats_shapes(step: AnyStep, state: Any, data: Any, batch_size: int) -> Stats
 
 
 def mean_names(step: AnyStep, stats: Stats) -> list[str]:
-    """The names of the statistics that are plain means, in order."""
+    """The names of the statistics that are plain means; sorted, as in any pytree."""
     other = {name for name, metric in step.metrics if not isinstance(metric, Mean)}
-    return [name for name in stats if name not in other]
+    return sorted(name for name in stats if name not in other)
 
 
 def zero_totals(step: AnyStep, stats: Stats, steps: int) -> Totals:

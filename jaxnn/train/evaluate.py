@@ -145,7 +145,7 @@ def measure(params, state, data, *, what: Measurement, batch_size: int):
             if isinstance(metric, Mean):
                 stats[name] = (metric.function(outputs, targets), weight)
             else:
-                weight = weight if metric.stack else weight * fresh
+                weight = weight if metric.stack else weight * fresh.astype(weight.dtype)
                 stats[name] = metric.update(outputs, targets, weight)
         return start, stats
 

@@ -64,6 +64,7 @@ class Run:
         self.clock, self.chunk = Clock(self.history), FIRST_CHUNK
         self.state: Any = None
         self.stats: dict[Any, Stats] = {}
+        self.taken = 0  # steps since the run began, before this call too
         self.whole = True  # False while the state's buffers are given away
 
     def __call__(
@@ -71,11 +72,11 @@ class Run:
     ) -> tuple[Any, History]:
         """Train until `epochs` epochs are done in all."""
         self.state, self.history.stopped = state, None
-        done = int(getattr(state, "step", 0))
-        epoch, skip = self.source.position(done)
+        self.taken = int(getattr(state, "step", 0))
+        epoch, skip = self.source.position(self.taken)
         steps = self.source.steps
         total = steps * epochs if steps else None
-        self.progress = Progress(total, done, epochs, show)
+        self.progress = Progress(total, self.taken, epochs, show)
         try:
             with Interrupt() as self.interrupt:
                 while epoch < epochs and self.history.stopped is None:
@@ -93,23 +94,24 @@ class Run:
         start = time.perf_counter()
         parts, names = [], []
         for piece in self.source.epoch(epoch, skip):
-            totals, names = self._piece(piece, epoch)
+            totals, names, done = self._piece(piece, epoch)
             parts.append(totals)
-            if self.interrupt.asked:
-                break
-        if self.interrupt.asked:
-            self._interrupted(epoch)
-            return
+            if not done:
+                self._interrupted(f"in epoch {epoch + 1}")
+                return
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
+        logs = {"loss": logs.pop("loss"), **logs} if "loss" in logs else logs
         if self.validate is not None:
             with self.clock.on("validate"):
                 logs |= {f"val_{n}": v for n, v in self.validate(self.state).items()}
         self.history.add(epoch + 1, logs)
         self.progress.epoch(epoch + 1, logs, time.perf_counter() - start)
         self._call_back(epoch + 1)
+        if self.interrupt.asked:
+            self._interrupted(f"after epoch {epoch + 1}")
 
-    def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str]]:
-        """Steps `start` to `stop` of a piece, a chunk at a time."""
+    def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str], bool]:
+        """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
         stats = self._stats(piece)
         names = mean_names(self.step, stats)
         totals = zero_totals(self.step, stats, piece.stop)
@@ -132,7 +134,7 @@ class Run:
             before = copy(self.state) if self.keep else None
             clock, self.whole = time.perf_counter(), False
             self.state, totals = jax.block_until_ready(run(self.state, totals, *given))
-            self.whole = True
+            self.whole, self.taken = True, self.taken + stop - start
             seconds = time.perf_counter() - clock
             self.history.seconds["run"] += seconds
             means = np.array(totals.means[...])
@@ -140,8 +142,8 @@ class Run:
             self._report(means[start:stop], names, epoch, stop - start)
             self._adapt(seconds / (stop - start))
             start = stop
-        done = piece._replace(stop=start)
-        return _taken(jax.device_get(totals), done), names
+        taken = _taken(jax.device_get(totals), piece._replace(stop=start))
+        return taken, names, start == piece.stop
 
     def _stats(self, piece: Piece) -> Stats:
         """The shapes of a step's statistics, traced once for each batch shape."""
@@ -189,9 +191,7 @@ class Run:
                 finding.what,
                 finding.examples,
             )
-        error.step = (
-            epoch * (self.source.steps or 0) + self._offset(piece) + start + first
-        )
+        error.step = self.taken - (stop - start) + first
         error.args = (replay.describe_error(error, what, value),)
         self.state, self.whole = error.state, error.state is not None
         raise error
@@ -219,13 +219,6 @@ class Run:
         batch = jax.tree.map(lambda a: gather(a, rows), piece.data)
         return first, state, replay.find(self.step, state, batch, np.asarray(rows))
 
-    def _offset(self, piece: Piece) -> int:
-        """Steps of the epoch before this piece: only the last, smaller one has any."""
-        last = piece.stop - piece.start == 1 and piece.batch_size != getattr(
-            self.source, "batch_size", piece.batch_size
-        )
-        return self.source.steps - 1 if last else 0
-
     @staticmethod
     def _params_are_finite(state: Any) -> bool:
         return not isinstance(state, TrainState) or bool(state_is_finite(state.params))
@@ -235,9 +228,8 @@ class Run:
             if callback(epoch, copy(self.state), self.history) is True:
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
-    def _interrupted(self, epoch: int) -> None:
-        steps = int(getattr(self.state, "step", len(self.history.step_losses)))
-        self.history.stopped = f"Ctrl-C in epoch {epoch + 1}, after step {steps}"
+    def _interrupted(self, where: str) -> None:
+        self.history.stopped = f"Ctrl-C {where}, after {self.taken} steps"
         self.progress.say(
             f"fit: {self.history.stopped}; go on with fit(..., state=state)"
         )

@@ -45,14 +45,17 @@ class TrainStep(Spec):
 
         descend = jax.value_and_grad(objective, has_aux=True)
         (value, (outputs, net_state, total, weight)), grads = descend(state.params)
-        updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
-            grads,
-            state.opt_state,
-            state.params,
-            value=value,
-            grad=grads,
-            value_fn=lambda params: objective(params)[0],
-        )
+        # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
+        # needs JAX's usual promotion, also where a user has made it strict.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
+                grads,
+                state.opt_state,
+                state.params,
+                value=value,
+                grad=grads,
+                value_fn=lambda params: objective(params)[0],
+            )
         params = optax.apply_updates(state.params, updates)
         new = TrainState(params, net_state, opt_state, state.step + 1, state.key)  # type: ignore[arg-type]
         stats = {"loss": {"total": total, "weight": weight}}
@@ -170,7 +173,7 @@ def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Ar
 
 def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Σ w·v and Σ w in float32 or wider; what has weight 0 is left out, NaN or not."""
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    values = values.astype(jnp.float32) if values.dtype.itemsize < 4 else values
     weights = weights.astype(values.dtype)
     kept = jnp.where(weights == 0, jnp.zeros_like(values), values)
     return (weights * kept).sum(), weights.sum()

@@ -1,0 +1,227 @@
+"""The same checks for every layer in the catalogue."""
+
+import io as python_io
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from catalogue import CATALOGUE, Entry, Twice, example
+from jax.test_util import check_grads
+
+import jaxnn as nn
+from jaxnn import trees
+
+each = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda e: e.name)
+NAMESPACE = {
+    **vars(nn),
+    "jax": jax,
+    "functools": __import__("functools"),
+    "Twice": Twice,
+}
+
+
+def built(entry: Entry, dtype=jnp.float32):
+    x = example(entry, dtype)
+    return (*entry.layer.init(jax.random.key(1), x), x)
+
+
+def options(entry: Entry, key) -> dict:
+    return {"key": key, "train": True} if entry.random else {"train": True}
+
+
+@each
+def test_init_gives_its_abstract_shapes(entry, key):
+    x = example(entry)
+    abstract = jax.eval_shape(lambda k: entry.layer.init(k, x), key)
+    chex.assert_trees_all_equal_shapes_and_dtypes(entry.layer.init(key, x), abstract)
+
+
+@each
+def test_init_from_a_shape_is_init_from_an_array(entry, key):
+    x = example(entry)
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    chex.assert_trees_all_equal(entry.layer.init(key, x), entry.layer.init(key, shape))
+
+
+@each
+def test_parameter_paths_are_stable(entry):
+    params, state, _ = built(entry)
+    assert tuple(sorted(trees.paths(params))) == entry.paths
+    assert state == {}
+
+
+@each
+def test_jit_is_eager(entry, key):
+    params, state, x = built(entry)
+    kw = options(entry, key)
+    train = kw.pop("train")
+    jitted = jax.jit(entry.layer.apply, static_argnames="train")
+    y, _ = entry.layer.apply(params, state, x, train=train, **kw)
+    again, _ = jitted(params, state, x, train=train, **kw)
+    chex.assert_trees_all_close(y, again, rtol=1e-5, atol=1e-6)
+
+
+@each
+def test_vmap_over_examples_is_the_batch(entry):
+    params, state, x = built(entry)
+    one = jax.vmap(lambda x: entry.layer.apply(params, state, x[None])[0][0])
+    chex.assert_trees_all_close(
+        one(x), entry.layer.apply(params, state, x)[0], rtol=1e-5, atol=1e-6
+    )
+
+
+@each
+def test_gradients_agree_with_finite_differences_in_float64(entry, key):
+    with jax.enable_x64(True):
+        params, state, x = built(entry, jnp.float64)
+        chex.assert_trees_all_equal_dtypes(params, jax.tree.map(jnp.float64, params))
+        kw = options(entry, key)
+
+        def f(params, x):
+            return entry.layer.apply(params, state, x, **kw)[0]
+
+        check_grads(f, (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
+
+
+@each
+def test_bfloat16_inputs_give_bfloat16_outputs_over_float32_parameters(entry, key):
+    params, state, x = built(entry, jnp.bfloat16)
+    y, _ = entry.layer.apply(params, state, x, **options(entry, key))
+    assert y.dtype == jnp.bfloat16
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
+
+
+@each
+def test_evaluation_is_deterministic_and_leaves_state_alone(entry):
+    params, state, x = built(entry)
+    y, after = entry.layer.apply(params, state, x)
+    again, _ = entry.layer.apply(params, state, x, key=jax.random.key(5))
+    chex.assert_trees_all_equal((y, state), (again, after))
+
+
+@each
+def test_the_same_key_gives_the_same_outputs_and_another_key_others(entry, key):
+    params, state, x = built(entry)
+    apply = entry.layer.apply
+    y, _ = apply(params, state, x, key=key, train=True)
+    again, _ = apply(params, state, x, key=key, train=True)
+    other, _ = apply(params, state, x, key=jax.random.key(99), train=True)
+    chex.assert_trees_all_equal(y, again)
+    assert np.array_equal(y, other) != entry.random
+
+
+@each
+def test_a_random_layer_in_training_without_a_key_raises(entry):
+    params, state, x = built(entry)
+    if entry.random:
+        with pytest.raises(TypeError, match="key"):
+            entry.layer.apply(params, state, x, train=True)
+    else:
+        entry.layer.apply(params, state, x, train=True)
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in CATALOGUE if e.wrong], ids=lambda e: e.name
+)
+def test_wrong_input_raises_with_path_and_shapes(entry):
+    params, state, _ = built(entry)
+    net = nn.Sequential(inner=entry.layer)
+    with pytest.raises(ValueError, match="in inner") as caught:
+        net.apply({"inner": params}, {"inner": state}, jnp.ones(entry.wrong))
+    said = str(caught.value) + "".join(caught.value.__notes__)
+    assert ",".join(map(str, entry.wrong[1:])) in said
+    assert sum(note.startswith("in ") for note in caught.value.__notes__) == 1
+
+
+@each
+def test_repr_evaluates_to_an_equal_layer(entry):
+    again = eval(repr(entry.layer), NAMESPACE)
+    assert again == entry.layer
+    assert hash(again) == hash(entry.layer)
+    assert repr(again) == repr(entry.layer)
+
+
+@each
+def test_an_equal_layer_compiles_once(entry):
+    params, state, x = built(entry)
+
+    @chex.assert_max_traces(n=1)
+    def apply(layer, params, x):
+        return layer.apply(params, state, x)[0]
+
+    chex.clear_trace_counter()
+    jitted = jax.jit(apply, static_argnums=0)
+    jitted(entry.layer, params, x)
+    jitted(eval(repr(entry.layer), NAMESPACE), params, x)
+
+
+@each
+def test_inside_a_scan_is_outside(entry):
+    params, state, x = built(entry)
+
+    def body(state, x):
+        y, state = entry.layer.apply(params, state, x)
+        return state, y
+
+    _, ys = jax.lax.scan(body, state, jnp.stack([x, x + 1]))
+    for y, given in zip(ys, (x, x + 1), strict=True):
+        expected, _ = entry.layer.apply(params, state, given)
+        chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@each
+def test_lowers_for_every_platform(entry, key):
+    params, state, x = built(entry)
+
+    def loss(params, x):
+        return entry.layer.apply(params, state, x, key=key, train=True)[0].sum()
+
+    exported = jax.export.export(
+        jax.jit(jax.grad(loss)), platforms=("cpu", "cuda", "tpu")
+    )
+    assert set(exported(params, x).platforms) == {"cpu", "cuda", "tpu"}
+
+
+@each
+def test_saves_and_loads(entry, tmp_path):
+    params, state, _ = built(entry)
+    nn.save(tmp_path / "net", {"params": params, "state": state})
+    back = nn.load(tmp_path / "net", like={"params": params, "state": state})
+    chex.assert_trees_all_equal(back, {"params": params, "state": state})
+
+
+@each
+def test_no_parameter_is_idle(entry, key):
+    """Every parameter has a gradient that is not zero for some output."""
+    params, state, x = built(entry)
+
+    def loss(params):
+        y, _ = entry.layer.apply(params, state, x, key=key, train=True)
+        return (y * jnp.arange(1.0, y.size + 1).reshape(y.shape)).sum()
+
+    for path, gradient in trees.paths(jax.grad(loss)(params)).items():
+        assert jnp.abs(gradient).max() > 0, path
+
+
+def test_every_layer_is_in_the_catalogue():
+    public = {
+        value
+        for value in vars(nn).values()
+        if isinstance(value, type) and issubclass(value, nn.Layer)
+    }
+    listed = {type(layer) for e in CATALOGUE for layer in everything(e.layer)}
+    assert public - listed == {nn.Layer, nn.Composite, nn.Tap}  # Tap: test_surgery.py
+
+
+def everything(layer):
+    return [layer, *nn.layer_paths(layer).values()]
+
+
+def test_reprs_are_short():
+    shown = python_io.StringIO()
+    for entry in CATALOGUE:
+        print(entry.layer, file=shown)
+    assert "0x" not in shown.getvalue()
+    assert max(map(len, shown.getvalue().splitlines())) < 100

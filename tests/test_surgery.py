@@ -1,0 +1,183 @@
+"""Surgery: edit, tap, freeze, partition, summary."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxnn as nn
+from jaxnn import trees
+
+X = jnp.linspace(-1, 1, 12).reshape(3, 4)
+
+
+def net():
+    body = nn.Sequential(fc=nn.Dense(5), act=jax.nn.relu, out=nn.Dense(4))
+    return nn.Sequential(body=nn.Residual(body), head=nn.Dense(2))
+
+
+def test_edit_replaces_one_layer_and_leaves_the_rest():
+    new = nn.edit(net(), "body/body/act", lambda layer: jnp.tanh)
+    assert nn.layer_paths(new)["body/body/act"] == nn.Function(jnp.tanh)
+    assert nn.edit(new, "body/body/act", lambda layer: jax.nn.relu) == net()
+    assert new != net()
+
+
+def test_edit_by_pattern_and_inside_wrappers():
+    deep = nn.Sequential(
+        a=nn.Remat(nn.Sequential(d=nn.Dense(4))), b=nn.Repeat(nn.Dense(4), 2)
+    )
+    wide = nn.edit(deep, "b/block", lambda layer: nn.Dense(4, bias=False))
+    assert repr(wide).endswith("b=Repeat(Dense(4, bias=False), n=2))")
+    both = nn.edit(deep, "*/*", lambda layer: nn.Identity())
+    assert set(map(repr, nn.layer_paths(both).values())) >= {"Identity()"}
+    assert "Dense" not in repr(both)
+
+
+def test_edit_of_an_unknown_path_names_the_nearest():
+    with pytest.raises(KeyError, match="nearest: 'body/body/fc'"):
+        nn.edit(net(), "body/body/fcc", lambda layer: layer)
+
+
+def test_tap_gives_inner_outputs_and_the_networks_own(key):
+    params, state = net().init(key, X)
+    tap = nn.Tap(net(), ("body/body/act", "body", "head"))
+    chex.assert_trees_all_equal(tap.init(key, X), (params, state))
+    (y, taps), after = tap.apply(params, state, X)
+    chex.assert_trees_all_equal(y, net().apply(params, state, X)[0], taps["head"])
+    dense, _ = nn.Dense(5).apply(params["body"]["body"]["fc"], {}, X)
+    chex.assert_trees_all_equal(taps["body/body/act"], jax.nn.relu(dense))
+    assert taps["body"].shape == (3, 4)
+    assert after == state
+
+
+def test_tap_through_repeat_remat_jit_and_grad(key):
+    deep = nn.Sequential(
+        a=nn.Remat(nn.Sequential(d=nn.Dense(4))), b=nn.Repeat(nn.Dense(4), 2)
+    )
+    params, state = deep.init(key, X)
+    tap = nn.Tap(deep, ("a/d", "b/block"))
+
+    @jax.jit
+    @jax.grad
+    def slope(params):
+        (_, taps), _ = tap.apply(params, state, X)
+        return taps["b/block"][0].sum() + taps["a/d"].sum()
+
+    (y, taps), _ = jax.jit(tap.apply)(params, state, X)
+    assert taps["b/block"].shape == (2, 3, 4)
+    chex.assert_trees_all_close(taps["b/block"][1], y)
+    assert jnp.abs(slope(params)["a"]["d"]["w"]).max() > 0
+
+
+def test_tap_of_a_shared_layer_gives_every_call(key):
+    class Shared(nn.Composite):
+        layer: nn.Layer
+
+        def forward(self, run, x):
+            return run("layer", run("layer", x))
+
+    shared = Shared(nn.Dense(4))
+    params, state = shared.init(key, X)
+    (y, taps), _ = nn.Tap(shared, "layer").apply(params, state, X)
+    first, second = taps["layer"]
+    chex.assert_trees_all_equal(second, y)
+    chex.assert_trees_all_equal(first, nn.Dense(4).apply(params["layer"], {}, X)[0])
+
+
+def test_tap_of_an_unknown_path_is_refused_when_built():
+    with pytest.raises(KeyError, match="nearest: 'head'"):
+        nn.Tap(net(), "haed")
+
+
+def test_tap_is_a_spec():
+    assert nn.Tap(net(), "head") == nn.Tap(net(), "head")
+    assert "Tap(" in repr(nn.Tap(net(), "head"))
+
+
+def updated(optimizer, key):
+    params, _ = net().init(key, X)
+    grads = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    return trees.paths(updates)
+
+
+def test_freeze_leaves_parameters_alone(key):
+    updates = updated(nn.freeze(optax.sgd(0.1, momentum=0.9), "body", "head/b"), key)
+    moved = {path for path, u in updates.items() if np.any(np.asarray(u))}
+    assert moved == {"head/w"}
+
+
+def test_partition_gives_each_group_its_optimizer(key):
+    groups = {"*/b": optax.sgd(1.0), "*/w": optax.sgd(0.5)}
+    for path, u in updated(nn.partition(groups), key).items():
+        chex.assert_trees_all_close(
+            u, jnp.full_like(u, -1.0 if path[-1] == "b" else -0.5)
+        )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (lambda: nn.freeze(optax.sgd(0.1), "bdy"), "nearest"),
+        (lambda: nn.partition({"head": optax.sgd(0.1)}), "body/body/fc"),
+        (
+            lambda: nn.partition(
+                {"head": optax.sgd(0.1), "*/w": optax.sgd(1.0)}, optax.sgd(1)
+            ),
+            "head/w",
+        ),
+    ],
+)
+def test_patterns_must_match_every_parameter_once(optimizer, words, key):
+    params, _ = net().init(key, X)
+    with pytest.raises(ValueError, match=words):
+        optimizer().init(params)
+
+
+def test_freeze_needs_a_pattern():
+    with pytest.raises(ValueError, match="at least one pattern"):
+        nn.freeze(optax.sgd(0.1))
+
+
+def test_frozen_parameters_stay_through_fit(key):
+    y = jnp.array([0, 1, 0])
+    optimizer = nn.freeze(optax.sgd(0.1), "body")
+    kw = {"loss": nn.losses.softmax_cross_entropy, "optimizer": optimizer, "key": key}
+    state, _ = nn.fit(net(), (X, y), epochs=2, batch_size=1, **kw)
+    start = nn.train_state(net(), optimizer, X, key=key)
+    chex.assert_trees_all_equal(state.params["body"], start.params["body"])
+    assert not jnp.array_equal(state.params["head"]["w"], start.params["head"]["w"])
+
+
+def test_summary_counts_parameters_flops_and_bytes():
+    table = nn.summary(net(), jax.ShapeDtypeStruct((3, 4), jnp.float32))
+    assert [row.path for row in table.rows] == [
+        "body/body/fc",
+        "body/body/act",
+        "body/body/out",
+        "body/shortcut",
+        "head",
+    ]
+    assert table.parameters == (4 * 5 + 5) + (5 * 4 + 4) + (4 * 2 + 2)
+    fc = table.rows[0]
+    assert (fc.output, fc.bytes) == ("float32[3,5]", 4 * 25)
+    assert fc.flops == 3 * (2 * 4 * 5 + 5)  # a product and a sum per weight, the biases
+    assert "total" in str(table)
+    assert len({len(line) for line in str(table).splitlines()}) == 1  # aligned
+
+
+def test_summary_of_a_single_layer_and_of_shared_weights(key):
+    class Shared(nn.Composite):
+        layer: nn.Layer
+
+        def forward(self, run, x):
+            return run("layer", run("layer", x))
+
+    assert nn.summary(nn.Dense(3), X).parameters == 15
+    assert [row.parameters for row in nn.summary(Shared(nn.Dense(4)), X).rows] == [
+        20,
+        0,
+    ]

@@ -1,0 +1,261 @@
+"""Bad input to fit: said before anything is compiled, and nothing is lost."""
+
+import functools
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from common import CROSS_ENTROPY, KEY, X, Y, fit
+
+import jaxnn as nn
+
+
+def changed(a, index, value):
+    a = np.array(a)
+    a[index] = value
+    return a
+
+
+SOFTMAX = nn.Sequential(nn.Dense(3), jax.nn.softmax)
+ONE = nn.Sequential(nn.Dense(1))
+BINARY = (Y == 0).astype(np.float32)[:, None]
+MSE = nn.losses.mean_squared_error
+
+CASES = {
+    "label -1": (
+        lambda: fit((X, changed(Y, 12, -1))),
+        [r"\[12\] is -1", "ignore_label"],
+    ),
+    "label too large": (
+        lambda: fit((X, changed(Y, 37, 3))),
+        [r"\[37\] is 3", "0 to 2"],
+    ),
+    "many": (lambda: fit((X, Y - 1)), ["such labels"]),
+    "float labels": (lambda: fit((X, Y.astype(np.float32))), ["integers", "astype"]),
+    "one-hot ints": (lambda: fit((X, np.eye(3, dtype=int)[Y])), ["astype"]),
+    "column labels": (lambda: fit((X, Y[:, None])), [r"targets\[..., 0\]"]),
+    "negative soft label": (
+        lambda: fit((X, changed(np.eye(3, dtype=np.float32)[Y], (4, 1), -0.5))),
+        [r"\[4, 1\] is -0.5"],
+    ),
+    "nan": (
+        lambda: fit((changed(X, (41, 3), np.nan), Y)),
+        ["inputs", r"\[41, 3\] is nan"],
+    ),
+    "inf": (lambda: fit((changed(X, (5, 0), np.inf), Y)), [r"\[5, 0\] is inf"]),
+    "nan target": (
+        lambda: fit((X, changed(X, (2, 2), np.nan)), net=nn.Dense(6), loss=MSE),
+        ["targets", r"\[2, 2\]"],
+    ),
+    "lengths": (lambda: fit((X, Y[:-1])), ["inputs has 70", "targets has 69"]),
+    "empty": (lambda: fit((X[:0], Y[:0])), ["empty"]),
+    "batch size": (lambda: fit(batch_size=71), ["71", "70"]),
+    "zero batch": (lambda: fit(batch_size=0), ["positive int"]),
+    "float batch": (lambda: fit(batch_size=8.0), ["positive int"]),
+    "no batch size": (lambda: fit(batch_size=None), ["batch_size: is needed"]),
+    "zero epochs": (lambda: fit(epochs=0), ["epochs: must be a positive int, got 0"]),
+    "negative epochs": (lambda: fit(epochs=-3), ["got -3"]),
+    "no key": (lambda: fit(key=None), ["jax.random.key", "no default seed"]),
+    "old key": (lambda: fit(key=jax.random.PRNGKey(0)), ["wrap_key_data"]),
+    "keys": (lambda: fit(key=jax.random.split(KEY)), ["one random key"]),
+    "softmax": (lambda: fit(net=SOFTMAX), ["already ends in softmax", "cross_entropy"]),
+    "hidden softmax": (
+        lambda: fit(net=nn.Sequential(nn.Remat(SOFTMAX), nn.Reshape((3,)))),
+        ["already ends in softmax"],
+    ),
+    "sigmoid": (
+        lambda: fit(
+            (X, BINARY),
+            net=nn.Sequential(ONE, jax.nn.sigmoid),
+            loss=nn.losses.sigmoid_cross_entropy,
+        ),
+        ["already ends in sigmoid", "binary_cross_entropy"],
+    ),
+    "raw": (
+        lambda: fit(net=nn.Sequential(nn.Dense(3)), loss=nn.losses.cross_entropy),
+        ["raw outputs", "jax.nn.softmax"],
+    ),
+    "raw binary": (
+        lambda: fit((X, BINARY), net=ONE, loss=nn.losses.binary_cross_entropy),
+        ["raw outputs", "jax.nn.sigmoid"],
+    ),
+    "targets flat": (
+        lambda: fit((X, X[:, 0]), net=ONE, loss=MSE),
+        [r"\[N, 1\]", r"targets\[:, None\]"],
+    ),
+    "binary range": (
+        lambda: fit((X, 2 * BINARY), net=ONE, loss=nn.losses.sigmoid_cross_entropy),
+        ["from 0 to 1", "is 2.0"],
+    ),
+    "reduced loss": (
+        lambda: fit(loss=lambda o, t: CROSS_ENTROPY(o, t).mean()),
+        ["one value per example"],
+    ),
+    "no loss": (lambda: fit(loss=None), ["loss is needed"]),
+    "no optimizer": (lambda: fit(optimizer=None), ["optimizer is needed"]),
+    "not a net": (lambda: nn.fit(3, (X, Y), epochs=1), ["a layer or a step"]),
+    "a class": (lambda: nn.fit(nn.Flatten, (X, Y), epochs=1), ["a layer or a step"]),
+    "lists": (lambda: fit(([1.0, 2.0], [0, 1])), ["must be an array", "np.asarray"]),
+    "list of arrays": (lambda: fit([X, Y]), ["write a tuple"]),
+    "only inputs": (lambda: fit((X,)), ["(inputs, targets)"]),
+    "validation labels": (
+        lambda: fit(validation=(X, Y + 1)),
+        ["validation targets", "is 3"],
+    ),
+    "validation width": (
+        lambda: fit(validation=(X[:, :2], Y)),
+        ["must have 6 features"],
+    ),
+    "sample weights": (lambda: fit(sample_weight=np.ones(3)), ["[70]"]),
+    "negative weight": (
+        lambda: fit(sample_weight=changed(np.ones(70), 3, -1)),
+        [r"\[3\] is -1"],
+    ),
+    "class weight": (lambda: fit(class_weight={7: 2.0}), ["none of its classes"]),
+    "weights for a stream": (
+        lambda: fit([(X, Y)], class_weight={0: 2.0}),
+        ["iterable"],
+    ),
+    "metric named loss": (
+        lambda: fit(metrics={"loss": CROSS_ENTROPY}),
+        ["loss's own name"],
+    ),
+    "uint8": (lambda: fit((X.astype(np.uint8), Y)), ["floating-point", "255"]),
+    "width of the net": (
+        lambda: fit(net=nn.Sequential(a=nn.Reshape((5,)), b=nn.Dense(3))),
+        ["in a: Reshape"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_named_before_compiling(case, monkeypatch):
+    def compiled(*args, **kwargs):
+        raise AssertionError("something was compiled or run")
+
+    monkeypatch.setattr("jaxnn.train.loop.run_steps", compiled)
+    call, words = CASES[case]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    said = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+    for word in words:
+        assert re.search(word if "\\" in word else re.escape(word), said), said
+
+
+def test_a_state_of_another_network_or_optimizer():
+    state, _ = fit(epochs=1)
+    with pytest.raises(
+        ValueError, match="params are not those of this network"
+    ) as caught:
+        fit(net=nn.Sequential(nn.Dense(9), nn.Dense(3)), state=state)
+    assert "dense_1/w" in str(caught.value)
+    with pytest.raises(ValueError, match="opt_state are not those of this optimizer"):
+        fit(optimizer=optax.adam(0.1), state=state)
+    with pytest.raises(TypeError, match="TrainState"):
+        fit(state=state.params)
+
+
+def test_ignored_labels_and_weights_change_the_loss_as_they_say():
+    labels = changed(Y, slice(0, 35), -1)
+    loss = functools.partial(CROSS_ENTROPY, ignore_label=-1)
+    kw = {"batch_size": 70, "net": nn.Dense(3), "epochs": 2}
+    a, ha = fit((X, labels), loss=loss, **kw)
+    weights = changed(np.ones(70, np.float32), slice(0, 35), 0)
+    b, hb = fit((X, Y), sample_weight=weights, **kw)
+    c, _ = fit((X, Y, weights), **kw)
+    chex.assert_trees_all_close(a.params, b.params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_equal(b.params, c.params)
+    np.testing.assert_allclose(ha["loss"], hb["loss"], rtol=1e-5)
+    half, _ = fit((X[35:], Y[35:]), **{**kw, "batch_size": 35})
+    chex.assert_trees_all_close(b.params, half.params, rtol=1e-4, atol=1e-5)
+
+
+def test_class_weights_are_weights_of_the_examples():
+    kw = {"batch_size": 70, "net": nn.Dense(3), "epochs": 2}
+    a, _ = fit(class_weight={1: 5.0}, **kw)
+    b, _ = fit(class_weight=[1.0, 5.0, 1.0], **kw)
+    c, _ = fit(sample_weight=np.where(Y == 1, 5.0, 1.0), **kw)
+    chex.assert_trees_all_equal(a.params, b.params, c.params)
+    assert not np.array_equal(a.params["w"], fit(**kw)[0].params["w"])
+
+
+def explode(**options):
+    net = nn.Sequential(fc1=nn.Dense(8), act=jax.nn.relu, fc2=nn.Dense(3))
+    with pytest.raises(nn.NonFiniteError) as caught:
+        fit(net=net, **{"epochs": 9, **options})
+    return caught.value
+
+
+def test_a_non_finite_loss_stops_the_run_where_it_began():
+    """The learning rate goes mad at step 7; all before is there to use."""
+    rates = optax.sgd(lambda step: jnp.where(step < 7, 0.1, jnp.inf))
+    error = explode(optimizer=rates)
+    assert (error.epoch, error.step) == (2, 7)
+    assert "update of parameter" in str(error)
+    assert error.path.startswith(("fc1", "fc2"))
+    assert int(error.state.step) == 7
+    assert len(error.history) == 1
+    net = nn.Sequential(fc1=nn.Dense(8), act=jax.nn.relu, fc2=nn.Dense(3))
+    good, _ = fit(net=net, optimizer=optax.sgd(lambda step: jnp.float32(0.1)), epochs=1)
+    first = {
+        "net": net,
+        "optimizer": optax.sgd(lambda step: jnp.where(step < 7, 0.1, 0.1)),
+    }
+    again, _ = fit(**first, epochs=1)
+    chex.assert_trees_all_close(good.params, again.params)
+    assert np.isfinite(np.asarray(error.state.params["fc1"]["w"])).all()
+
+
+@pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
+def test_the_layer_and_the_examples_are_named(chunk_seconds):
+    """One row of huge numbers overflows in the second layer."""
+    x = changed(X, 44, 3e38)
+    error = explode(data=(x, Y), shuffle=False, chunk_seconds=chunk_seconds)
+    assert error.path in ("fc1", "fc2")
+    assert error.examples == [44]
+    assert (error.epoch, error.step) == (1, 2)
+    assert int(error.state.step) == 2
+    assert "output of" in str(error)
+    assert "learning rate" in str(error)
+
+
+def test_a_loss_that_is_at_fault_is_named():
+    def loss(outputs, targets):
+        return jnp.where(targets == 1, jnp.nan, CROSS_ENTROPY(outputs, targets))
+
+    error = explode(loss=loss, shuffle=False)
+    assert "the loss" in str(error)
+    assert error.path is None
+    assert error.examples == [i for i in range(16) if Y[i] == 1]
+
+
+def test_a_gradient_that_is_at_fault_is_named():
+    @jax.custom_jvp
+    def broken(x):
+        return x
+
+    broken.defjvp(lambda primals, tangents: (primals[0], tangents[0] * jnp.nan))
+    net = nn.Sequential(fc1=nn.Dense(8), broken=broken, fc2=nn.Dense(3))
+    with pytest.raises(nn.NonFiniteError, match="the gradient of parameter fc1/"):
+        fit(net=net)
+
+
+def test_without_replay_the_error_still_says_when():
+    error = explode(optimizer=optax.sgd(1e30), replay=False)
+    assert error.state is None
+    assert "replay=False" in str(error)
+
+
+def test_a_non_finite_step_of_ones_own():
+    def step(state, batch):
+        loss = jnp.where(state["n"] == 5, jnp.nan, 1.0)
+        return {"n": state["n"] + 1}, {"loss": loss}
+
+    with pytest.raises(nn.NonFiniteError, match="epoch 2, step 5"):
+        nn.fit(
+            step, (X, Y), epochs=3, batch_size=20, state={"n": jnp.int32(0)}, key=KEY
+        )

@@ -1,0 +1,325 @@
+"""fit: the same run however it is cut, watched, fed or interrupted."""
+
+import os
+import signal
+import threading
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from common import CROSS_ENTROPY, KEY, NET, SGD, X, Y, by_hand, fit
+
+import jaxnn as nn
+from jaxnn.train.state import copy
+
+same = chex.assert_trees_all_equal
+
+
+def test_fit_is_the_loop_one_would_write():
+    state, history = fit()
+    expected, losses = by_hand(3)
+    chex.assert_trees_all_close(state.params, expected.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+    assert int(state.step) == 15
+
+
+@pytest.mark.quick
+def test_fit_learns():
+    state, history = fit(epochs=40, metrics={"accuracy": nn.metrics.accuracy})
+    assert history["accuracy"][-1] > 0.85 > history["accuracy"][0]
+    assert nn.evaluate(NET, state, (X, Y), loss=CROSS_ENTROPY)["loss"] < 0.3
+
+
+@pytest.mark.quick
+def test_the_key_alone_decides():
+    a, _ = fit()
+    b, _ = fit()
+    c, _ = fit(key=jax.random.key(4))
+    same(a, b)
+    assert not np.array_equal(a.params["dense_1"]["w"], c.params["dense_1"]["w"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunk_seconds": 0.0},
+        {"chunk_seconds": 1e9},
+        {"progress": True},
+        {"progress": False},
+        {"validation": (X[:7], Y[:7])},
+        {"replay": False},
+        {"callbacks": [lambda epoch, state, history: None]},
+        {"metrics": {"accuracy": nn.metrics.accuracy}},
+    ],
+    ids=str,
+)
+def test_watching_a_run_changes_nothing(options):
+    plain, history = fit()
+    watched, its_history = fit(**options)
+    same(plain, watched)
+    assert its_history["loss"] == history["loss"]
+    assert its_history.step_losses == history.step_losses
+
+
+@pytest.mark.quick
+def test_resume_is_the_uninterrupted_run(tmp_path):
+    whole, history = fit(epochs=5)
+    half, first = fit(epochs=2)
+    nn.save(tmp_path / "state", half)
+    back = nn.load(tmp_path / "state", like=half)
+    rest, second = fit(epochs=5, state=back, history=first)
+    same(whole, rest)
+    assert second["loss"] == history["loss"]
+    assert len(first) == 2  # the given history is not written to
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 9, 14])
+def test_resume_from_any_step(steps):
+    """Mid-epoch, at the smaller last batch, at an epoch's end."""
+    whole, _ = fit()
+    stopped = run_for(steps)
+    assert int(stopped.step) == steps
+    rest, _ = fit(state=stopped)
+    same(whole, rest)
+
+
+def run_for(steps, **options):
+    """The state of a run that failed after so many steps."""
+    from jaxnn.train import loop
+
+    chunk, loop.FIRST_CHUNK = loop.FIRST_CHUNK, 1
+
+    class Stop(Exception):
+        pass
+
+    seen, keep = [0], []
+    original = loop.Run._report
+
+    def report(self, rows, names, epoch, count):
+        original(self, rows, names, epoch, count)
+        seen[0] += count
+        if seen[0] == steps:
+            keep.append(copy(self.state))
+            raise Stop
+
+    loop.Run._report = report
+    try:
+        with pytest.raises(Stop) as caught:
+            fit(chunk_seconds=0.0, **options)
+    finally:
+        loop.FIRST_CHUNK, loop.Run._report = chunk, original
+    same(caught.value.state, keep[0])  # a failure hands over what was learnt
+    return caught.value.state
+
+
+def test_epochs_is_the_total():
+    state, _ = fit(epochs=2)
+    again, history = fit(epochs=2, state=state)
+    same(state, again)
+    assert len(history) == 0
+
+
+def test_the_callers_arrays_stay_alive():
+    state, _ = fit(epochs=1)
+    x, y = jnp.asarray(X), jnp.asarray(Y)
+    more, _ = fit((x, y), state=state, epochs=2)
+    fit((x, y), state=more, epochs=3)
+    for leaf in jax.tree.leaves((state, more, x, y, KEY)):
+        assert not leaf.is_deleted()
+
+
+def test_ctrl_c_returns_what_was_learnt():
+    """A real SIGINT in the main thread, while the run is going on."""
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    before = signal.getsignal(signal.SIGINT)
+    state, history = fit(epochs=10**6, chunk_seconds=0.02)
+    assert "Ctrl-C" in history.stopped
+    assert signal.getsignal(signal.SIGINT) is before
+    steps = int(state.step)
+    assert steps > 0
+    assert len(history) == steps // 5
+    whole, _ = fit(epochs=steps // 5 + 1)
+    rest, _ = fit(epochs=steps // 5 + 1, state=state)
+    same(whole, rest)
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    from jaxnn.train.interrupt import Interrupt
+
+    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.asked
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_fit_works_outside_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit()[0]))
+    thread.start()
+    thread.join()
+    same(results[0], fit()[0])
+
+
+def test_a_callback_may_stop_the_run():
+    seen = []
+
+    def callback(epoch, state, history):
+        seen.append((epoch, int(state.step), len(history)))
+        return epoch == 2
+
+    state, history = fit(epochs=9, callbacks=[callback])
+    assert seen == [(1, 5, 1), (2, 10, 2)]
+    assert int(state.step) == 10
+    assert "callback" in history.stopped
+
+
+def test_a_callbacks_state_is_its_to_keep():
+    kept = []
+    fit(callbacks=[lambda epoch, state, history: kept.append(state)])
+    same(kept[0], fit(epochs=1)[0])
+    same(kept[1], fit(epochs=2)[0])
+
+
+def test_a_callback_that_fails_costs_nothing():
+    def callback(epoch, state, history):
+        if epoch == 2:
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full") as caught:
+        fit(callbacks=[callback])
+    assert len(caught.value.history) == 2
+    same(fit(state=caught.value.state)[0], fit()[0])
+
+
+def test_checkpoints_resume(tmp_path):
+    path = tmp_path / "run-{epoch}"
+    fit(epochs=4, callbacks=[nn.callbacks.checkpoint(path, every=2)])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run-2", "run-4"]
+    shape = nn.train_state(NET, SGD, X[:1], key=KEY)
+    back = nn.load(tmp_path / "run-2", like=shape)
+    same(fit(epochs=4, state=back)[0], fit(epochs=4)[0])
+    with pytest.raises(ValueError, match="every"):
+        nn.callbacks.checkpoint(path, every=0)
+
+
+def test_no_second_compilation_for_an_equal_run():
+    events = []
+    fit(epochs=1)
+
+    def listen(name, seconds, fun_name="", **_):
+        if "backend_compile" in name and "_loop" in fun_name:
+            events.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        net = eval(repr(NET), {**vars(nn), "jax": jax})
+        fit(epochs=2, net=net, chunk_seconds=0.0)
+        assert events == []
+        fit(epochs=1, batch_size=8)
+        assert events  # the listener hears compilations
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_history_tells_where_the_time_went():
+    net = nn.Sequential(nn.Dense(11), jax.nn.relu, nn.Dense(3))
+    _, history = fit(net=net, validation=(X, Y))
+    assert history.compiled == 2  # the full batch's program and the last one's
+    assert all(seconds > 0 for seconds in history.seconds.values())
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(1e-2),
+        optax.adagrad(0.1),
+        optax.lbfgs(),
+        optax.contrib.reduce_on_plateau(),
+    ],
+    ids=["adam", "adagrad", "lbfgs", "plateau"],
+)
+def test_optax_optimizers_of_every_kind_train(optimizer):
+    if hasattr(optimizer, "update") and "plateau" in str(optimizer):
+        optimizer = optax.chain(optax.sgd(0.1), optimizer)
+    _, history = fit(optimizer=optimizer, epochs=4)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_any_step_trains_and_resumes():
+    """A perceptron with a rule of its own: no loss, no gradient, no optimizer."""
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    y = np.array([0, 0, 0, 1], np.float32)
+
+    def step(state, batch):
+        x, t = batch
+        miss = t - nn.step(x @ state.params["w"] + state.params["b"])
+        params = {
+            "w": state.params["w"] + miss @ x,
+            "b": state.params["b"] + miss.sum(),
+        }
+        new = state._replace(params=params, step=state.step + 1)
+        return new, {"errors": jnp.abs(miss).mean()}
+
+    start = nn.TrainState(
+        {"w": jnp.zeros(2), "b": jnp.zeros(())}, {}, (), jnp.int32(0), KEY
+    )
+    whole, history = nn.fit(step, (x, y), epochs=10, batch_size=1, state=start)
+    assert history["errors"][-1] == 0
+    half, _ = nn.fit(step, (x, y), epochs=4, batch_size=1, state=start)
+    rest, _ = nn.fit(step, (x, y), epochs=10, batch_size=1, state=half)
+    same(whole, rest)
+
+
+def test_a_step_of_ones_own_is_checked():
+    with pytest.raises(TypeError, match="state="):
+        nn.fit(lambda s, b: (s, {}), (X, Y), epochs=1, batch_size=4, key=KEY)
+    with pytest.raises(TypeError, match="loss is the step's own"):
+        nn.fit(lambda s, b: (s, {}), (X, Y), epochs=1, batch_size=4, key=KEY, loss=max)
+    with pytest.raises(ValueError, match="must be one number"):
+        bad = lambda s, b: (s, {"loss": jnp.ones(3)})  # noqa: E731
+        nn.fit(bad, (X, Y), epochs=1, batch_size=4, state={"a": jnp.ones(2)}, key=KEY)
+
+
+def test_streaming_metrics_in_training_equal_those_over_the_epoch():
+    metrics = {
+        "f1": nn.metrics.F1(3),
+        "matrix": nn.metrics.ConfusionMatrix(3),
+        "accuracy": nn.metrics.accuracy,
+    }
+    frozen = optax.set_to_zero()  # the network stays, so that an epoch is an evaluation
+    net = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3))
+    state, history = fit(net=net, optimizer=frozen, metrics=metrics, epochs=1)
+    expected = nn.evaluate(net, state, (X, Y), loss=CROSS_ENTROPY, metrics=metrics)
+    assert history["matrix"][0].sum() == 70
+    same(history["matrix"][0], expected["matrix"])
+    for name in ("f1", "accuracy", "loss"):
+        np.testing.assert_allclose(history[name][0], expected[name], rtol=1e-5)
+
+
+def test_stacked_metrics_in_training():
+    y = (Y == 0).astype(np.float32)[:, None]
+    net = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(1))
+    loss, metrics = nn.losses.sigmoid_cross_entropy, {"auc": nn.metrics.RocAuc()}
+    kw = {
+        "net": net,
+        "loss": loss,
+        "optimizer": optax.set_to_zero(),
+        "metrics": metrics,
+    }
+    state, history = fit((X, y), epochs=1, **kw)
+    expected = nn.evaluate(net, state, (X, y), metrics=metrics)["auc"]
+    np.testing.assert_allclose(history["auc"][0], expected, rtol=1e-6)
+
+
+def test_learning_goes_on_in_float64_and_bfloat16():
+    with jax.enable_x64(True):
+        state, _ = fit((X.astype(np.float64), Y), epochs=1, key=jax.random.key(0))
+        assert state.params["dense_1"]["w"].dtype == jnp.float64
+    x = jnp.asarray(X, jnp.bfloat16)
+    state, history = fit((x, Y), epochs=20)
+    assert state.params["dense_1"]["w"].dtype == jnp.float32
+    assert history["loss"][-1] < history["loss"][0]
+    assert nn.predict(NET, state, x).dtype == jnp.bfloat16

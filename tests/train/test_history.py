@@ -1,0 +1,96 @@
+"""History, progress and the persistent cache: what people see."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from common import X, Y, fit
+
+import jaxnn as nn
+from jaxnn.train import progress
+
+
+@pytest.fixture(scope="module")
+def history():
+    _, made = fit(validation=(X[:9], Y[:9]), metrics={"accuracy": nn.metrics.accuracy})
+    return made
+
+
+def test_history_reads_like_a_dict(history):
+    assert history.keys() == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert history.epochs == [1, 2, 3]
+    assert all(len(history[name]) == 3 for name in history)
+    assert all(isinstance(v, float) for name in history for v in history[name])
+    assert "val_loss" in history
+    assert len(history.step_losses) == 15
+    assert history.last()["loss"] == history["loss"][-1]
+    with pytest.raises(KeyError, match="val_accuracy"):
+        history["val_acc"]
+    assert "3 epochs" in repr(history)
+
+
+def test_history_as_csv(history, tmp_path):
+    history.to_csv(tmp_path / "h.csv")
+    with (tmp_path / "h.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_history_as_a_picture(history, tmp_path):
+    figure = history.plot(tmp_path / "deep" / "curves.png")
+    assert (tmp_path / "deep" / "curves.png").stat().st_size > 5000
+    loss, accuracy = figure.axes
+    assert [line.get_label() for line in loss.lines] == ["training", "validation"]
+    np.testing.assert_array_equal(
+        accuracy.lines[1].get_ydata(), history["val_accuracy"]
+    )
+    with pytest.raises(ValueError, match="no epochs"):
+        nn.History().plot()
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(history, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        history.plot()
+
+
+def test_plain_lines_where_nobody_watches(capsys):
+    fit(progress=True, validation=(X, Y), epochs=2)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2
+    assert out[0].startswith("epoch 1/2  loss ")
+    assert "val_loss" in out[1]
+    fit(progress=None, epochs=1)
+    fit(progress=False, epochs=1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_in_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_is_live", lambda: True)
+    fit(epochs=2, chunk_seconds=0.0)
+    seen = capsys.readouterr()
+    assert "epoch 2/2" in seen.out
+    assert "step/s" in seen.err
+    assert "loss" in seen.err
+
+
+def test_the_cache_is_one_call_away(tmp_path):
+    script = f"""
+import jaxnn as nn, json
+folder = nn.cache({str(tmp_path / "xla")!r})
+import jax, numpy as np, optax
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+x = np.ones((8, 4), np.float32)
+nn.fit(nn.Dense(2), (x, x[:, :2]), loss=nn.losses.mean_squared_error, epochs=1,
+       optimizer=optax.sgd(0.1), batch_size=4, key=jax.random.key(0))
+print(json.dumps(str(folder)))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout) == str(tmp_path / "xla")
+    assert any((tmp_path / "xla").iterdir())

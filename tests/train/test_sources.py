@@ -1,0 +1,160 @@
+"""Iterables of batches train like arrays; arrays too large for the device as well."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from common import KEY, X, Y, fit
+
+import jaxnn as nn
+from jaxnn.train import source
+
+BATCHES = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 70, 16)]
+same = chex.assert_trees_all_equal
+
+
+class Loader:
+    """A loader with a length, that gives lists, as PyTorch's does."""
+
+    def __len__(self):
+        return len(BATCHES)
+
+    def __iter__(self):
+        return iter([list(batch) for batch in BATCHES])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BATCHES,
+        Loader(),
+        lambda: (batch for batch in BATCHES),
+        lambda: map(tuple, BATCHES),
+    ],
+    ids=["list", "loader", "function", "iterator function"],
+)
+def test_an_iterable_is_the_arrays_in_order(data):
+    arrays, history = fit(shuffle=False)
+    stream, its_history = fit(data)
+    same(arrays, stream)
+    np.testing.assert_allclose(its_history["loss"], history["loss"], rtol=1e-6)
+
+
+def test_a_generator_serves_one_epoch():
+    state, _ = fit((batch for batch in BATCHES), epochs=1)
+    same(state, fit(shuffle=False, epochs=1)[0])
+    with pytest.raises(ValueError, match="used up after one epoch") as caught:
+        fit((batch for batch in BATCHES), epochs=2)
+    same(caught.value.state, state)
+
+
+@pytest.mark.parametrize(
+    "data", [BATCHES, lambda: iter(BATCHES)], ids=["len", "no len"]
+)
+def test_iterables_resume(data):
+    half, _ = fit(data, epochs=1)
+    rest, _ = fit(data, state=half)
+    same(rest, fit(data)[0])
+
+
+def test_groups_of_batches_change_nothing(monkeypatch):
+    expected, _ = fit(BATCHES)
+    monkeypatch.setattr(source, "GROUP_BATCHES", 2)
+    same(fit(BATCHES)[0], expected)
+
+
+def test_batches_of_many_shapes():
+    ragged = [
+        (X[a:b], Y[a:b]) for a, b in ((0, 5), (5, 10), (10, 13), (13, 18), (18, 70))
+    ]
+    state, history = fit(ragged)
+    assert int(state.step) == 15
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_a_stream_reads_ahead_but_only_a_little():
+    seen = []
+
+    def batches():
+        for i in range(10_000):
+            seen.append(i)
+            yield BATCHES[0]
+
+    with pytest.raises(ZeroDivisionError):
+        fit(batches, epochs=1, callbacks=[], chunk_seconds=0.0, metrics={"x": broken})
+    assert len(seen) <= 1 + 2 * source.GROUP_BATCHES
+
+
+def broken(outputs, targets):
+    return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ((X[:16], np.full(16, 3)), r"batch 3 targets.*\[0\] is 3"),
+        (
+            (np.full((16, 6), np.nan, np.float32), Y[:16]),
+            r"batch 3 inputs.*\[0, 0\] is nan",
+        ),
+        ((X[:16], Y[:15]), "batch 3.*15"),
+        ((X[:16], -np.ones(16, int)), "batch 3 targets.*-1"),
+    ],
+)
+def test_a_bad_batch_is_named_and_the_run_is_kept(bad, words, monkeypatch):
+    monkeypatch.setattr(source, "GROUP_BATCHES", 1)
+    data = [*BATCHES[:3], bad, BATCHES[3]]
+    with pytest.raises(ValueError, match=words) as caught:
+        fit(data)
+    assert int(caught.value.state.step) == 3
+
+
+def test_an_empty_iterable():
+    with pytest.raises(ValueError, match="no batch"):
+        fit([])
+    with pytest.raises(ValueError, match="brings its own"):
+        fit(BATCHES, batch_size=16)
+
+
+def test_a_loader_that_fails_keeps_the_run():
+    def batches():
+        yield from BATCHES[:2]
+        raise OSError("network down")
+
+    with pytest.raises(OSError, match="network down") as caught:
+        fit(batches)
+    assert caught.value.history is not None
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_arrays_on_the_host_are_arrays_on_the_device(shuffle, monkeypatch):
+    monkeypatch.setattr(source, "GROUP_BATCHES", 3)
+    device, _ = fit(shuffle=shuffle)
+    host, _ = fit(shuffle=shuffle, on_device=False)
+    same(device, host)
+    half, _ = fit(shuffle=shuffle, on_device=False, epochs=1)
+    same(fit(shuffle=shuffle, on_device=False, state=half)[0], host)
+
+
+def test_inputs_may_be_a_tree():
+    class Both(nn.Composite):
+        left: nn.Layer
+        right: nn.Layer
+
+        def forward(self, run, x):
+            return run("left", x["a"]) + run("right", x["b"])
+
+    net, data = Both(nn.Dense(3), nn.Dense(3)), ({"a": X, "b": X[:, :2]}, Y)
+    state, history = fit(data, net=net, epochs=5)
+    assert history["loss"][-1] < history["loss"][0]
+    assert nn.predict(net, state, data[0]).shape == (70, 3)
+
+
+def test_jax_arrays_and_numpy_arrays_are_alike():
+    same(fit(jax.tree.map(jax.numpy.asarray, (X, Y)))[0], fit()[0])
+
+
+def test_the_key_of_a_stream_draws_dropout():
+    a, _ = fit(BATCHES, key=KEY)
+    b, _ = fit(BATCHES, key=jax.random.key(8))
+    assert not np.array_equal(a.params["dense_2"]["w"], b.params["dense_2"]["w"])
