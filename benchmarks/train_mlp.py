@@ -10,15 +10,16 @@ number of epochs, in an order that rotates; the table shows medians over the rou
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import contenders
+import jax
 import numpy as np
+import reports
 from contenders import ENTRIES, Base, Task
 
 WIDTHS = (784, 300, 100, 10)
@@ -30,22 +31,22 @@ PAUSE = 0.2  # seconds before each turn, in which threads of the one before fall
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; gives what is written to the JSON file."""
     args = parse(argv)
-    installed = [name for name in args.only if contenders.is_installed(name)]
-    report = {"machine": machine(), "task": task_facts(args)}
-    report["absent"] = [name for name in args.only if name not in installed]
-    report["versions"] = versions(installed)
-    report["results"] = results = []
-    data = make_data(args.examples, args.seed)
+    jax.config.update("jax_enable_compilation_cache", False)  # compile for real
+    present = [name for name in args.only if contenders.is_installed(name)]
+    report = {"machine": reports.machine(), "task": task_facts(args)}
+    report["absent"] = [name for name in args.only if name not in present]
+    report["results"] = []
+    print("\n".join(reports.heading(report)), flush=True)
+    data, weights = make_data(args.examples, args.seed), make_weights(args)
     for batch_size in args.batch_sizes:
-        task = Task(*data, make_weights(args), batch_size, RATE, args.seed)
-        results += compare(installed, task, args.epochs, args.rounds)
-        print(table(results, batch_size, report["versions"]), flush=True)
-    if report["absent"]:
-        print(f"not installed: {', '.join(report['absent'])}")
+        task = Task(*data, weights, batch_size, RATE, args.seed)
+        results = compare(present, task, args.epochs, args.rounds)
+        report["results"] += results
+        print("\n".join(["", *reports.table(results)]), flush=True)
     path = Path(args.out, "train_mlp.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"wrote {path}")
+    print(f"\nwrote {path}")
     return report
 
 
@@ -92,26 +93,26 @@ def make_data(examples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def make_weights(args: argparse.Namespace) -> list[tuple[np.ndarray, np.ndarray]]:
     """Glorot uniform weights and zero biases, from which all contenders begin."""
     rng, layers = np.random.default_rng(args.seed), []
-    widths = SMALL_WIDTHS if args.small else WIDTHS
-    for c, f in zip(widths[:-1], widths[1:], strict=True):
+    for c, f in pairwise(widths(args)):
         limit = (6 / (c + f)) ** 0.5
         w = rng.uniform(-limit, limit, (c, f)).astype(np.float32)
         layers.append((w, np.zeros(f, np.float32)))
     return layers
 
 
+def widths(args: argparse.Namespace) -> tuple[int, ...]:
+    """How wide the input and the layers are."""
+    return SMALL_WIDTHS if args.small else WIDTHS
+
+
 def compare(names: list[str], task: Task, epochs: int, rounds: int) -> list[dict]:
     """Time contenders on one task, in rounds; gives a result for each."""
-    made, startups = {}, {}
-    for name in names:
-        made[name], startups[name] = warm_up(name, task)
+    warm = {name: warm_up(name, task) for name in names}
     turns = {name: [] for name in names}
     for number in range(rounds):
         for name in rotated(names, number):
-            turns[name].append(take_turn(made[name], epochs))
-    return [
-        result(name, made[name], startups[name], turns, task, epochs) for name in names
-    ]
+            turns[name].append(take_turn(warm[name][0], epochs))
+    return [result(name, *warm[name], turns, task, epochs) for name in names]
 
 
 def warm_up(name: str, task: Task) -> tuple[Base, float]:
@@ -149,6 +150,7 @@ def result(
     median = statistics.median(seconds)
     return {
         "contender": name,
+        "version": contenders.version(name),
         "how": contender.title,
         "batch_size": task.batch_size,
         "steps_a_turn": steps,
@@ -174,81 +176,11 @@ def ratio(seconds: tuple[float, ...], jaxnn: list | None) -> float | None:
     return statistics.median(s / own[0] for s, own in zip(seconds, jaxnn, strict=True))
 
 
-HEADER = "contender|version|how|ms/step|min|ratio|compile s|first loss|last loss"
-ROW = "{:<9}  {:<9}  {:<24}  {:>8}  {:>7}  {:>6}  {:>9}  {:>10}  {:>9}"
-
-
-def table(results: list[dict], batch_size: int, found: dict[str, str]) -> str:
-    """The results of one batch size as text."""
-    rows = [r for r in results if r["batch_size"] == batch_size]
-    lines = [f"\nbatch size {batch_size}, {rows[0]['steps_a_turn']} steps a turn"]
-    lines += [ROW.format(*HEADER.split("|"))]
-    lines += [row(r, found[r["contender"]]) for r in rows]
-    for r in rows:
-        if r["inside_ms_a_step"] is not None:
-            lines.append(
-                f"{r['contender']} itself counts {r['inside_ms_a_step']:.3f} ms a step "
-                "in its compiled steps; the rest are checks, copies and shuffling"
-            )
-    return "\n".join(lines)
-
-
-def row(r: dict[str, Any], found: str) -> str:
-    """One contender's line."""
-    ms, times = r["ms_a_step"], r["ratio_to_jaxnn"]
-    return ROW.format(
-        r["contender"],
-        found,
-        r["how"],
-        f"{ms['median']:.3f}",
-        f"{ms['min']:.3f}",
-        "-" if times is None else f"{times:.2f}",
-        f"{r['compile_seconds']:.2f}",
-        f"{r['losses'][0]:.4f}",
-        f"{r['losses'][-1]:.4f}",
-    )
-
-
-def machine() -> dict[str, Any]:
-    """Where it was measured."""
-    import jax
-
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
-        "device": jax.devices()[0].device_kind,
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def task_facts(args: argparse.Namespace) -> dict[str, Any]:
     """What was measured."""
     names = ("examples", "batch_sizes", "epochs", "rounds", "seed", "small")
     facts = {name: getattr(args, name) for name in names}
-    widths = SMALL_WIDTHS if args.small else WIDTHS
-    return {"widths": widths, "learning_rate": RATE, "dtype": "float32"} | facts
-
-
-def versions(names: list[str]) -> dict[str, str]:
-    """The versions of the contenders and of what they stand on."""
-    from importlib.metadata import version
-
-    found = {name: contenders.version(name) for name in names}
-    found |= {name: version(name) for name in ("jaxlib", "numpy", "optax")}
-    return found | {"python": platform.python_version()}
+    return {"widths": widths(args), "learning_rate": RATE, "dtype": "float32"} | facts
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 """What is compared: one file a library, each with a class `Contender`."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,32 +62,31 @@ class Entry(NamedTuple):
     """Where a contender is found."""
 
     module: str  # in this package
-    imports: str  # the library, as it is imported
-    distribution: str  # and as its version is known
+    library: str  # as it is imported
 
 
 ENTRIES = {
-    "jaxnn": Entry("jaxnn_fit", "jaxnn", "jaxnn-functional"),
-    "raw-step": Entry("raw_step", "jax", "jax"),
-    "raw-scan": Entry("raw_scan", "jax", "jax"),
-    "flax": Entry("flax_nnx", "flax", "flax"),
-    "equinox": Entry("equinox_mlp", "equinox", "equinox"),
-    "haiku": Entry("haiku_mlp", "haiku", "dm-haiku"),
-    "keras": Entry("keras_fit", "keras", "keras"),
-    "torch": Entry("torch_eager", "torch", "torch"),
+    "jaxnn": Entry("jaxnn_fit", "jaxnn"),
+    "raw-step": Entry("raw_step", "jax"),
+    "raw-scan": Entry("raw_scan", "jax"),
+    "flax": Entry("flax_nnx", "flax"),
+    "equinox": Entry("equinox_mlp", "equinox"),
+    "haiku": Entry("haiku_mlp", "haiku"),
+    "keras": Entry("keras_fit", "keras"),
+    "torch": Entry("torch_eager", "torch"),
 }
 
 
 def is_installed(name: str) -> bool:
     """Whether a contender's library is there."""
-    return importlib.util.find_spec(ENTRIES[name].imports) is not None
+    return importlib.util.find_spec(ENTRIES[name].library) is not None
+
+
+def load(name: str) -> type[Base]:
+    """A contender's class; its library is imported here and not before."""
+    return importlib.import_module(f"{__name__}.{ENTRIES[name].module}").Contender
 
 
 def version(name: str) -> str:
-    """The version of a contender's library."""
-    return importlib.metadata.version(ENTRIES[name].distribution)
-
-
-def load(name: str) -> Any:
-    """A contender's class; its library is imported here and not before."""
-    return importlib.import_module(f"{__name__}.{ENTRIES[name].module}").Contender
+    """The version of a contender's library, once it is loaded."""
+    return importlib.import_module(ENTRIES[name].library).__version__

@@ -2,6 +2,7 @@
 """Flax NNX, as its guide on performance has it: `jax.jit` between split and merge."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,8 @@ class Network(nnx.Module):
     """The network."""
 
     def __init__(self, widths, rngs):
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nnx.List([nnx.Linear(c, f, rngs=rngs) for c, f in pairs])
+        layers = [nnx.Linear(c, f, rngs=rngs) for c, f in pairwise(widths)]
+        self.layers = nnx.List(layers)
 
     def __call__(self, x):
         *hidden, last = self.layers
@@ -28,7 +29,7 @@ class Network(nnx.Module):
 def make_step(graph):
     """A jitted step on some rows of the data; objects exist only while it is traced.
 
-    The guide passes `graph` as an argument; closing over it saves its hash at each call.
+    The guide passes `graph` as an argument; closing over it saves a hash a call.
     """
 
     @partial(jax.jit, donate_argnames=("state", "total"))

@@ -16,11 +16,10 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        (_, b1), (_, b2), (_, b3) = task.weights
-        relu = jax.nn.relu
-        self.net = nn.Sequential(
-            nn.Dense(len(b1)), relu, nn.Dense(len(b2)), relu, nn.Dense(len(b3))
-        )
+        layers = []
+        for _, b in task.weights:
+            layers += [nn.Dense(len(b)), jax.nn.relu]
+        self.net = nn.Sequential(*layers[:-1])
         self.optimizer = optax.sgd(task.learning_rate)
         self.key = jax.random.key(task.seed)
 

@@ -13,7 +13,7 @@ from contenders import Base
 class Contender(Base):
     """One call of `fit` on NumPy arrays, silent; several steps between callbacks."""
 
-    title = "fit, jit_compile"
+    title = "fit with jit_compile"
 
     def __init__(self, task):
         super().__init__(task)

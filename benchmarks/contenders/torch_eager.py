@@ -37,7 +37,9 @@ class Contender(Base):
         total = torch.zeros((), device=self.device)
         order = torch.tensor(next(self.orders), device=self.device, dtype=torch.int64)
         for rows in order:
-            loss = functional.cross_entropy(self.net(self.images[rows]), self.labels[rows])
+            loss = functional.cross_entropy(
+                self.net(self.images[rows]), self.labels[rows]
+            )
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

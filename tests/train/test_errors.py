@@ -212,10 +212,13 @@ def test_a_non_finite_loss_stops_the_run_where_it_began():
 
 @pytest.mark.parametrize("chunk_seconds", [0.0, 1e9])
 def test_the_layer_and_the_examples_are_named(chunk_seconds):
-    """One row of huge numbers overflows in the second layer."""
-    x = changed(X, 44, 3e38)
-    error = explode(data=(x, Y), shuffle=False, chunk_seconds=chunk_seconds)
-    assert error.path in ("fc1", "fc2")
+    """One row of huge numbers overflows where it is squared."""
+    x = changed(X, 44, 1e30)
+    net = nn.Sequential(fc1=nn.Dense(8), act=jnp.square, fc2=nn.Dense(3))
+    with pytest.raises(nn.NonFiniteError) as caught:
+        fit((x, Y), net=net, shuffle=False, chunk_seconds=chunk_seconds)
+    error = caught.value
+    assert error.path == "act"
     assert error.examples == [44]
     assert (error.epoch, error.step) == (1, 2)
     assert int(error.state.step) == 2
