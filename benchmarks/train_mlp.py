@@ -33,9 +33,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = parse(argv)
     jax.config.update("jax_enable_compilation_cache", False)  # compile for real
     present = [name for name in args.only if contenders.is_installed(name)]
-    report = {"machine": reports.machine(), "task": task_facts(args)}
-    report["absent"] = [name for name in args.only if name not in present]
-    report["results"] = []
+    if not present:
+        raise SystemExit(f"{', '.join(args.only)}: not installed; see README.md")
+    report: dict[str, Any] = {
+        "machine": reports.machine(),
+        "task": task_facts(args),
+        "absent": [name for name in args.only if name not in present],
+        "results": [],
+    }
     print("\n".join(reports.heading(report)), flush=True)
     data, weights = make_data(args.examples, args.seed), make_weights(args)
     for batch_size in args.batch_sizes:
@@ -127,7 +132,7 @@ def warm_up(name: str, task: Task) -> tuple[Base, float]:
 
 def rotated(names: list[str], number: int) -> list[str]:
     """The order of turns in a round: each contender is first as often as others."""
-    start = number % max(len(names), 1)
+    start = number % len(names)
     return names[start:] + names[:start]
 
 

@@ -37,4 +37,4 @@ class Clock:
             lowered = program.trace(*args, **static).lower()
         with self.on("compile"):
             lowered.compile()
-        self.history.compiled += 1
+        self.history.programs += 1

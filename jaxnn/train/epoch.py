@@ -104,7 +104,7 @@ def train_epoch(
     return state, logs | metric_logs(step, parts, jnp)
 
 
-def _loop(state, totals, data, order, start, stop, *, step: AnyStep, batch_size: int):
+def _loop(state, totals, data, order, start, stop, step: AnyStep, batch_size: int):
     def body(i, carry):
         state, totals = carry
         index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)

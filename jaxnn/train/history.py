@@ -15,7 +15,7 @@ class History:
         logs: from a name (`loss`, `val_loss`, `accuracy`, ...) to its values.
         step_losses: the loss of every step, in order.
         seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
-        compiled: how many programs were compiled.
+        programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
 
     >>> history = History()
@@ -29,7 +29,7 @@ class History:
         self.logs: dict[str, list[float]] = {}
         self.step_losses: list[float] = []
         self.seconds = {"trace": 0.0, "compile": 0.0, "run": 0.0, "validate": 0.0}
-        self.compiled = 0
+        self.programs = 0
         self.stopped: str | None = None
 
     def add(self, epoch: int, logs: dict[str, Any]) -> None:

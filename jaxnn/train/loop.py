@@ -4,7 +4,6 @@
 import copy as copying
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -31,8 +30,8 @@ from jaxnn.train.progress import Progress
 from jaxnn.train.source import Piece
 from jaxnn.train.state import TrainState, copy
 
-#: The first chunk of a run is short: it tells how long a step takes.
-FIRST_CHUNK = 8
+#: The first chunk of a run is one step: it tells how long a step takes.
+FIRST_CHUNK = 1
 
 
 class Run:
@@ -82,7 +81,7 @@ class Run:
                 while epoch < epochs and self.history.stopped is None:
                     self._epoch(epoch, skip)
                     epoch, skip = epoch + 1, 0
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             self._hand_over(error)
             raise
         finally:
@@ -115,35 +114,38 @@ class Run:
         stats = self._stats(piece)
         names = mean_names(self.step, stats)
         totals = zero_totals(self.step, stats, piece.stop)
-        size = piece.batch_size
-        run = partial(run_steps, step=self.step, batch_size=size)
-        label = (size, jax.tree.leaves(piece.data)[0].shape, piece.stop)
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
-            stop = min(piece.stop, start + self.chunk)
-            given = (piece.data, piece.order, start, stop)
-            self.clock.compile(
-                run_steps,
-                label,
-                self.state,
-                totals,
-                *given,
-                step=self.step,
-                batch_size=size,
+            chunk = piece._replace(
+                start=start, stop=min(piece.stop, start + self.chunk)
             )
             before = copy(self.state) if self.keep else None
-            clock, self.whole = time.perf_counter(), False
-            self.state, totals = jax.block_until_ready(run(self.state, totals, *given))
-            self.whole, self.taken = True, self.taken + stop - start
-            seconds = time.perf_counter() - clock
-            self.history.seconds["run"] += seconds
-            means = np.array(totals.means[...])
-            self._check(means, names, before, piece, start, stop, epoch)
-            self._report(means[start:stop], names, epoch, stop - start)
-            self._adapt(seconds / (stop - start))
-            start = stop
+            totals = self._chunk(chunk, totals, piece.stop)
+            means = np.array(totals.means)[chunk.start : chunk.stop]
+            self._check(means, names, before, chunk, epoch)
+            self._report(means, names, epoch)
+            start = chunk.stop
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, names, start == piece.stop
+
+    def _chunk(self, chunk: Piece, totals: Totals, stop: int) -> Totals:
+        """Run a chunk; the next one is to take about `chunk_seconds`."""
+        rows = jax.tree.leaves(chunk.data)[0].shape[0]
+        label = (chunk.batch_size, rows, stop)
+        self.clock.compile(run_steps, label, self.state, totals, *self._given(chunk))
+        start, self.whole = time.perf_counter(), False
+        self.state, totals = jax.block_until_ready(
+            run_steps(self.state, totals, *self._given(chunk))
+        )
+        seconds, steps = time.perf_counter() - start, chunk.stop - chunk.start
+        self.whole, self.taken = True, self.taken + steps
+        self.history.seconds["run"] += seconds
+        self.chunk = max(1, int(self.chunk_seconds * steps / max(seconds, 1e-7)))
+        return totals
+
+    def _given(self, chunk: Piece) -> tuple:
+        """The arguments of `run_steps` after state and totals."""
+        return (*chunk[:4], self.step, chunk.batch_size)
 
     def _stats(self, piece: Piece) -> Stats:
         """The shapes of a step's statistics, traced once for each batch shape."""
@@ -154,69 +156,49 @@ class Run:
                 self.stats[label] = stats_shapes(self.step, self.state, data, size)
         return self.stats[label]
 
-    def _adapt(self, seconds_per_step: float) -> None:
-        self.chunk = max(1, int(self.chunk_seconds / max(seconds_per_step, 1e-7)))
-
-    def _report(
-        self, rows: np.ndarray, names: list[str], epoch: int, steps: int
-    ) -> None:
+    def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
+        """Tell the history and the person watching the losses of a chunk."""
         if not names:
             return
         column = names.index("loss") if "loss" in names else 0
         total, weight = rows[:, column, 0], rows[:, column, 1]
         losses = total / np.where(weight == 0, 1, weight)
         self.history.step_losses += losses.tolist()
-        self.progress.step(epoch + 1, steps, float(losses[-1]))
+        self.progress.step(epoch + 1, len(rows), float(losses[-1]))
 
-    def _check(self, means, names, before, piece, start, stop, epoch) -> None:
+    def _check(
+        self, rows: np.ndarray, names: list[str], before: Any, chunk: Piece, epoch: int
+    ) -> None:
         """Stop the run if a loss or a parameter is not finite."""
-        columns = [i for i, name in enumerate(names) if name.endswith("loss")]
-        bad = ~np.isfinite(means[start:stop, columns]).all((1, 2))
-        params_fine = self._params_are_finite(self.state)
-        if params_fine and not bad.any():
+        losses = rows[:, [i for i, n in enumerate(names) if n.endswith("loss")], 0]
+        bad = ~np.isfinite(losses).all(1)
+        if not bad.any() and self._params_are_finite(self.state):
             return
-        seen = int(bad.argmax()) if bad.any() else stop - start
-        value = "non-finite"
-        if bad.any() and columns:
-            losses = means[start + seen, columns, 0]
-            value = str(losses[~np.isfinite(losses)][0])
-        error = replay.NonFiniteError()
-        error.epoch, error.history = epoch + 1, self.history
-        error.path, error.examples, error.state = None, [], None
-        first, what = seen, "a step that was not kept (replay=False)"
+        seen = int(bad.argmax()) if bad.any() else len(rows)
+        value = next(
+            (str(v) for v in losses[bad].ravel() if not np.isfinite(v)), "infinite"
+        )
+        first, self.state, finding = seen, None, replay.UNKNOWN
         if before is not None:
-            first, error.state, finding = self._replay(before, piece, start, seen)
-            error.path, what, error.examples = (
-                finding.path,
-                finding.what,
-                finding.examples,
-            )
-        error.step = self.taken - (stop - start) + first
-        error.args = (replay.describe_error(error, what, value),)
-        self.state, self.whole = error.state, error.state is not None
-        raise error
+            first, self.state, finding = self._replay(before, chunk, seen)
+        self.whole = self.state is not None
+        step = self.taken - len(rows) + first
+        raise replay.NonFiniteError(
+            epoch + 1, step, value, finding, self.state, self.history
+        )
 
-    def _replay(self, before: Any, piece: Piece, start: int, seen: int):
+    def _replay(self, before: Any, chunk: Piece, seen: int):
         """Run the chunk again up to its last finite state; look into the next step."""
 
         def run(steps: int) -> Any:
-            totals = zero_totals(self.step, self._stats(piece), piece.stop)
-            state, _ = run_steps(
-                copy(before),
-                totals,
-                piece.data,
-                piece.order,
-                start,
-                start + steps,
-                step=self.step,
-                batch_size=piece.batch_size,
-            )
-            return state
+            part = chunk._replace(stop=chunk.start + steps)
+            totals = zero_totals(self.step, self._stats(chunk), chunk.stop)
+            return run_steps(copy(before), totals, *self._given(part))[0]
 
         first, state = replay.last_finite(run, self._params_are_finite, seen)
-        place = (start + first) * piece.batch_size
-        rows = piece.order[place : place + piece.batch_size]
-        batch = jax.tree.map(lambda a: gather(a, rows), piece.data)
+        place = (chunk.start + first) * chunk.batch_size
+        rows = chunk.order[place : place + chunk.batch_size]
+        batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
         return first, state, replay.find(self.step, state, batch, np.asarray(rows))
 
     @staticmethod
@@ -234,7 +216,7 @@ class Run:
             f"fit: {self.history.stopped}; go on with fit(..., state=state)"
         )
 
-    def _hand_over(self, error: Exception) -> None:
+    def _hand_over(self, error: BaseException) -> None:
         """Hang what was learnt on the exception that ends the run."""
         if isinstance(error, replay.NonFiniteError):
             return

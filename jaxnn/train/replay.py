@@ -15,6 +15,17 @@ from jaxnn.train.history import History
 from jaxnn.train.step import TrainStep, unpack
 
 
+class Finding(NamedTuple):
+    """What a replay saw."""
+
+    path: str | None  # the layer or parameter where it began
+    what: str  # the same in words
+    examples: list[int]  # rows of the data whose loss was not finite
+
+
+UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
+
+
 class NonFiniteError(FloatingPointError):
     """A loss or a parameter became NaN or infinite, and the run was stopped.
 
@@ -27,20 +38,35 @@ class NonFiniteError(FloatingPointError):
         history: the epochs that were completed.
     """
 
-    epoch: int
-    step: int
-    path: str | None
-    examples: list[int]
-    state: Any
-    history: History
+    def __init__(
+        self,
+        epoch: int,
+        step: int,
+        value: str,
+        finding: Finding,
+        state: Any,
+        history: History,
+    ):
+        self.epoch, self.step, self.state, self.history = epoch, step, state, history
+        self.path, what, self.examples = finding
+        super().__init__(
+            f"training became {value} in epoch {epoch}, step {step}: it began in "
+            f"{what}.{_examples(self.examples)} {_kept(state)} Try a smaller learning "
+            "rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
+        )
 
 
-class Finding(NamedTuple):
-    """What a replay saw."""
+def _examples(rows: list[int]) -> str:
+    if not rows:
+        return ""
+    more = ", ..." if len(rows) > 8 else ""
+    return f" Examples with such a loss: {', '.join(map(str, rows[:8]))}{more}."
 
-    path: str | None
-    what: str
-    examples: list[int]
+
+def _kept(state: Any) -> str:
+    if state is None:
+        return "error.history holds the epochs before (replay=False kept no state)."
+    return "error.state is the last finite state, error.history the epochs before."
 
 
 def last_finite(run: Callable[[int], Any], is_finite: Callable, bad: int) -> tuple:
@@ -125,20 +151,3 @@ def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):
 def _finite(a: Any) -> bool:
     floating = jnp.issubdtype(a.dtype, jnp.floating)
     return not floating or bool(jnp.isfinite(a).all())
-
-
-def describe_error(error: NonFiniteError, what: str, value: str) -> str:
-    """The message of a `NonFiniteError`."""
-    examples = ""
-    if error.examples:
-        some = ", ".join(map(str, error.examples[:8]))
-        more = ", ..." if len(error.examples) > 8 else ""
-        examples = f" Examples with such a loss: {some}{more}."
-    kept = "error.state holds the last finite state, before that step; "
-    if error.state is None:
-        kept = "with replay=False the state is lost; "
-    return (
-        f"training became {value} in epoch {error.epoch}, step {error.step}: it began "
-        f"in {what}.{examples} {kept}error.history the epochs before. Try a smaller "
-        "learning rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
-    )

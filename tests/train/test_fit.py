@@ -90,17 +90,15 @@ def run_for(steps, **options):
     """The state of a run that failed after so many steps."""
     from jaxnn.train import loop
 
-    chunk, loop.FIRST_CHUNK = loop.FIRST_CHUNK, 1
-
     class Stop(Exception):
         pass
 
     seen, keep = [0], []
     original = loop.Run._report
 
-    def report(self, rows, names, epoch, count):
-        original(self, rows, names, epoch, count)
-        seen[0] += count
+    def report(self, rows, names, epoch):
+        original(self, rows, names, epoch)
+        seen[0] += len(rows)
         if seen[0] == steps:
             keep.append(copy(self.state))
             raise Stop
@@ -110,7 +108,7 @@ def run_for(steps, **options):
         with pytest.raises(Stop) as caught:
             fit(chunk_seconds=0.0, **options)
     finally:
-        loop.FIRST_CHUNK, loop.Run._report = chunk, original
+        loop.Run._report = original
     same(caught.value.state, keep[0])  # a failure hands over what was learnt
     return caught.value.state
 
@@ -227,7 +225,7 @@ def test_no_second_compilation_for_an_equal_run():
 def test_history_tells_where_the_time_went():
     net = nn.Sequential(nn.Dense(11), jax.nn.relu, nn.Dense(3))
     _, history = fit(net=net, validation=(X, Y))
-    assert history.compiled == 2  # the full batch's program and the last one's
+    assert history.programs == 2  # the full batch's program and the last one's
     assert all(seconds > 0 for seconds in history.seconds.values())
 
 
