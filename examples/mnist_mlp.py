@@ -21,8 +21,11 @@ from pictures import save_confusion, save_predictions
 
 import jaxnn as nn
 
-DIGITS = "0 1 2 3 4 5 6 7 8 9".split()
-CLOTHES = "T-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
+DIGITS = tuple("0123456789")
+CLOTHES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "boot"),
+)
 
 net = nn.Sequential(
     nn.Flatten(),
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     return result
 
 
-def load_data(args: argparse.Namespace) -> tuple[str, list[str], Any, Any]:
+def load_data(args: argparse.Namespace) -> tuple[str, Sequence[str], Any, Any]:
     """The title and classes of the data, examples to train on and to test on."""
     if args.small:
         print("--small: the 8x8 digits that come with jaxnn, in place of MNIST")
@@ -96,7 +99,7 @@ def draw(
     state: nn.TrainState,
     history: nn.History,
     test: tuple,
-    classes: list[str],
+    classes: Sequence[str],
 ) -> None:
     """Write the learning curves, some predictions and the confusion matrix."""
     images, labels = test

@@ -34,10 +34,11 @@ def save_predictions(
         axes.set_axis_off()
     for axes, i in zip(figure.axes, chosen, strict=False):
         axes.imshow(images[i, ..., 0], cmap="gray_r")
-        title, color = names[predicted[i]], "black"
-        if predicted[i] != labels[i]:
-            title, color = f"{title}\ntrue: {names[labels[i]]}", "red"
-        axes.set_title(title, color=color, fontsize=10)
+        guess, label = names[int(predicted[i])], names[int(labels[i])]
+        if guess == label:
+            axes.set_title(guess, fontsize=10)
+        else:
+            axes.set_title(f"{guess}\ntrue: {label}", color="red", fontsize=10)
     return _save(figure, path)
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn import trees
 from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
+from jaxnn.train.state import TrainState
 from jaxnn.train.step import FunctionStep, TrainStep
 
 AnyStep = TrainStep | FunctionStep
@@ -96,8 +96,8 @@ def train_epoch(
                 piece,
                 0,
                 steps,
-                step=step,
-                batch_size=size,
+                step,
+                size,
             )
             parts.append(totals)
     logs = mean_logs(mean_names(step, stats), parts, jnp)
@@ -115,13 +115,18 @@ def _loop(state, totals, data, order, start, stop, step: AnyStep, batch_size: in
     return jax.lax.fori_loop(start, stop, body, (state, totals))
 
 
-#: Steps `start` to `stop` of an epoch. Both are run-time values: one executable serves
-#: every chunk. `state` and `totals` are donated, so call it with buffers of one's own.
-run_steps = jax.jit(
-    _loop,
-    static_argnames=("step", "batch_size"),
-    donate_argnames=("state", "totals"),
-)
+@partial(jax.jit, static_argnums=(6, 7), donate_argnums=(0, 1))
+def run_steps(
+    state, totals, data, order, start, stop, step: AnyStep, batch_size: int
+) -> tuple[Any, Totals, jax.Array]:
+    """Steps `start` to `stop` of an epoch, and whether the parameters are finite then.
+
+    Start and stop are run-time values: one executable serves every chunk. State and
+    totals are donated, so call it with buffers of one's own.
+    """
+    state, totals = _loop(state, totals, data, order, start, stop, step, batch_size)
+    params = jax.tree.leaves(state.params if isinstance(state, TrainState) else ())
+    return state, totals, jnp.all(jnp.array([jnp.isfinite(p).all() for p in params]))
 
 
 def gather(a: jax.Array, index: jax.Array) -> jax.Array:
@@ -201,18 +206,3 @@ def metric_logs(step: AnyStep, parts: list[Totals], xp: Any) -> dict[str, Any]:
         stats = jax.tree.map(merge, *(getattr(p, kind)[name] for p in parts))
         logs[name] = metric.compute(stats)
     return logs
-
-
-def state_is_finite(state: Any) -> jax.Array:
-    """Whether every floating-point number in a state is finite."""
-    return _all_finite([a for a in trees.paths(state).values() if _is_floating(a)])
-
-
-def _is_floating(a: Any) -> bool:
-    return hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating)
-
-
-@jax.jit
-def _all_finite(arrays: list[jax.Array]) -> jax.Array:
-    checks = [jnp.isfinite(a).all() for a in arrays]
-    return jnp.all(jnp.stack(checks)) if checks else jnp.bool_(True)

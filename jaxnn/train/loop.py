@@ -20,7 +20,6 @@ from jaxnn.train.epoch import (
     mean_names,
     metric_logs,
     run_steps,
-    state_is_finite,
     stats_shapes,
     zero_totals,
 )
@@ -28,7 +27,7 @@ from jaxnn.train.history import History
 from jaxnn.train.interrupt import Interrupt
 from jaxnn.train.progress import Progress
 from jaxnn.train.source import Piece
-from jaxnn.train.state import TrainState, copy
+from jaxnn.train.state import copy
 
 #: The first chunk of a run is one step: it tells how long a step takes.
 FIRST_CHUNK = 1
@@ -120,28 +119,28 @@ class Run:
                 start=start, stop=min(piece.stop, start + self.chunk)
             )
             before = copy(self.state) if self.keep else None
-            totals = self._chunk(chunk, totals, piece.stop)
+            totals, finite = self._chunk(chunk, totals, piece.stop)
             means = np.array(totals.means)[chunk.start : chunk.stop]
-            self._check(means, names, before, chunk, epoch)
+            self._check(means, names, finite, before, chunk, epoch)
             self._report(means, names, epoch)
             start = chunk.stop
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, names, start == piece.stop
 
-    def _chunk(self, chunk: Piece, totals: Totals, stop: int) -> Totals:
+    def _chunk(self, chunk: Piece, totals: Totals, stop: int) -> tuple[Totals, bool]:
         """Run a chunk; the next one is to take about `chunk_seconds`."""
         rows = jax.tree.leaves(chunk.data)[0].shape[0]
         label = (chunk.batch_size, rows, stop)
         self.clock.compile(run_steps, label, self.state, totals, *self._given(chunk))
         start, self.whole = time.perf_counter(), False
-        self.state, totals = jax.block_until_ready(
+        self.state, totals, finite = jax.block_until_ready(
             run_steps(self.state, totals, *self._given(chunk))
         )
         seconds, steps = time.perf_counter() - start, chunk.stop - chunk.start
         self.whole, self.taken = True, self.taken + steps
         self.history.seconds["run"] += seconds
         self.chunk = max(1, int(self.chunk_seconds * steps / max(seconds, 1e-7)))
-        return totals
+        return totals, bool(finite)
 
     def _given(self, chunk: Piece) -> tuple:
         """The arguments of `run_steps` after state and totals."""
@@ -167,12 +166,18 @@ class Run:
         self.progress.step(epoch + 1, len(rows), float(losses[-1]))
 
     def _check(
-        self, rows: np.ndarray, names: list[str], before: Any, chunk: Piece, epoch: int
+        self,
+        rows: np.ndarray,
+        names: list[str],
+        finite: bool,
+        before: Any,
+        chunk: Piece,
+        epoch: int,
     ) -> None:
         """Stop the run if a loss or a parameter is not finite."""
         losses = rows[:, [i for i, n in enumerate(names) if n.endswith("loss")], 0]
         bad = ~np.isfinite(losses).all(1)
-        if not bad.any() and self._params_are_finite(self.state):
+        if finite and not bad.any():
             return
         seen = int(bad.argmax()) if bad.any() else len(rows)
         value = next(
@@ -190,20 +195,17 @@ class Run:
     def _replay(self, before: Any, chunk: Piece, seen: int):
         """Run the chunk again up to its last finite state; look into the next step."""
 
-        def run(steps: int) -> Any:
+        def run(steps: int) -> tuple[Any, bool]:
             part = chunk._replace(stop=chunk.start + steps)
             totals = zero_totals(self.step, self._stats(chunk), chunk.stop)
-            return run_steps(copy(before), totals, *self._given(part))[0]
+            state, _, finite = run_steps(copy(before), totals, *self._given(part))
+            return state, bool(finite)
 
-        first, state = replay.last_finite(run, self._params_are_finite, seen)
+        first, state = replay.last_finite(run, seen)
         place = (chunk.start + first) * chunk.batch_size
         rows = chunk.order[place : place + chunk.batch_size]
         batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
         return first, state, replay.find(self.step, state, batch, np.asarray(rows))
-
-    @staticmethod
-    def _params_are_finite(state: Any) -> bool:
-        return not isinstance(state, TrainState) or bool(state_is_finite(state.params))
 
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:

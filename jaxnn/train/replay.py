@@ -69,21 +69,21 @@ def _kept(state: Any) -> str:
     return "error.state is the last finite state, error.history the epochs before."
 
 
-def last_finite(run: Callable[[int], Any], is_finite: Callable, bad: int) -> tuple:
+def last_finite(run: Callable[[int], tuple[Any, bool]], bad: int) -> tuple[int, Any]:
     """The largest number of steps after which the state is finite, and that state.
 
     Args:
-        run: from a number of steps to the state after them, `run(0)` being finite.
-        is_finite: tells of a state whether it is finite.
+        run: from a number of steps to the state after them and whether it is finite;
+            after 0 steps it is.
         bad: steps taken when the trouble was seen.
     """
-    low, state, high = 0, run(0), bad + 1
-    if bad and is_finite(after := run(bad)):
-        return bad, after
+    low, high = 0, bad + 1
+    state, _ = run(0)
     while high - low > 1:
-        middle = (low + high) // 2
-        after = run(middle)
-        if is_finite(after):
+        # All but the last step are likely fine: look there first, then halve.
+        middle = high - 1 if high == bad + 1 else (low + high) // 2
+        after, finite = run(middle)
+        if finite:
             low, state = middle, after
         else:
             high = middle

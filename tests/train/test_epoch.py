@@ -100,7 +100,7 @@ def test_the_program_is_one_loop_with_donated_state_and_data_as_arguments():
     totals = zero_totals(STEP, stats, 4)
     order = jnp.arange(70, dtype=jnp.int32)
     given = (state, totals, DATA, order, 0, 4)
-    traced = run_steps.trace(*given, step=STEP, batch_size=16)
+    traced = run_steps.trace(*given, STEP, 16)
     assert str(traced.jaxpr).count(" while[") == 1
     lowered = traced.lower()
     text = lowered.as_text()
@@ -115,7 +115,7 @@ def test_every_length_is_served_by_one_program():
     events = []
 
     def listen(name, seconds, fun_name="", **_):
-        if "backend_compile" in name and "_loop" in fun_name:
+        if "backend_compile" in name and "run_steps" in fun_name:
             events.append(fun_name)
 
     stats = stats_shapes(STEP, start(KEY), DATA, 16)
@@ -134,7 +134,7 @@ def test_every_length_is_served_by_one_program():
                 step=STEP,
                 batch_size=16,
             )
-        assert len(events) <= 1
+        assert len(events) <= 1  # none if an earlier test compiled it
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
 

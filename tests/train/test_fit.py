@@ -208,7 +208,7 @@ def test_no_second_compilation_for_an_equal_run():
     fit(epochs=1)
 
     def listen(name, seconds, fun_name="", **_):
-        if "backend_compile" in name and "_loop" in fun_name:
+        if "backend_compile" in name and "run_steps" in fun_name:
             events.append(fun_name)
 
     jax.monitoring.register_event_duration_secs_listener(listen)

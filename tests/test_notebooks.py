@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every notebook runs from top to bottom, and is committed without its outputs."""
+
+import ast
+import functools
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import matplotlib
+import nbformat
+import pytest
+from real_data import find, needs_mnist
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST = ROOT / "notebooks" / "01_first_network.ipynb"
+KERNEL = "jaxnn-tests"  # not "python3", which may be another Python of the machine
+SECONDS_A_CELL = 300
+NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses: nothing is downloaded
+
+# What the tools that run notebooks warn of is not ours to mend.
+pytestmark = [
+    # Windows: its default event loop lacks what zmq waits with
+    pytest.mark.filterwarnings("ignore:Proactor event loop:RuntimeWarning"),
+    # jupyter_core before 6, until the user has chosen where its folders are
+    pytest.mark.filterwarnings("ignore:Jupyter is migrating:DeprecationWarning"),
+]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def committed(request):
+    """A notebook as it is in the repository."""
+    return read(request.param)
+
+
+def test_there_is_a_notebook():
+    assert FIRST in NOTEBOOKS
+
+
+def test_committed_notebook_is_valid_and_has_no_outputs(committed):
+    nbformat.validate(committed)
+    for cell in code_cells(committed).values():
+        assert cell.outputs == [] and cell.execution_count is None, cell.id
+
+
+def test_cell_ids_are_names(committed):
+    """Names, not random numbers: a cell that is edited keeps its id."""
+    for cell in committed.cells:
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", cell.id), cell.id
+        assert not re.fullmatch(r"[0-9a-f]{8}", cell.id), cell.id
+
+
+def test_kernel_is_any_python(committed):
+    assert committed.metadata.kernelspec.name == "python3"
+    assert "version" not in committed.metadata.language_info
+
+
+def kernel(folder):
+    """Make the running Python a kernel, by name, in a folder of Jupyter's path."""
+    place = folder / "kernels" / KERNEL
+    place.mkdir(parents=True)
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": KERNEL,
+        "language": "python",
+    }
+    (place / "kernel.json").write_text(json.dumps(spec))
+
+
+def run(notebook, folder, **environment):
+    """Execute a notebook's cells, with nothing of this machine's Jupyter or data."""
+    from nbclient import NotebookClient
+
+    kernel(folder)
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    settings = {
+        "JUPYTER_PATH": str(folder),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "PYTHONPATH": os.pathsep.join(path),  # so that nothing is ever installed
+        "MPLCONFIGDIR": matplotlib.get_configdir(),  # its font cache takes long to make
+        "https_proxy": NOWHERE,
+        "http_proxy": NOWHERE,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "LOCALAPPDATA": str(folder / "cache"),
+        **environment,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)  # pictures go into the notebook
+        patch.delenv("JAXNN_DATA", raising=False)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        client = NotebookClient(
+            notebook,
+            kernel_name=KERNEL,
+            timeout=SECONDS_A_CELL,
+            resources={"metadata": {"path": str(ROOT / "notebooks")}},
+        )
+        client.execute()
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """From a notebook's path to its code cells, run without network or data."""
+
+    @functools.cache
+    def execute(path):
+        return code_cells(run(read(path), tmp_path_factory.mktemp("jupyter")))
+
+    return execute
+
+
+@pytest.fixture
+def first(executed):
+    """The executed code cells of the first notebook, by id."""
+    return executed(FIRST)
+
+
+def text(cell):
+    """What a cell printed, and its value as text."""
+    parts = [o.text for o in cell.outputs if o.get("name") == "stdout"]
+    parts += [o.data["text/plain"] for o in cell.outputs if "data" in o]
+    return "".join(parts)
+
+
+def pictures(cell):
+    return sum("image/png" in o.get("data", {}) for o in cell.outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_from_top_to_bottom(executed, path):
+    cells = executed(path).values()
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+
+
+@pytest.mark.slow
+def test_first_network_learns(first):
+    by_hand = [
+        float(line.split()[-1]) for line in text(first["hand-train"]).split("\n")[:-1]
+    ]
+    assert by_hand[-1] > 0.85
+    assert ast.literal_eval(text(first["evaluate"]))["accuracy"] > 0.9
+    assert "epoch 20/20" in text(first["fit"])
+    assert "epoch 25/25" in text(first["resume"])
+
+
+@pytest.mark.slow
+def test_first_network_draws(first):
+    drawn = [name for name, cell in first.items() if pictures(cell)]
+    assert drawn == ["show-digits", "curve", "predict", "mistakes", "ensemble"]
+
+
+@pytest.mark.slow
+def test_first_network_shows_errors(first):
+    assert "data targets: must be a class from 0 to 9" in text(first["error-labels"])
+    shown = text(first["error-shape"])
+    assert "must have 64 features" in shown and "in dense_1: Dense(32)" in shown
+
+
+@pytest.mark.slow
+def test_first_network_survives_a_file(first):
+    assert "the same numbers as before: True" in text(first["save"])
+
+
+@pytest.mark.slow
+def test_first_network_skips_mnist_politely(first):
+    assert "skipped" in text(first["mnist-data"])
+    assert first["mnist"].outputs == []
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_first_network_trains_on_mnist(tmp_path):
+    notebook = read(FIRST)
+    needed = ("install", "import", "loss", "mnist-data", "mnist")
+    notebook.cells = [cell for cell in notebook.cells if cell.id in needed]
+    folder = find("mnist")
+    assert folder is not None
+    cells = code_cells(run(notebook, tmp_path, JAXNN_DATA=str(folder.parent)))
+    last = text(cells["mnist"]).strip().splitlines()[-1]
+    assert ast.literal_eval(last)["accuracy"] > 0.96
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Runs the cell that installs, as if jaxnn were absent; gives pip's arguments."""
+    find_spec, calls = importlib.util.find_spec, []
+
+    def absent(name, *rest):
+        return None if name == "jaxnn" else find_spec(name, *rest)
+
+    def note(command, **_):
+        calls.append([str(part) for part in command])
+        return subprocess.CompletedProcess(command, 0)
+
+    def execute(folder, source=""):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(importlib.util, "find_spec", absent)
+        monkeypatch.setattr(subprocess, "run", note)
+        cell = code_cells(read(FIRST))["install"].source
+        exec(cell.replace('SOURCE = ""', f"SOURCE = {source!r}"), {})
+        return calls[-1] if calls else None
+
+    return execute
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "notebooks"], ids=lambda f: f.name)
+def test_installs_the_checkout_it_lies_in(install, folder):
+    *_, source = install(folder)
+    assert Path(source) == ROOT
+
+
+def test_installs_what_the_reader_names(install, tmp_path):
+    *_, source = install(tmp_path, "git+https://example.org/somewhere")
+    assert source == "git+https://example.org/somewhere"
+
+
+def test_never_asks_the_index_for_a_name(install, tmp_path):
+    with pytest.raises(RuntimeError, match="set SOURCE"):
+        install(tmp_path)
+
+
+def test_installing_keeps_the_jax_that_is_there(install, tmp_path):
+    command = install(tmp_path, "somewhere")
+    pins = Path(command[command.index("--constraint") + 1]).read_text().split()
+    assert f"jax=={jax.__version__}" in pins
+    assert "--upgrade" not in command
+
+
+def test_installs_nothing_where_jaxnn_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("installed"))
+    monkeypatch.chdir(tmp_path)
+    exec(code_cells(read(FIRST))["install"].source, {})
+    assert importlib.util.find_spec("jaxnn") is not None
