@@ -48,7 +48,7 @@ def descend(net, targets, steps, key):
         callbacks=[lambda epoch, state, history: weights.append(state.params)],
         progress=False,  # a line for each of 2,000 epochs would be too much
     )
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *weights)
     predict = jax.vmap(lambda params: net.apply(params, {}, jnp.asarray(X))[0])
     return np.array(history["loss"]), np.asarray(predict(stacked))
 

@@ -174,7 +174,7 @@ def print_gains(test: list[float], images: int) -> None:
 
 def draw(path: Path, curves: dict[str, nn.History]) -> None:
     """Draw the error of all recipes on training and validation data by epoch."""
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
     titles = {"accuracy": "Training error", "val_accuracy": "Validation error"}
     for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for recipe, history in curves.items():
@@ -187,7 +187,8 @@ def draw(path: Path, curves: dict[str, nn.History]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3, which="both")
     handles, _ = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles=handles, bbox_to_anchor=(0.5, 0), loc="upper center", ncols=6)
+    place = "outside lower center"
+    figure.legend(handles=handles, loc=place, ncols=6)  # pyright: ignore
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     print(f"wrote {path}")

@@ -82,16 +82,15 @@ def train_epoch(
     order = jnp.arange(examples, dtype=jnp.int32)
     if shuffle:
         order = epoch_order(state.key, epoch, examples)
-    parts = []
+    stats, parts = stats_shapes(step, state, data), []
     for size, steps, piece in (
         (batch_size, full, order[: full * batch_size]),
         (rest, int(rest > 0), order[full * batch_size :]),
     ):
         if steps:
-            stats = stats_shapes(step, state, data, size)
             state, totals = _loop(
                 state,
-                zero_totals(step, stats, steps),
+                zero_totals(step, stats, steps, size),
                 data,
                 piece,
                 0,
@@ -139,13 +138,9 @@ def length(data: Any) -> int:
     return jax.tree.leaves(data)[0].shape[0]
 
 
-def stats_shapes(step: AnyStep, state: Any, data: Any, batch_size: int) -> Stats:
-    """The shapes of a step's statistics."""
-
-    def rows(a):
-        return jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype)
-
-    return jax.eval_shape(step.advance, state, jax.tree.map(rows, data))[1]
+def stats_shapes(step: AnyStep, state: Any, data: Any) -> Stats:
+    """The shapes of a step's statistics; only stacked ones depend on its batch."""
+    return jax.eval_shape(step.advance, state, data)[1]
 
 
 def mean_names(step: AnyStep, stats: Stats) -> list[str]:
@@ -154,20 +149,20 @@ def mean_names(step: AnyStep, stats: Stats) -> list[str]:
     return sorted(name for name in stats if name not in other)
 
 
-def zero_totals(step: AnyStep, stats: Stats, steps: int) -> Totals:
+def zero_totals(step: AnyStep, stats: Stats, steps: int, batch_size: int) -> Totals:
     """Totals of nothing yet, for that many steps."""
+
+    def zeros(shape: tuple, s: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.zeros((*shape, *s.shape[len(shape) :]), s.dtype)
+
     means = jnp.zeros((steps, len(mean_names(step, stats)), 2))
     sums, stacks = {}, {}
     for name, metric in step.metrics:
         if not isinstance(metric, Mean):
-            rows = steps if metric.stack else 1
-            zeros = jax.tree.map(partial(_zeros, rows, metric.stack), stats[name])
-            (stacks if metric.stack else sums)[name] = zeros
+            shape = (steps * batch_size,) if metric.stack else ()
+            kind = stacks if metric.stack else sums
+            kind[name] = jax.tree.map(partial(zeros, shape), stats[name])
     return Totals(means, sums, stacks)
-
-
-def _zeros(rows: int, stack: bool, s: jax.ShapeDtypeStruct) -> jax.Array:
-    return jnp.zeros((rows * s.shape[0], *s.shape[1:]) if stack else s.shape, s.dtype)
 
 
 def add(step: AnyStep, totals: Totals, i: Any, stats: dict, batch_size: int) -> Totals:

@@ -14,7 +14,7 @@ from jaxnn.core import Layer
 from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
-from jaxnn.train.epoch import AnyStep, as_step
+from jaxnn.train.epoch import AnyStep, Stats, as_step
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
 from jaxnn.train.loop import Run
@@ -108,19 +108,14 @@ def fit(
     checks.check_epochs(epochs)
     step = _make_step(net_or_step, loss, optimizer, metrics)
     key = _run_key(key, state)
-    source, example = _make_source(
-        step,
-        with_weights(data, sample_weight, class_weight),
-        batch_size,
-        shuffle,
-        key,
-        on_device,
-    )
+    data = with_weights(data, sample_weight, class_weight)
+    source, example = _make_source(data, batch_size, shuffle, key, on_device)
     shapes = _start_shapes(step, state, example, key)
-    _check_step(step, shapes, source, example)
+    stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, loss)
     state = _start(step, state, shapes, example, key)
-    run = Run(step, source, validate, list(callbacks), history, chunk_seconds, replay)
+    callbacks = list(callbacks)
+    run = Run(step, stats, source, validate, callbacks, history, chunk_seconds, replay)
     return run(state, epochs, progress)
 
 
@@ -148,7 +143,7 @@ def _run_key(key: Any, state: Any) -> jax.Array:
     return key
 
 
-def _make_source(step, data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
+def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
     """Where batches come from, and the shapes of one."""
     if is_stream(data):
         if batch_size is not None:
@@ -231,8 +226,10 @@ def trees_difference(has: dict[str, str], wants: dict[str, str]) -> str:
     return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
 
 
-def _check_step(step: AnyStep, shapes: Any, source: Any, example: Any) -> None:
-    """Trace one step on shapes, so that whatever is wrong is said before compiling."""
+def _check_step(
+    step: AnyStep, shapes: Any, source: Any, data: Any, example: Any
+) -> Stats:
+    """Trace a step, so that what is wrong is said before compiling; its statistics."""
     check_targets = None
     if isinstance(step, TrainStep):
         x, _, _ = unpack(example)
@@ -242,8 +239,8 @@ def _check_step(step: AnyStep, shapes: Any, source: Any, example: Any) -> None:
     if isinstance(source, StreamSource):
         source.check = partial(_check_batch, check_targets)
     elif check_targets is not None:
-        check_targets(unpack(source.data)[1])
-    jax.eval_shape(step.advance, shapes, example)
+        check_targets(unpack(tuple(data))[1])  # on the host, where they were given
+    return jax.eval_shape(step.advance, shapes, example)[1]
 
 
 def _check_batch(check_targets: Any, batch: Any, number: int) -> None:

@@ -2,9 +2,12 @@
 """What a run did: numbers by epoch, and where the time went."""
 
 import csv
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from jaxnn.train.progress import in_notebook
 
 
 class History:
@@ -110,6 +113,8 @@ def _plot(history: History) -> Any:
         raise ImportError(
             "history.plot needs matplotlib: python -m pip install matplotlib"
         ) from error
+    if in_notebook():  # it shows figures once pyplot has set itself up there
+        importlib.import_module("matplotlib.pyplot")
     numbers = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
     panels = [name for name in numbers if not name.startswith("val_")]
     if not panels:

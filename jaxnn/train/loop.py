@@ -20,7 +20,6 @@ from jaxnn.train.epoch import (
     mean_names,
     metric_logs,
     run_steps,
-    stats_shapes,
     zero_totals,
 )
 from jaxnn.train.history import History
@@ -38,6 +37,7 @@ class Run:
 
     Args:
         step: the step.
+        stats: the shapes of its statistics.
         source: where batches come from.
         validate: from the state to the validation's logs, or None.
         callbacks: called after each epoch.
@@ -49,6 +49,7 @@ class Run:
     def __init__(
         self,
         step: AnyStep,
+        stats: Stats,
         source: Any,
         validate: Callable[[Any], dict] | None,
         callbacks: list,
@@ -56,12 +57,12 @@ class Run:
         chunk_seconds: float,
         keep: bool,
     ):
-        self.step, self.source, self.validate = step, source, validate
+        self.step, self.stats = step, stats
+        self.source, self.validate = source, validate
         self.callbacks, self.chunk_seconds, self.keep = callbacks, chunk_seconds, keep
         self.history = History() if history is None else copying.deepcopy(history)
         self.clock, self.chunk = Clock(self.history), FIRST_CHUNK
         self.state: Any = None
-        self.stats: dict[Any, Stats] = {}
         self.taken = 0  # steps since the run began, before this call too
         self.whole = True  # False while the state's buffers are given away
 
@@ -110,9 +111,8 @@ class Run:
 
     def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str], bool]:
         """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
-        stats = self._stats(piece)
-        names = mean_names(self.step, stats)
-        totals = zero_totals(self.step, stats, piece.stop)
+        names = mean_names(self.step, self.stats)
+        totals = zero_totals(self.step, self.stats, piece.stop, piece.batch_size)
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
             chunk = piece._replace(
@@ -145,15 +145,6 @@ class Run:
     def _given(self, chunk: Piece) -> tuple:
         """The arguments of `run_steps` after state and totals."""
         return (*chunk[:4], self.step, chunk.batch_size)
-
-    def _stats(self, piece: Piece) -> Stats:
-        """The shapes of a step's statistics, traced once for each batch shape."""
-        size, data = piece.batch_size, piece.data
-        label = (size, tuple(a.shape[1:] for a in jax.tree.leaves(data)))
-        if label not in self.stats:
-            with self.clock.on("trace"):
-                self.stats[label] = stats_shapes(self.step, self.state, data, size)
-        return self.stats[label]
 
     def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
         """Tell the history and the person watching the losses of a chunk."""
@@ -197,7 +188,8 @@ class Run:
 
         def run(steps: int) -> tuple[Any, bool]:
             part = chunk._replace(stop=chunk.start + steps)
-            totals = zero_totals(self.step, self._stats(chunk), chunk.stop)
+            size = chunk.batch_size
+            totals = zero_totals(self.step, self.stats, chunk.stop, size)
             state, _, finite = run_steps(copy(before), totals, *self._given(part))
             return state, bool(finite)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A progress bar with ETA, loss and metrics, and a line for each epoch."""
 
+import importlib.util
 import sys
 from typing import Any
 
@@ -17,7 +18,8 @@ class Progress:
 
     def __init__(self, steps: int | None, done: int, epochs: int, show: bool | None):
         live = _is_live()
-        self.epochs, self.show = epochs, live if show is None else show
+        watched = live or in_notebook()
+        self.epochs, self.show = epochs, watched if show is None else show
         self._bar: Any = None
         if self.show and live:
             from tqdm.auto import tqdm
@@ -56,11 +58,14 @@ class Progress:
 
 
 def _is_live() -> bool:
-    """Whether a person watches: a terminal or a notebook."""
-    return sys.stderr.isatty() or _in_notebook()
+    """Whether a bar can be shown: a terminal, or a notebook that has widgets."""
+    if in_notebook():
+        return importlib.util.find_spec("ipywidgets") is not None
+    return sys.stderr.isatty()
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this is Jupyter or Colab."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter, Colab

@@ -96,8 +96,8 @@ def test_orders_of_many_examples_are_random():
 
 def test_the_program_is_one_loop_with_donated_state_and_data_as_arguments():
     state = start(KEY)
-    stats = stats_shapes(STEP, state, DATA, 16)
-    totals = zero_totals(STEP, stats, 4)
+    stats = stats_shapes(STEP, state, DATA)
+    totals = zero_totals(STEP, stats, 4, 16)
     order = jnp.arange(70, dtype=jnp.int32)
     given = (state, totals, DATA, order, 0, 4)
     traced = run_steps.trace(*given, STEP, 16)
@@ -118,12 +118,12 @@ def test_every_length_is_served_by_one_program():
         if "backend_compile" in name and "run_steps" in fun_name:
             events.append(fun_name)
 
-    stats = stats_shapes(STEP, start(KEY), DATA, 16)
+    stats = stats_shapes(STEP, start(KEY), DATA)
     order = jnp.arange(70, dtype=jnp.int32)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         for first, last in ((0, 4), (0, 1), (1, 3)):
-            totals = zero_totals(STEP, stats, 4)
+            totals = zero_totals(STEP, stats, 4, 16)
             run_steps(
                 copy(start(KEY)),
                 totals,
