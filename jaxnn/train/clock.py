@@ -16,6 +16,11 @@ class Clock:
         self.history = history
         self._ready: set = set()
 
+    @property
+    def compiling(self) -> float:
+        """Seconds of tracing and compiling so far."""
+        return self.history.seconds["trace"] + self.history.seconds["compile"]
+
     @contextmanager
     def on(self, kind: str) -> Iterator[None]:
         """Count what happens inside as `kind`."""

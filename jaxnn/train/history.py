@@ -129,6 +129,9 @@ def _plot(history: History) -> Any:
             curve = numbers[f"val_{name}"]
             axes.plot(history.epochs, curve, marker=marker, label="validation")
         axes.set(xlabel="epoch", title=name.replace("_", " "))
+        drawn = [v for line in axes.lines for v in line.get_ydata()]
+        if "loss" in name and 0 < 10 * min(drawn) < max(drawn):
+            axes.set(yscale="log", title=f"{name.replace('_', ' ')} (log scale)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()

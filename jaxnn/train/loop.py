@@ -90,7 +90,7 @@ class Run:
         return self.state, self.history
 
     def _epoch(self, epoch: int, skip: int) -> None:
-        start = time.perf_counter()
+        start, compiling = time.perf_counter(), self.clock.compiling
         parts, names = [], []
         for piece in self.source.epoch(epoch, skip):
             totals, names, done = self._piece(piece, epoch)
@@ -104,7 +104,11 @@ class Run:
             with self.clock.on("validate"):
                 logs |= {f"val_{n}": v for n, v in self.validate(self.state).items()}
         self.history.add(epoch + 1, logs)
-        self.progress.epoch(epoch + 1, logs, time.perf_counter() - start)
+        seconds, compiling = (
+            time.perf_counter() - start,
+            self.clock.compiling - compiling,
+        )
+        self.progress.epoch(epoch + 1, logs, seconds - compiling, compiling)
         self._call_back(epoch + 1)
         if self.interrupt.asked:
             self._interrupted(f"after epoch {epoch + 1}")

@@ -35,14 +35,17 @@ class Progress:
             self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             self._bar.update(steps)
 
-    def epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
+    def epoch(
+        self, epoch: int, logs: dict[str, Any], seconds: float, compiling: float
+    ) -> None:
         """An epoch is over: say its numbers in a line of their own."""
         if not self.show:
             return
         numbers = [f"{n} {float(v):.4f}" for n, v in logs.items() if _is_scalar(v)]
         width = len(str(self.epochs))
         line = "  ".join([f"epoch {epoch:{width}d}/{self.epochs}", *numbers])
-        self.say(f"{line}  ({seconds:.2f} s)")
+        also = f" and {compiling:.2f} s of compiling" if compiling > 0.05 else ""
+        self.say(f"{line}  ({seconds:.2f} s{also})")
 
     def say(self, line: str) -> None:
         """Print a line without breaking the bar."""
