@@ -56,7 +56,7 @@ ACTIVATIONS = {
     "ReLU": jax.nn.relu,
     "leaky ReLU, slope 0.1": partial(jax.nn.leaky_relu, negative_slope=0.1),
     "PReLU, learned slope 0.25": on_one_number(nn.PReLU(), {"scale": jnp.array(0.25)}),
-    "maxout of −x/2 and x − 1": on_one_number(nn.Maxout(1), two_lines),
+    "maxout of -x/2 and x-1": on_one_number(nn.Maxout(1), two_lines),
     "ELU": jax.nn.elu,
     "SELU": jax.nn.selu,
     "softplus": jax.nn.softplus,
@@ -78,7 +78,7 @@ def explain(x, inside):
     for i in (1, 2, 3):
         z, out = inside[f"dense_{i}"], inside[f"sigmoid_{i}"]
         print(f"  layer {i}: z = {a.round(2)} W{i} + b{i} = {z.round(2)}", end="")
-        print(f"  →  σ(z) = {out.round(2)}")
+        print(f"  ->  sigmoid(z) = {out.round(2)}")
         a = out
 
 
@@ -89,7 +89,7 @@ def draw_network(x, inside, path):
     columns = [[f"x{i + 1} = {value:g}" for i, value in enumerate(np.asarray(x))]]
     for i in (1, 2, 3):
         pairs = zip(inside[f"dense_{i}"], inside[f"sigmoid_{i}"], strict=True)
-        columns.append([f"z = {z:.2f}\nσ(z) = {a:.2f}" for z, a in pairs])
+        columns.append([f"z = {z:.2f}\na = {a:.2f}" for z, a in pairs])
     for i, column in enumerate(columns):
         for j, text in enumerate(column):
             box = {
@@ -107,14 +107,14 @@ def draw_network(x, inside, path):
         axes.text(3 * i, -2.75, f"layer {i}", ha="center", size=13)
     axes.text(0, -2.75, "input", ha="center", size=13)
     axes.set(xlim=(-0.8, 9.8), ylim=(-3, 0.9))
-    axes.set_title("a forward pass: weights on the arrows, z = xW + b, output σ(z)")
+    axes.set_title("a forward pass: weights on the arrows, z = xW + b, a = sigmoid(z)")
     axes.axis("off")
     figure.savefig(path, dpi=120)
 
 
 def draw_weight(axes, left, start, end, weight):
     """An arrow with its weight near its beginning, where arrows do not cross."""
-    x = np.array([left + (0.53 if left else 0.36), left + 2.5])
+    x = np.array([left + (0.45 if left else 0.36), left + 2.56])
     y = np.array([start, end])
     style = {"arrowstyle": "-|>", "color": "#555555"}
     axes.annotate("", (x[1], y[1]), (x[0], y[0]), arrowprops=style)
@@ -130,8 +130,8 @@ def draw_activations(path):
     for axes, (name, f) in zip(
         figure.subplots(3, 4).flat, ACTIVATIONS.items(), strict=True
     ):
-        axes.plot(x, jax.vmap(f)(x), label="f(x)", linewidth=2)
-        axes.plot(x, jax.vmap(jax.grad(f))(x), "--", label="f′(x)", linewidth=2)
+        axes.plot(x, jax.vmap(f)(x), label="function", linewidth=2)
+        axes.plot(x, jax.vmap(jax.grad(f))(x), "--", label="derivative", linewidth=2)
         axes.set(title=name, ylim=(-2.2, 3), xlabel="x")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(loc="lower right")

@@ -35,9 +35,9 @@ RATE = 1e-6
 
 
 def descend(net, targets, steps, key):
-    """Losses before each step, and predictions [steps, 5, outputs] after each."""
+    """The predictions after each step, [steps, 5, outputs]."""
     weights = []
-    _, history = nn.fit(
+    nn.fit(
         net,
         (X, targets),
         loss=nn.losses.mean_squared_error,
@@ -50,7 +50,7 @@ def descend(net, targets, steps, key):
     )
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *weights)
     predict = jax.vmap(lambda params: net.apply(params, {}, jnp.asarray(X))[0])
-    return np.array(history["loss"]), np.asarray(predict(stacked))
+    return np.asarray(predict(stacked))
 
 
 def least_squares(targets):
@@ -84,7 +84,7 @@ def draw(losses, distances, fitted, best, path):
     right.plot([135, 200], [135, 200], color="gray", label="prediction = target")
     right.scatter(Y, fitted, 70, label=f"after {len(losses):,} steps")
     right.scatter(Y, best, 70, marker="x", color="black", label="least squares")
-    right.set(title="final score", xlabel="target (points)", ylabel="prediction (points)")
+    right.set(title="final score", xlabel="target, points", ylabel="prediction, points")
     left.legend()
     right.legend()
     for axes in (left, middle, right):
@@ -108,15 +108,16 @@ def main(argv=None) -> dict[str, float]:
     for name, net, targets in (("one", nn.Dense(1), Y), ("two", nn.Dense(2), TWO)):
         # The last steps are smaller than what float32 can tell apart.
         with jax.enable_x64(True):
-            losses, predictions = descend(net, targets, steps, key)
+            predictions = descend(net, targets, steps, key)
         best = least_squares(targets)
+        losses = np.square(predictions - targets).mean((1, 2))
         distances = np.sqrt(np.square(predictions - best).sum((1, 2)))
         best_loss = np.square(best - targets).mean()
         report(f"{name} output{'s' * (name == 'two')}", losses, distances, best_loss)
         for target, prediction in zip(targets.T, predictions[-1].T, strict=True):
             print("  targets    ", target)
             print("  predictions", prediction.round(1))
-        numbers[f"{name}_loss"] = float(np.square(predictions[-1] - targets).mean())
+        numbers[f"{name}_loss"] = float(losses[-1])
         numbers[f"{name}_best_loss"] = float(best_loss)
         numbers[f"{name}_distance"] = float(distances[-1])
         numbers[f"{name}_always_down"] = bool(np.all(np.diff(losses) < 0))

@@ -51,7 +51,7 @@ FIXED_PARAMS = {
 
 
 def perceptron_step(params, batch):
-    """The perceptron rule. `fit` trains with any step(state, batch) -> (state, logs)."""
+    """The perceptron rule. `fit` trains with any `step(state, batch)`."""
     x, t = batch
     y, _ = perceptron.apply(params, {}, x)
     mistake = t - y  # 0 where the answer is right: then nothing moves
@@ -166,9 +166,9 @@ def main(argv=None) -> dict[str, float]:
         "loss": history["loss"][-1],
     }
     print(
-        f"the perceptron learns AND and OR and makes {numbers['xor_errors']:.0f} or more "
-        f"mistakes in each of {epochs} epochs of XOR; a hidden layer learns XOR to "
-        f"within {numbers['trained_error']:.4f}"
+        f"the perceptron learns AND and OR; of XOR it gets {numbers['xor_errors']:.0f} "
+        f"or more of 4 wrong in each of {epochs} epochs, and a network with a hidden "
+        f"layer none (outputs within {numbers['trained_error']:.4f} of the targets)"
     )
     return numbers
 
