@@ -559,12 +559,11 @@ def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:
         return _weighted(labels.astype(values.dtype), values).sum(-1)
     classes = values.shape[-1]
     valid = (labels >= 0) & (labels < classes)
+    index = jnp.where(valid, labels, 0)[..., None]
     if classes <= FEW_CLASSES:
-        column = jax.lax.broadcasted_iota(labels.dtype, values.shape, values.ndim - 1)
-        here = column == jnp.expand_dims(labels, -1)
-        picked = jnp.where(here, values, 0).sum(-1)
+        column = jax.lax.broadcasted_iota(index.dtype, values.shape, values.ndim - 1)
+        picked = jnp.where(column == index, values, 0).sum(-1)
     else:
-        index = jnp.where(valid, labels, 0)[..., None]
         picked = jnp.take_along_axis(values, index, -1)[..., 0]
     # Multiplied, so that the gradient is NaN too and no wrong step goes unnoticed.
     return picked * jnp.where(valid, 1.0, jnp.nan)

@@ -22,7 +22,7 @@ LEVELS = [
     ["models"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-HEAVY = ["matplotlib", "scipy.optimize", "pandas", "safetensors.numpy", "urllib.request"]
+HEAVY = ["matplotlib", "scipy.optimize", "pandas", "safetensors", "urllib.request"]
 
 
 def imports(path: Path) -> set[str]:
