@@ -188,7 +188,11 @@ def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None =
     if not outputs:
         raise ValueError(f"{owner}: needs at least one branch")
     shapes = set()
-    for y in outputs.values():
+    for name, y in outputs.items():
+        if not hasattr(y, "shape"):
+            raise TypeError(
+                f"{owner}: branch {name} must give one array, got {describe(y):.60}"
+            )
         shape = list(y.shape)
         if skip is not None and -len(shape) <= skip < len(shape):
             shape[skip] = -1

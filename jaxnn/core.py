@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxnn.keys import Key, check_key, fold_in
 from jaxnn.spec import Spec, fields, show
@@ -175,6 +176,11 @@ class Run:
 
     def __call__(self, name: str, x: Any) -> Any:
         """The output of child `name` for `x`; its new state is kept."""
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{type(self._layer).__name__}: run takes the name of a child, "
+                f'run("name", x), got {name!r:.60}'
+            )
         child = self._children.get(name)
         if child is None:
             raise KeyError(unknown_child(self._layer, name))
@@ -184,7 +190,8 @@ class Run:
     def _call(self, name: str, child: Layer, x: Any) -> Any:
         params, state = self.params.get(name, {}), self.state.get(name, {})
         key = self._child_key(name, child)
-        y, state = child.apply(params, state, x, key=key, train=self.train)
+        made = child.apply(params, state, x, key=key, train=self.train)
+        y, state = _pair(child, "apply", made)
         if state:
             self.state[name] = state
         return y
@@ -224,7 +231,10 @@ class _Plan(Run):
             self.params[name] = self._plans[name].params
             return child.forward(self._plans[name], x)  # type: ignore
         if first:
-            self.params[name], self.state[name] = child.init(self.key, x)  # type: ignore
+            key = fold_in(self.key, f"init {name}")  # type: ignore[arg-type]
+            self.params[name], self.state[name] = _pair(
+                child, "init", child.init(key, x)
+            )
         y = super()._call(name, child, x)
         x, after, params = abstract((x, y, self.params[name]))
         self._calls.append(Call(path, child, x, after, params, first))
@@ -234,7 +244,7 @@ class _Plan(Run):
 def trace(net: Layer, x: Any) -> list[Call]:
     """Every call of a layer in one training pass, traced and not computed."""
     calls: list[Call] = []
-    net = net if _is_plain(net) else _Only(net)
+    net = net if isinstance(net, Composite) else _Only(as_layer(net, "trace"))
 
     def forward(key, x):
         net.forward(_Plan(net, key, calls), x)  # type: ignore
@@ -275,8 +285,24 @@ def _hang(tree: dict, path: str, part: dict) -> None:
 
 
 def abstract(tree: Any) -> Any:
-    """The same tree with shapes and dtypes in place of arrays."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+    """The same tree with shapes and dtypes in place of arrays and numbers."""
+
+    def one(a):
+        return jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
+
+    return jax.tree.map(one, tree)
+
+
+def _pair(layer: Layer, function: str, made: Any) -> tuple[Any, Any]:
+    """What `init` or `apply` gave, if it is two things and the second a dict."""
+    # (A tapped layer's state is a tuple around its own: see surgery.py.)
+    if type(made) is tuple and len(made) == 2 and isinstance(made[1], Mapping | tuple):
+        return made
+    gives = "(params, state)" if function == "init" else "(y, state)"
+    raise TypeError(
+        f"{type(layer).__name__}.{function} must return two things, {gives}, the state "
+        f"being a dict ({{}} for none), got {describe(made):.100}"
+    )
 
 
 class place:
@@ -308,4 +334,6 @@ def unknown_child(layer: Layer, name: str) -> str:
     """What to say of a name that is no child's."""
     names = list(layer.children())
     has = f"it has {', '.join(names)}" if names else "it has none"
+    if isinstance(layer, Composite):
+        has += "; a child is an annotated field of the class, `body: nn.Layer`"
     return f"{type(layer).__name__} has no child {name!r}; {has}{nearest(name, names)}"

@@ -8,6 +8,7 @@ from typing import Any, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
@@ -67,6 +68,9 @@ def comparable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, Spec | type):
         parts = (getattr(value, f.name) for f in dataclasses.fields(value))
         return (type(value), *map(comparable, parts))
+    if isinstance(value, bool | int | float | np.generic):
+        value = value.item() if isinstance(value, np.generic) else value
+        return (type(value), value)  # 2, 2.0 and True are equal and not the same
     return value
 
 

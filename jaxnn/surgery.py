@@ -34,7 +34,7 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     Args:
         net: a network; it is left as it is.
         path: a path such as `stage1/conv2`, or a pattern such as `*/relu_?`.
-        change: from the old layer to the new one (or to a function).
+        change: from the old layer to the new one (or to a function); or a layer.
 
     Raises:
         KeyError: if nothing is there; names the nearest path.
@@ -44,6 +44,14 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     >>> nn.edit(net, "relu_1", lambda layer: jax.nn.tanh)
     Sequential(Dense(8), relu_1=jax.nn.tanh, dense_2=Dense(2))
     """
+    if not isinstance(net, Layer):
+        raise TypeError(f"edit: the first argument must be a network, got {net!r:.60}")
+    if isinstance(change, Layer):
+        change = _always(change)
+    if not callable(change):
+        raise TypeError(
+            f"edit: change must be a function of a layer, got {change!r:.60}"
+        )
     everything = layer_paths(net)
     found = [p for p in everything if p == path or fnmatchcase(p, path)]
     if not found:
@@ -54,6 +62,10 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     for p in reversed(found):  # inner ones first: their outer layers still exist then
         net = _replace(net, p.split("/"), change)
     return net
+
+
+def _always(layer: Layer) -> Callable[[Layer], Layer]:
+    return lambda _: layer
 
 
 def _replace(net: Layer, names: list[str], change: Callable[[Layer], Any]) -> Layer:
@@ -192,8 +204,15 @@ def freeze(
     >>> import jaxnn as nn, optax
     >>> optimizer = nn.freeze(optax.sgd(0.1), "body", "head/b")
     """
-    if not patterns:
-        raise ValueError("freeze: name at least one pattern, e.g. freeze(sgd, 'body')")
+    if not patterns or not all(isinstance(p, str) for p in patterns):
+        raise ValueError(
+            "freeze: name at least one pattern, each a string, as in "
+            f"freeze(optimizer, 'body', 'head/b'), got {patterns!r:.60}"
+        )
+    if not hasattr(optimizer, "update"):
+        raise TypeError(
+            f"freeze: the first argument must be an optimizer, got {optimizer!r:.60}"
+        )
     frozen = {pattern: optax.set_to_zero() for pattern in patterns}
     return partition(frozen, default=optimizer)
 
@@ -260,7 +279,7 @@ def summary(net: Layer, x: Any) -> Summary:
     ------------------------------------------------------------
     total                                       15     60     60
     """
-    return Summary([_row(call) for call in trace(net, x)])
+    return Summary([_row(call) for call in trace(as_layer(net, "summary"), x)])
 
 
 def _row(call) -> Row:

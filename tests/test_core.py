@@ -266,3 +266,80 @@ def test_hessian_of_a_network(key):
     assert w.shape == (2, 3, 2, 3)
     assert jnp.abs(w).max() > 0
     assert len(trees.paths(params)) == 4
+
+
+def test_a_layer_that_forgets_its_state_is_named(key):
+    class Forgets(nn.Layer):
+        def apply(self, params, state, x, *, key=None, train=False):
+            return 2 * x
+
+    with pytest.raises(
+        TypeError, match=r"Forgets.apply must return two things, \(y, st"
+    ):
+        nn.Sequential(Forgets()).apply({}, {}, jnp.ones((2, 3)))
+
+
+def test_numbers_may_travel_between_layers(key):
+    net = nn.Sequential(lambda x: (x, 0.5), lambda pair: pair[0] * pair[1], nn.Dense(2))
+    params, state = net.init(key, jnp.ones((2, 3)))
+    assert net.apply(params, state, jnp.ones((2, 3)))[0].shape == (2, 2)
+
+
+def test_init_may_be_extended(key):
+    class Scaled(nn.Composite):
+        body: nn.Layer
+
+        def init(self, key, x):
+            params, state = super().init(key, x)
+            return {**params, "scale": jnp.ones(())}, state
+
+        def forward(self, run, x):
+            return run("body", x)
+
+        def apply(self, params, state, x, *, key=None, train=False):
+            y, state = super().apply(params, state, x, key=key, train=train)
+            return params["scale"] * y, state
+
+    net = nn.Sequential(inner=Scaled(nn.Dense(2)))
+    params, state = net.init(key, jnp.ones((2, 3)))
+    assert sorted(params["inner"]) == ["body", "scale"]
+    assert Scaled(nn.Dense(2)).init(key, jnp.ones((2, 3)))[0]["body"]["w"].shape == (
+        3,
+        2,
+    )
+    assert net.apply(params, state, jnp.ones((2, 3)))[0].shape == (2, 2)
+
+
+def test_two_random_inits_pass_jaxs_key_checker(key):
+    with jax.debug_key_reuse(True):
+        nn.Sequential(nn.Dense(3), nn.Dense(3)).init(key, jnp.ones((2, 3)))
+
+
+def test_values_of_other_types_are_other_specs():
+    class Scale(nn.Layer):
+        by: float
+
+        def apply(self, params, state, x, *, key=None, train=False):
+            return x * self.by, state
+
+    assert Scale(2) != Scale(2.0)
+    assert nn.Dense(__import__("numpy").int64(3)) == nn.Dense(3)
+
+
+def test_first_mistakes_get_a_hint(key):
+    class Bare(nn.Composite):
+        fc = nn.Dense(3)
+
+        def forward(self, run, x):
+            return run("fc", x)
+
+    class Direct(nn.Composite):
+        fc: nn.Layer
+
+        def forward(self, run, x):
+            return run(self.fc, x)
+
+    with pytest.raises(KeyError, match="annotated field"):
+        Bare().init(key, jnp.ones((2, 3)))
+    with pytest.raises(TypeError, match="the name of a child"):
+        Direct(nn.Dense(3)).init(key, jnp.ones((2, 3)))

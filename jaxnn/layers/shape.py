@@ -2,6 +2,7 @@
 """Layers that only move numbers: identity, flatten, reshape."""
 
 import math
+import numbers
 
 from jaxnn.core import Layer
 from jaxnn.trees import describe
@@ -46,7 +47,7 @@ class Reshape(Layer):
     def __post_init__(self):
         shape = self.shape
         whole = isinstance(shape, tuple | list) and all(
-            isinstance(n, int) for n in shape
+            isinstance(n, numbers.Integral) for n in shape
         )
         if not whole or any(n < -1 for n in shape) or list(shape).count(-1) > 1:
             raise ValueError(

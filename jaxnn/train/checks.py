@@ -35,6 +35,8 @@ def check_arrays(data: Any, what: str = "data") -> int:
                 f"{name}: must be an array, got {type(a).__name__}; "
                 "np.asarray makes one of a list"
             )
+        if str(getattr(a.dtype, "kind", "")) in "OSUmM":
+            raise TypeError(f"{name}: must hold numbers, got an array of {a.dtype}")
         if a.ndim == 0:
             raise ValueError(
                 f"{name}: must have a first axis of examples, got one number"
@@ -48,7 +50,27 @@ def check_arrays(data: Any, what: str = "data") -> int:
         raise ValueError(f"{what}: is empty; {', '.join(lengths)} hold no examples")
     for path, a in leaves.items():
         check_finite(leaf_name(what, path), a)
+    if isinstance(data, tuple) and len(data) == 3:
+        check_weights(f"{what} weights", data[2], examples)
     return examples
+
+
+def check_weights(name: str, weights: Any, examples: int) -> None:
+    """Raise unless weights are one finite number of 0 or more an example, not all 0."""
+    if getattr(weights, "shape", None) != (examples,):
+        raise ValueError(
+            f"{name}: must be one number per example, [{examples}], got "
+            f"{describe(weights):.60}"
+        )
+    weights = np.asarray(weights)
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        where = int(bad.argmax())
+        raise ValueError(
+            f"{name}: must be finite and 0 or more; [{where}] is {weights[where]}"
+        )
+    if not weights.any():
+        raise ValueError(f"{name}: are all 0, so that no example counts")
 
 
 def leaf_name(what: str, path: str) -> str:
@@ -56,6 +78,15 @@ def leaf_name(what: str, path: str) -> str:
     first, _, rest = path.partition("/")
     names = {"0": "inputs", "1": "targets", "2": "weights"}
     return f"{what} {names.get(first, first)}{'/' if rest else ''}{rest}".strip()
+
+
+def check_pair(data: Any, what: str) -> None:
+    """Raise unless data is a tuple (inputs, targets) or (inputs, targets, weights)."""
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        raise TypeError(
+            f"{what}: must be a tuple (inputs, targets) or (inputs, targets, weights), "
+            f"got {describe(data):.100}"
+        )
 
 
 def check_finite(name: str, a: Any) -> None:

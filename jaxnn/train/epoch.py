@@ -11,6 +11,7 @@ import numpy as np
 from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
+from jaxnn.train.checks import check_batch_size
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import FunctionStep, TrainStep
 
@@ -75,8 +76,9 @@ def train_epoch(
     >>> states.step.tolist(), logs["loss"].shape
     ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
     """
-    step = as_step(step)
+    step, data = as_step(step), jax.tree.map(jnp.asarray, data)
     examples = length(data)
+    check_batch_size(batch_size, examples)
     full, rest = divmod(examples, batch_size)
     epoch = state.step // (full + (rest > 0))
     order = jnp.arange(examples, dtype=jnp.int32)
@@ -172,8 +174,9 @@ def add(step: AnyStep, totals: Totals, i: Any, stats: dict, batch_size: int) -> 
         for name in mean_names(step, stats)
     ]
     update = partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
-    row = jnp.stack(rows)[None].astype(totals.means.dtype)
-    means = update(totals.means, row, i)
+    means = totals.means
+    if rows:
+        means = update(means, jnp.stack(rows)[None].astype(means.dtype), i)
     sums = {n: jax.tree.map(jnp.add, s, stats[n]) for n, s in totals.sums.items()}
     stacks = {
         n: jax.tree.map(lambda s, new: update(s, new, i * batch_size), s, stats[n])

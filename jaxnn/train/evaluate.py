@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import trees
-from jaxnn.core import Layer
+from jaxnn.core import Layer, as_layer
 from jaxnn.metrics import Mean, Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
 from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
-from jaxnn.train.step import loss_weights, unpack
+from jaxnn.train.step import check_values, loss_weights, unpack
 from jaxnn.trees import describe
 
 BATCH = 256
@@ -61,6 +61,10 @@ def evaluate(
 def as_measures(loss: Any, metrics: Any) -> dict[str, Metric]:
     """The loss and the metrics as streaming metrics by name."""
     measures = {} if loss is None else {"loss": Mean(loss)}
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics: must be a dict by name, got {metrics!r:.60}")
+    if measures and "loss" in (metrics or {}):
+        raise ValueError("metrics: 'loss' is the loss's own name; use another")
     return measures | {n: as_metric(metric) for n, metric in (metrics or {}).items()}
 
 
@@ -76,7 +80,8 @@ class Evaluator:
     """Adds up what metrics need over batches; sums on the host are float64."""
 
     def __init__(self, net: Layer, loss: Any, metrics: Any, batch_size: int = BATCH):
-        self.net, self.loss, self.batch_size = net, loss, batch_size
+        self.net, self.loss = as_layer(net, "evaluate"), loss
+        self.batch_size = batch_size
         self.measures = as_measures(loss, metrics)
         if not self.measures:
             raise ValueError("evaluate: give a loss, metrics, or both")
@@ -85,12 +90,22 @@ class Evaluator:
 
     def check(self, params: Any, state: Any, batch: Any, what: str = "data") -> None:
         """Raise if the batch does not fit the network, the loss or the metrics."""
+        checks.check_pair(batch, what)
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
         outputs, kind = checks.check_network(self.net, params, state, _rows(x, 1))
         if self.loss is not None:
             checks.check_loss(self.loss, kind)
             checks.check_targets(self.loss, outputs, targets, what)
+        self._check_values(params, state, *_rows((x, targets), 2))
+
+    def _check_values(self, params: Any, state: Any, x: Any, targets: Any) -> None:
+        """Raise unless every loss and metric gives one value per example."""
+        outputs, _ = jax.eval_shape(self.net.apply, params, state, x)
+        for name, metric in self.measures.items():
+            if isinstance(metric, Mean):
+                values = jax.eval_shape(metric.function, outputs, targets)
+                check_values(name, values, 2)
 
     def add(self, params: Any, state: Any, batch: Any) -> None:
         """Measure one batch of any size."""
@@ -221,13 +236,18 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     >>> nn.predict(nn.Flatten(), ({}, {}), jnp.ones((515, 8, 8))).shape
     (515, 64)
     """
-    params, net_state = variables(state)
+    net, (params, net_state) = as_layer(net, "predict"), variables(state)
     for path, a in trees.paths(inputs).items():
         if not hasattr(a, "shape") or not a.shape:
             name = checks.leaf_name("inputs", path)
             raise TypeError(
                 f"{name}: must be an array [N, ...], got {describe(a):.100}"
             )
+    lengths = {len(a) for a in jax.tree.leaves(inputs)}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"inputs: must all hold as many examples, got {describe(inputs):.100}"
+        )
     checks.check_batch_size(batch_size, 2**62)
     outputs, _ = checks.check_network(net, params, net_state, _rows(inputs, 1))
     examples = length(inputs)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
-from jaxnn.core import Layer
+from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
@@ -23,6 +23,7 @@ from jaxnn.train.source import (
     HostSource,
     StreamSource,
     as_batch,
+    check_epochs_of,
     fits_device,
     is_stream,
     iterate,
@@ -69,7 +70,8 @@ def fit(
             function that makes one for each epoch.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        epochs: the total. With a `state` that has seen four, 10 runs six more.
+        epochs: the total. With a `state` that has seen four, 10 runs six more.  The
+            numbers of an epoch that was interrupted cover the steps after it went on.
         batch_size: examples a step; the last batch of an epoch is smaller where it does
             not divide N. None for an iterable, which brings its own.
         key: the run's random key; a run that goes on from `state` keeps the key in it.
@@ -106,26 +108,49 @@ def fit(
     (3.0, -1.0)
     """
     checks.check_epochs(epochs)
+    callbacks = _check_options(callbacks, history, chunk_seconds)
     step = _make_step(net_or_step, loss, optimizer, metrics)
     key = _run_key(key, state)
     data = with_weights(data, sample_weight, class_weight)
+    if is_stream(data):
+        check_epochs_of(data, epochs, "data")
+    elif isinstance(step, TrainStep):
+        checks.check_pair(data, "data")
     source, example = _make_source(data, batch_size, shuffle, key, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
-    validate = _make_validation(step, shapes, validation, loss)
+    validate = _make_validation(step, shapes, validation, epochs)
     state = _start(step, state, shapes, example, key)
-    callbacks = list(callbacks)
     run = Run(step, stats, source, validate, callbacks, history, chunk_seconds, replay)
     return run(state, epochs, progress)
 
 
+def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
+    """The callbacks as a list; raise if an option is of the wrong kind."""
+    if callable(callbacks) or not all(callable(c) for c in callbacks):
+        raise TypeError(
+            "callbacks: must be a list of functions callback(epoch, state, history), "
+            f"got {callbacks!r:.60}"
+        )
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"history: must be a History, got {history!r:.60}")
+    if not isinstance(chunk_seconds, int | float) or not chunk_seconds >= 0:
+        raise ValueError(
+            f"chunk_seconds: must be a number of 0 or more, got {chunk_seconds!r}"
+        )
+    return list(callbacks)
+
+
 def _make_step(net_or_step, loss, optimizer, metrics) -> AnyStep:
+    is_class = isinstance(net_or_step, type)
+    if callable(net_or_step) and not is_class and None not in (loss, optimizer):
+        net_or_step = as_layer(net_or_step, "fit")  # a bare function is a network
     if isinstance(net_or_step, Layer):
         for name, value in (("loss", loss), ("optimizer", optimizer)):
             if value is None:
                 raise TypeError(f"fit: {name} is needed to train a network, got None")
         return train_step(net_or_step, loss, optimizer, metrics=metrics)
-    if isinstance(net_or_step, type) or not callable(net_or_step):
+    if is_class or not callable(net_or_step):
         raise TypeError(
             "fit: the first argument must be a layer or a step(state, batch), got "
             f"{net_or_step!r:.100}"
@@ -250,7 +275,7 @@ def _check_batch(check_targets: Any, batch: Any, number: int) -> None:
         check_targets(unpack(batch)[1], f"batch {number}")
 
 
-def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any) -> Any:
+def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:
     """A function from the state to the validation's logs, or None."""
     if validation is None:
         return None
@@ -261,8 +286,11 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, loss: Any) -> 
                 "validation(state) -> logs"
             )
         return validation
-    metrics, stream = dict(step.metrics), is_stream(validation)
-    if not stream:
+    loss, metrics = step.loss, dict(step.metrics)
+    stream = is_stream(validation)
+    if stream:
+        check_epochs_of(validation, epochs, "validation")
+    else:
         evaluator = Evaluator(step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
         validation = [jax.tree.map(jnp.asarray, tuple(validation))]

@@ -42,6 +42,8 @@ class History:
             values = self.logs.setdefault(name, [])
             values += [float("nan")] * (len(self.epochs) - 1 - len(values))
             values.append(float(value) if _is_number(value) else value)
+        for values in self.logs.values():  # of what is no longer logged
+            values += [float("nan")] * (len(self.epochs) - len(values))
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.logs:

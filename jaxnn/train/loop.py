@@ -3,6 +3,7 @@
 
 import copy as copying
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,13 @@ class Run:
         self.state, self.history.stopped = state, None
         self.taken = int(getattr(state, "step", 0))
         epoch, skip = self.source.position(self.taken)
+        if epoch >= epochs:
+            self.history.stopped = f"the state has seen {epoch} epochs already"
+            warnings.warn(
+                f"fit: {self.history.stopped} (of {self.source.steps} steps), and "
+                f"epochs={epochs} is the total: nothing is left to do",
+                stacklevel=4,
+            )
         steps = self.source.steps
         total = steps * epochs if steps else None
         self.progress = Progress(total, self.taken, epochs, show)
@@ -143,7 +151,8 @@ class Run:
         seconds, steps = time.perf_counter() - start, chunk.stop - chunk.start
         self.whole, self.taken = True, self.taken + steps
         self.history.seconds["run"] += seconds
-        self.chunk = max(1, int(self.chunk_seconds * steps / max(seconds, 1e-7)))
+        wanted = self.chunk_seconds * steps / max(seconds, 1e-7)
+        self.chunk = max(1, int(min(wanted, 2**31)))
         return totals, bool(finite)
 
     def _given(self, chunk: Piece) -> tuple:
@@ -201,11 +210,15 @@ class Run:
         place = (chunk.start + first) * chunk.batch_size
         rows = chunk.order[place : place + chunk.batch_size]
         batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
-        return first, state, replay.find(self.step, state, batch, np.asarray(rows))
+        rows = np.asarray(rows)
+        if chunk.rows is not None:
+            rows = chunk.rows[rows] if chunk.rows.size else None
+        return first, state, replay.find(self.step, state, batch, rows)
 
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:
-            if callback(epoch, copy(self.state), self.history) is True:
+            answer = callback(epoch, copy(self.state), self.history)
+            if isinstance(answer, bool | np.bool_) and answer:
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
     def _interrupted(self, where: str) -> None:

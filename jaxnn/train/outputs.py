@@ -74,12 +74,25 @@ def _classify(name: str, eqn: Any, made: dict) -> str | None:
         return "softmax" if _maker(eqn.invars[1], made) == "reduce_sum" else None
     if name == "sub" and _maker(eqn.invars[1], made) == "log":
         return "log_softmax"
-    with_bias = name == "add" and _maker(eqn.invars[0], made) in _PRODUCTS
-    return "raw" if name in _PRODUCTS or with_bias else None
+    if name == "add":  # of a bias
+        eqn = _behind(eqn.invars[0], made)
+    return "raw" if eqn is not None and _is_affine(eqn, made) else None
+
+
+def _is_affine(eqn: Any, made: dict) -> bool:
+    """Whether this is a product with something that was not computed: a parameter."""
+    given = [_behind(v, made) is None for v in eqn.invars]
+    return eqn.primitive.name in _PRODUCTS and any(given[1:2])
 
 
 def _maker(var: Any, made: dict) -> str | None:
-    """The name of the operation behind a variable, through those that move numbers."""
+    """The name of the operation behind a variable."""
+    eqn = _behind(var, made)
+    return None if eqn is None else eqn.primitive.name
+
+
+def _behind(var: Any, made: dict) -> Any:
+    """The operation behind a variable, through those that move numbers; or None."""
     while _is_var(var) and var in made and made[var].primitive.name in _TRANSPARENT:
         var = made[var].invars[0]
-    return made[var].primitive.name if _is_var(var) and var in made else None
+    return made[var] if _is_var(var) and var in made else None

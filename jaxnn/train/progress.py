@@ -31,6 +31,8 @@ class Progress:
     def step(self, epoch: int, steps: int, loss: float) -> None:
         """So many more steps of epoch `epoch` are done."""
         if self._bar is not None:
+            if self._bar.n == self._bar.initial:
+                self._bar.unpause()  # the first step's compiling tells nothing
             self._bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
             self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             self._bar.update(steps)

@@ -23,6 +23,7 @@ class Finding(NamedTuple):
     examples: list[int]  # rows of the data whose loss was not finite
 
 
+LOSS = "the loss, from outputs that are finite"
 UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
 
 
@@ -51,8 +52,7 @@ class NonFiniteError(FloatingPointError):
         self.path, what, self.examples = finding
         super().__init__(
             f"training became {value} in epoch {epoch}, step {step}: it began in "
-            f"{what}.{_examples(self.examples)} {_kept(state)} Try a smaller learning "
-            "rate, or optax.chain(optax.clip_by_global_norm(1.0), optimizer)"
+            f"{what}.{_examples(self.examples)} {_kept(state)} {_advice(finding)}"
         )
 
 
@@ -61,6 +61,15 @@ def _examples(rows: list[int]) -> str:
         return ""
     more = ", ..." if len(rows) > 8 else ""
     return f" Examples with such a loss: {', '.join(map(str, rows[:8]))}{more}."
+
+
+def _advice(finding: Finding) -> str:
+    if finding.what == LOSS:
+        return "Look at the targets of these examples, and at the loss itself."
+    return (
+        "Try a smaller learning rate, or "
+        "optax.chain(optax.clip_by_global_norm(1.0), optimizer)."
+    )
 
 
 def _kept(state: Any) -> str:
@@ -90,25 +99,26 @@ def last_finite(run: Callable[[int], tuple[Any, bool]], bad: int) -> tuple[int, 
     return low, state
 
 
-def find(step: Any, state: Any, batch: Any, rows: np.ndarray) -> Finding:
+def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     """Run a step again from a finite state and name the first thing that is not finite.
 
     Args:
         step: the step; only a `TrainStep` can be looked into.
         state: the state before it.
         batch: its batch.
-        rows: the rows of the data in the batch.
+        rows: the rows of the data in the batch, or None if they have no numbers.
     """
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
     key = step.key(state)
     _, _, values = step.forward(state.params, state.state, key, batch)
-    bad = np.asarray(rows)[~np.isfinite(np.asarray(values, np.float64))].tolist()
+    wrong = ~np.isfinite(np.asarray(values, np.float64))
+    bad = [] if rows is None else rows[wrong].tolist()
     layer = _first_layer(step, state, batch, key)
     if layer is not None:
         return Finding(*layer, bad)
-    if bad:
-        return Finding(None, "the loss, from outputs that are finite", bad)
+    if wrong.any():
+        return Finding(None, LOSS, bad)
 
     def objective(params):
         _, _, values = step.forward(params, state.state, key, batch)

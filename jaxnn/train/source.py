@@ -27,6 +27,7 @@ class Piece(NamedTuple):
     start: int  # the first step to take
     stop: int  # the step to end before
     batch_size: int
+    rows: np.ndarray | None = None  # the user's rows, where they are not those of data
 
 
 class ArraySource:
@@ -119,7 +120,8 @@ class StreamSource:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of equal batches, read one group ahead."""
         batches = itertools.islice(self.fresh(), skip, None)
-        yield from read_ahead(self._pool, _groups(self._checked(batches, skip)))
+        for piece in read_ahead(self._pool, _groups(self._checked(batches, skip))):
+            yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
 
     def _checked(self, batches: Iterator[Any], start: int) -> Iterator[Any]:
         for number, batch in enumerate(batches, start):
@@ -129,6 +131,15 @@ class StreamSource:
     def close(self) -> None:
         """End the reading thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check_epochs_of(batches: Any, epochs: int, what: str) -> None:
+    """Raise if an iterator, which serves one epoch, is to serve more."""
+    if epochs > 1 and hasattr(batches, "__next__"):
+        raise ValueError(
+            f"{what}: this {type(batches).__name__} is used up after one epoch of "
+            f"{epochs}; pass a list, a DataLoader, or a function that makes an iterator"
+        )
 
 
 def iterate(batches: Any) -> Iterator[Any]:
@@ -220,12 +231,14 @@ class HostSource:
         order = np.arange(self.examples)
         if self.shuffle:
             order = np.asarray(_order(self.key, epoch, examples=self.examples))
-        yield from read_ahead(self._pool, _groups(self._batches(order, skip)))
+        for piece in read_ahead(self._pool, _groups(self._batches(order, skip))):
+            rows, data = piece.data
+            yield piece._replace(data=data, rows=np.asarray(rows))
 
     def _batches(self, order: np.ndarray, skip: int) -> Iterator[Any]:
         for start in range(skip * self.batch_size, self.examples, self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield jax.tree.map(lambda a, rows=rows: a[rows], self.data)
+            yield rows, jax.tree.map(lambda a, rows=rows: a[rows], self.data)
 
     def close(self) -> None:
         """End the reading thread."""

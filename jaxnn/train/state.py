@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.core import Layer, Params, State
+from jaxnn.core import Layer, Params, State, as_layer
 from jaxnn.keys import check_key, fold_in
 
 
@@ -43,6 +43,7 @@ def train_state(
     (8, 3, 2)
     """
     check_key(key, "train_state")
+    net = as_layer(net, "train_state")
     params, state = net.init(fold_in(key, "init"), x)
     opt_state = optimizer.init(params)
     made = TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)

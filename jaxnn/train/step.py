@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.core import Layer
+from jaxnn.core import Layer, as_layer
 from jaxnn.keys import fold_in
 from jaxnn.losses import example_weights
 from jaxnn.metrics import Metric, as_metric
@@ -79,12 +79,8 @@ class TrainStep(Spec):
         self, values: jax.Array, batch: Any
     ) -> tuple[jax.Array, jax.Array]:
         """Σ w·v and Σ w over the batch; the loss is their ratio."""
-        if values.ndim != 1:
-            raise ValueError(
-                "loss: must give one value per example, [N]; got "
-                f"{describe(values)}. Leave the mean over examples to the trainer"
-            )
-        _, targets, weights = unpack(batch)
+        x, targets, weights = unpack(batch)
+        check_values("loss", values, len(jax.tree.leaves(x)[0]))
         return weighted_sum(
             values, loss_weights(self.loss, targets, weights, len(values))
         )
@@ -126,10 +122,29 @@ def train_step(
     >>> int(state.step), list(logs)
     (1, ['loss'])
     """
+    _check_kinds(loss, optimizer, metrics)
+    net = as_layer(net, "train_step")
     pairs = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
     if "loss" in pairs:
         raise ValueError("metrics: 'loss' is the loss's own name; use another")
     return TrainStep(net, loss, optimizer, tuple(pairs.items()))
+
+
+def _check_kinds(loss: Any, optimizer: Any, metrics: Any) -> None:
+    if not callable(loss):
+        raise TypeError(
+            f"loss: must be a function of outputs and targets, got {loss!r}"
+        )
+    if not hasattr(optimizer, "update"):
+        raise TypeError(
+            "optimizer: must be an Optax optimizer such as optax.sgd(0.1), got "
+            f"{optimizer!r:.60}"
+        )
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(
+            "metrics: must be a dict from names to metrics, as in "
+            f"{{'accuracy': nn.metrics.accuracy}}, got {metrics!r:.60}"
+        )
 
 
 class FunctionStep(Spec):
@@ -171,8 +186,22 @@ def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Ar
     return own if kept is None else own * kept.astype(own.dtype)
 
 
+def check_values(name: str, values: Any, examples: int) -> None:
+    """Raise unless a loss or a metric gave one value per example."""
+    if getattr(values, "shape", None) != (examples,):
+        raise ValueError(
+            f"{name}: must give one value per example, [{examples}]; got "
+            f"{describe(values)}. Leave the mean over examples to the trainer"
+        )
+
+
 def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Σ w·v and Σ w in float32 or wider; what has weight 0 is left out, NaN or not."""
+    if weights.shape != values.shape:
+        raise ValueError(
+            f"weights: must be one number per example, [{len(values)}], got "
+            f"{describe(weights)}"
+        )
     values = values.astype(jnp.float32) if values.dtype.itemsize < 4 else values
     weights = weights.astype(values.dtype)
     kept = jnp.where(weights == 0, jnp.zeros_like(values), values)

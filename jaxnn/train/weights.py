@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.train.checks import check_arrays, check_weights
 from jaxnn.train.source import is_stream
 from jaxnn.trees import describe
 
@@ -26,13 +27,14 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
             "brings weights in its batches: (inputs, targets, weights)"
         )
     x, targets, *own = data
-    total = np.ones(len(targets), np.float32)
+    examples = check_arrays(x, "data inputs")
+    total = np.ones(examples, np.float32)
     for name, weight in (
         ("sample_weight", sample_weight),
         ("weights", own[0] if own else None),
     ):
         if weight is not None:
-            total = total * _checked(name, weight, len(targets))
+            total = total * _checked(name, weight, examples)
     if class_weight is not None:
         total = total * _by_class(class_weight, np.asarray(targets))
     return x, targets, total
@@ -40,17 +42,7 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
 
 def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
     weight = np.asarray(weight, np.float32)
-    if weight.shape != (examples,):
-        raise ValueError(
-            f"{name}: must be one number per example, [{examples}], "
-            f"got {describe(weight)}"
-        )
-    bad = ~(np.isfinite(weight) & (weight >= 0))
-    if bad.any():
-        where = int(bad.argmax())
-        raise ValueError(
-            f"{name}: must be finite and 0 or more; [{where}] is {weight[where]}"
-        )
+    check_weights(name, weight, examples)
     return weight
 
 
@@ -59,6 +51,10 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
         raise ValueError(
             f"class_weight: needs integer class labels [N], got {describe(targets)}"
+        )
+    if isinstance(class_weight, str):
+        raise TypeError(
+            f"class_weight: must be a dict of weights by class, got {class_weight!r}"
         )
     if not isinstance(class_weight, Mapping):
         class_weight = dict(enumerate(class_weight))

@@ -25,7 +25,7 @@ def fit(data=(X, Y), net=NET, **options):
         "batch_size": 16,
         "key": KEY,
     }
-    if not isinstance(data, tuple):
+    if not isinstance(data, tuple) and not hasattr(data, "shape"):
         usual["batch_size"] = None
     return nn.fit(net, data, **{**usual, **options})
 

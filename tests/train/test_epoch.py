@@ -157,6 +157,13 @@ def test_gradients_of_a_whole_epoch():
         check_grads(final_loss, (jnp.float64(0.3),), order=2, modes=["rev"], eps=1e-5)
 
 
+def test_train_epoch_takes_numpy_data_and_checks_the_batch_size():
+    _, logs = nn.train_epoch(STEP, start(KEY), (X, Y), batch_size=35)
+    assert np.isfinite(logs["loss"])
+    with pytest.raises(ValueError, match="batch_size"):
+        nn.train_epoch(STEP, start(KEY), (X, Y), batch_size=0)
+
+
 def test_logs_of_a_step_are_those_of_its_batch():
     state, logs = STEP(start(KEY), DATA)
     outputs, _ = NET.apply(

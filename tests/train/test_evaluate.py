@@ -12,6 +12,7 @@ from common import CROSS_ENTROPY, KEY, X, Y
 import jaxnn as nn
 
 NET = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3))
+MEAN = nn.losses.softmax_cross_entropy
 STATE = NET.init(KEY, X)
 OUTPUTS = np.asarray(NET.apply(*STATE, X)[0])
 METRICS = {
@@ -110,6 +111,16 @@ def test_sums_do_not_lose_small_terms():
             "positive",
         ),
         (lambda: nn.evaluate(NET, STATE, (X, Y), metrics={"a": 3}), "metric"),
+        (
+            lambda: nn.evaluate(NET, STATE, (X, Y), loss=lambda o, t: o.mean()),
+            "one value per example",
+        ),
+        (
+            lambda: nn.evaluate(NET, STATE, (X, Y), loss=MEAN, metrics={"loss": MEAN}),
+            "loss's own name",
+        ),
+        (lambda: nn.evaluate(NET, STATE, (X, Y, -np.ones(70)), loss=MEAN), "0 or more"),
+        (lambda: nn.predict(nn.Identity(), ({}, {}), {"a": X, "b": X[:9]}), "as many"),
         (lambda: nn.predict(NET, STATE, X[:, :4]), "must have 6 features"),
         (lambda: nn.predict(NET, STATE, [1.0, 2.0]), "must be an array"),
         (lambda: nn.predict(NET, STATE, X, batch_size=-1), "positive"),

@@ -115,7 +115,8 @@ def run_for(steps, **options):
 
 def test_epochs_is_the_total():
     state, _ = fit(epochs=2)
-    again, history = fit(epochs=2, state=state)
+    with pytest.warns(UserWarning, match="2 is the total: nothing is left to do"):
+        again, history = fit(epochs=2, state=state)
     same(state, again)
     assert len(history) == 0
 
@@ -269,6 +270,39 @@ def test_any_step_trains_and_resumes():
     half, _ = nn.fit(step, (x, y), epochs=4, batch_size=1, state=start)
     rest, _ = nn.fit(step, (x, y), epochs=10, batch_size=1, state=half)
     same(whole, rest)
+
+
+def test_a_train_step_is_fitted_with_its_own_loss():
+    step = nn.train_step(NET, CROSS_ENTROPY, SGD)
+    start = nn.train_state(NET, SGD, X[:1], key=KEY)
+    kw = {"epochs": 3, "batch_size": 16, "validation": (X, Y)}
+    state, history = nn.fit(step, (X, Y), state=start, **kw)
+    expected, its_history = fit(validation=(X, Y))
+    same(state, expected)
+    assert history["val_loss"] == its_history["val_loss"]
+
+
+def test_a_bare_function_is_a_network():
+    y = np.tanh(X).astype(np.float32)
+    state, history = fit(
+        (X, y), net=jnp.tanh, loss=nn.losses.mean_squared_error, epochs=1
+    )
+    assert history["loss"][0] < 1e-6
+    assert nn.predict(jnp.tanh, state, X).shape == X.shape
+    assert nn.evaluate(jnp.tanh, state, (X, y), loss=nn.losses.mean_squared_error)
+
+
+def test_a_callback_may_answer_with_numpy():
+    _, history = fit(epochs=9, callbacks=[lambda e, s, h: np.mean(h["loss"]) < 100])
+    assert len(history) == 1
+
+
+def test_history_goes_on_without_what_is_no_longer_logged(tmp_path):
+    state, first = fit(validation=(X, Y))
+    _, history = fit(state=state, history=first, epochs=4)
+    assert np.isnan(history["val_loss"][-1])
+    history.to_csv(tmp_path / "h.csv")
+    history.plot(tmp_path / "h.png")
 
 
 def test_a_step_of_ones_own_is_checked():
