@@ -210,10 +210,10 @@ class Run:
         place = (chunk.start + first) * chunk.batch_size
         rows = chunk.order[place : place + chunk.batch_size]
         batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
-        rows = np.asarray(rows)
+        numbers: np.ndarray | None = np.asarray(rows)
         if chunk.rows is not None:
-            rows = chunk.rows[rows] if chunk.rows.size else None
-        return first, state, replay.find(self.step, state, batch, rows)
+            numbers = chunk.rows[numbers] if chunk.rows.size else None
+        return first, state, replay.find(self.step, state, batch, numbers)
 
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:
