@@ -10,10 +10,15 @@ import jax.numpy as jnp
 from jaxnn.trees import describe
 
 
+def is_positive_int(value: Any) -> bool:
+    """Whether a value is an int of 1 or more, Python's or NumPy's, and no bool."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return whole and int(value) >= 1
+
+
 def positive_int(owner: str, name: str, value: Any) -> None:
     """Raise unless a hyperparameter is an int of 1 or more."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
+    if not is_positive_int(value):
         raise ValueError(f"{owner}: {name} must be a positive int, got {value!r}")
 
 

@@ -4,10 +4,8 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 
-from contenders import Base
-from contenders.raw_step import descend
+from contenders import raw_step
 
 
 @partial(jax.jit, static_argnames="rate", donate_argnames="params")
@@ -15,24 +13,16 @@ def scan_epoch(params, images, labels, order, rate):
     """An epoch over the data in an order `[steps, batch size]`."""
 
     def body(params, rows):
-        return descend(rate, params, images[rows], labels[rows])
+        return raw_step.descend(rate, params, images[rows], labels[rows])
 
     params, losses = jax.lax.scan(body, params, order)
     return params, losses.mean()
 
 
-class Contender(Base):
+class Contender(raw_step.Contender):
     """Only the epoch's order goes to the device, only its loss comes back."""
 
     title = "a scan an epoch"
-
-    def __init__(self, task):
-        super().__init__(task)
-        self.data = jnp.array(task.images), jnp.array(task.labels)
-
-    def start(self):
-        self.params = jax.tree.map(jnp.array, self.task.weights)
-        self.orders = self.task.orders()
 
     def epoch(self):
         order = next(self.orders)

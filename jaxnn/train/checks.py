@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxnn import trees
+from jaxnn.checks import is_positive_int
 from jaxnn.losses import contract_of
 from jaxnn.train.outputs import output_kind
 from jaxnn.trees import describe
@@ -107,10 +108,7 @@ def check_finite(name: str, a: Any) -> None:
 
 def check_batch_size(batch_size: Any, examples: int) -> None:
     """Raise unless 1 <= batch size <= examples."""
-    whole = isinstance(batch_size, int | np.integer) and not isinstance(
-        batch_size, bool
-    )
-    if not whole or batch_size < 1:
+    if not is_positive_int(batch_size):
         raise ValueError(f"batch_size: must be a positive int, got {batch_size!r}")
     if batch_size > examples:
         raise ValueError(
@@ -121,8 +119,7 @@ def check_batch_size(batch_size: Any, examples: int) -> None:
 
 def check_epochs(epochs: Any) -> None:
     """Raise unless `epochs` is an int of 1 or more."""
-    whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
-    if not whole or epochs < 1:
+    if not is_positive_int(epochs):
         raise ValueError(f"epochs: must be a positive int, got {epochs!r}")
 
 
