@@ -22,6 +22,7 @@ from jaxnn.core import Layer as Layer
 from jaxnn.core import Run as Run
 from jaxnn.io import load as load
 from jaxnn.io import save as save
+from jaxnn.layers import Conv as Conv
 from jaxnn.layers import Dense as Dense
 from jaxnn.layers import Dropout as Dropout
 from jaxnn.layers import Flatten as Flatten

@@ -3,6 +3,7 @@
 
 from jaxnn.layers.activations import Maxout as Maxout
 from jaxnn.layers.activations import PReLU as PReLU
+from jaxnn.layers.conv import Conv as Conv
 from jaxnn.layers.dense import Dense as Dense
 from jaxnn.layers.dropout import Dropout as Dropout
 from jaxnn.layers.shape import Flatten as Flatten
