@@ -2,17 +2,60 @@
 """Convolutional layers."""
 
 from dataclasses import KW_ONLY
+from typing import Any
 
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
+from jaxnn.keys import fold_in
 from jaxnn.layers import windows
-from jaxnn.ops.conv import conv
+from jaxnn.ops.conv import conv, conv_transpose
+from jaxnn.ops.windows import explicit_pads, extent, spread
+from jaxnn.trees import describe, nearest
+
+#: How a picture goes on beyond its edge, as `jax.numpy.pad` calls it.
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class Conv(Layer):
-    """A convolution."""
+    """A convolution: slide a kernel over `x`, multiply, add.
+
+    `y[i, f] = b[f] + sum over k and c of x[i · stride + k · dilation - before, c]
+    w[k, c, f]` at every place i, along one, two or three spatial axes.
+
+    Args:
+        features: how many filters, F.
+        kernel: size of a filter: an int for a square one over pictures `[N, H, W, C]`,
+            or an int for each spatial axis: (3,) for sequences `[N, T, C]`,
+            (3, 3, 3) for volumes `[N, D, H, W, C]`.
+        stride: steps from window to window, one int or one for each spatial axis.
+        padding: "SAME" for ceil(size / stride) outputs (an even kernel's odd cell goes
+            behind), "VALID" for none, an int of cells on every side, or for each axis
+            an int or a pair (before, after).
+        padding_mode: what padding holds: "zeros", "reflect" (mirrored, the edge not
+            repeated), "replicate" (the edge repeated) or "circular".
+        dilation: steps from cell to cell of the kernel, at least 1.
+        groups: blocks of channels; each block of filters sees one of them. As many
+            groups as channels make a depthwise convolution.
+        bias: whether there is a `b`.
+        w_init: initializer of `w`, `[*kernel, C / groups, F]`.
+        b_init: initializer of `b`, `[F]`.
+
+    Raises:
+        ValueError: for an impossible option when built; at `init` and `apply` if `x`
+            has another rank or channel count, if `groups` divides them not, or if the
+            kernel is larger than the padded input.
+
+    Reference: LeCun et al., Gradient-Based Learning Applied to Document Recognition,
+    1998.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.Conv(8, 3, stride=2), jnp.ones((4, 28, 28, 1))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> params["w"].shape, layer.apply(params, state, x)[0].shape
+    ((3, 3, 1, 8), (4, 14, 14, 8))
+    """
 
     features: int
     kernel: int | tuple[int, ...]
@@ -27,28 +70,27 @@ class Conv(Layer):
     b_init: initializers.InitializerFunction = initializers.zeros()
 
     def __post_init__(self):
-        checks.positive_int("Conv", "features", self.features)
-        windows.check_kernel("Conv", self.kernel)
-        axes = windows.spatial_axes(self.kernel)
-        windows.check_ints("Conv", "stride", self.stride, axes)
-        windows.check_ints("Conv", "dilation", self.dilation, axes)
-        windows.check_padding("Conv", self.padding, axes)
+        _check_options(self)
+        _check_groups("Conv", "features", self.features, self.groups)
+        if self.padding_mode != "zeros" and self.padding_mode not in _MODES:
+            known = ["zeros", *_MODES]
+            raise ValueError(
+                f"Conv: padding_mode must be one of {', '.join(known)}, got "
+                f"{self.padding_mode!r}{nearest(self.padding_mode, known)}"
+            )
 
     def init(self, key, x):
-        windows.check_images("Conv", x, windows.spatial_axes(self.kernel))
-        dtype = checks.param_dtype(x)
-        kernel = windows.spread(self.kernel, windows.spatial_axes(self.kernel))
-        shape = (*kernel, x.shape[-1] // self.groups, self.features)
-        params = {"w": self.w_init(key, shape, dtype)}
-        if self.bias:
-            params["b"] = self.b_init(key, (self.features,), dtype)
-        return params, {}
+        channels = _channels("Conv", x, self.kernel, self.groups)
+        return _init(self, key, x, (channels // self.groups, self.features)), {}
 
     def apply(self, params, state, x, *, key=None, train=False):
-        windows.check_images("Conv", x, windows.spatial_axes(self.kernel))
+        _channels("Conv", x, self.kernel, self.groups)
+        _check_width("Conv", x, params["w"].shape[-2] * self.groups)
         _, stride, pads, dilation = windows.place_windows(
             "Conv", x, self.kernel, self.stride, self.padding, self.dilation
         )
+        if self.padding_mode != "zeros":
+            x, pads = _pad_by_mode(x, pads, self.padding_mode)
         y = conv(
             x,
             params["w"],
@@ -57,6 +99,239 @@ class Conv(Layer):
             dilation=dilation,
             groups=self.groups,
         )
-        if self.bias:
-            y = y + jnp.broadcast_to(params["b"].astype(y.dtype), y.shape)
-        return y, state
+        return _add_bias(y, params), state
+
+
+class ConvTranspose(Layer):
+    """A transposed convolution: every number of `x` adds a scaled kernel to `y`.
+
+    `y[i · stride + k · dilation - before, f] += sum over c of x[i, c] w[k, c, f]`, plus
+    `b[f]`. It enlarges: with stride 2 a picture comes out twice as high and wide.
+
+    Args:
+        features: how many channels come out, F.
+        kernel: as for `Conv`.
+        stride: how far apart the kernels are laid; as for `Conv`.
+        padding: "SAME" for size · stride outputs, "VALID" for every cell a kernel
+            reaches, (size - 1) · stride + span, or how many of these to cut off: an
+            int, or for each axis an int or a pair (before, after).
+        dilation: steps from cell to cell of the kernel, at least 1.
+        groups: blocks of channels; each block of `y` comes from one of them.
+        bias: whether there is a `b`.
+        w_init: initializer of `w`, `[*kernel, C / groups, F]`.
+        b_init: initializer of `b`, `[F]`.
+
+    Raises:
+        ValueError: as `Conv`, and if the padding cuts everything off.
+
+    Reference: Zeiler et al., Deconvolutional Networks, 2010.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.ConvTranspose(8, 2, stride=2), jnp.ones((4, 14, 14, 16))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> params["w"].shape, layer.apply(params, state, x)[0].shape
+    ((2, 2, 16, 8), (4, 28, 28, 8))
+    """
+
+    features: int
+    kernel: int | tuple[int, ...]
+    _: KW_ONLY
+    stride: int | tuple[int, ...] = 1
+    padding: str | int | tuple = "SAME"
+    dilation: int | tuple[int, ...] = 1
+    groups: int = 1
+    bias: bool = True
+    w_init: initializers.InitializerFunction = initializers.he_normal()
+    b_init: initializers.InitializerFunction = initializers.zeros()
+
+    def __post_init__(self):
+        _check_options(self)
+        _check_groups("ConvTranspose", "features", self.features, self.groups)
+
+    def init(self, key, x):
+        channels = _channels("ConvTranspose", x, self.kernel, self.groups)
+        return _init(self, key, x, (channels // self.groups, self.features)), {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        _channels("ConvTranspose", x, self.kernel, self.groups)
+        _check_width("ConvTranspose", x, params["w"].shape[-2] * self.groups)
+        sizes, stride, pads, dilation = self._window(x)
+        y = conv_transpose(
+            x,
+            params["w"],
+            sizes=sizes,
+            stride=stride,
+            pads=pads,
+            dilation=dilation,
+            groups=self.groups,
+        )
+        return _add_bias(y, params), state
+
+    def _window(self, x):
+        axes = windows.spatial_axes(self.kernel)
+        kernel, stride = spread(self.kernel, axes), spread(self.stride, axes)
+        dilation = spread(self.dilation, axes)
+        each = zip(x.shape[1:-1], kernel, stride, dilation, strict=True)
+        full = tuple((n - 1) * s + extent(k, d) for n, k, s, d in each)
+        if self.padding == "SAME":
+            sizes = tuple(n * s for n, s in zip(x.shape[1:-1], stride, strict=True))
+            pads = explicit_pads("SAME", sizes, kernel, stride, dilation)
+            return sizes, stride, pads, dilation
+        pads = explicit_pads(self.padding, full, kernel, stride, dilation)
+        sizes = tuple(n - sum(p) for n, p in zip(full, pads, strict=True))
+        if min(sizes) < 1:
+            raise ValueError(
+                f"ConvTranspose: padding {self.padding!r} cuts off all of the "
+                f"{'x'.join(map(str, full))} outputs: {describe(x)}; use less padding"
+            )
+        return sizes, stride, pads, dilation
+
+
+class SeparableConv(Layer):
+    """A convolution in two steps: each channel alone in space, then across channels.
+
+    The first, depthwise, makes `multiplier` pictures of every channel; the second,
+    pointwise (1x1), mixes them. It needs far fewer weights and products than `Conv`.
+
+    Args:
+        features: how many channels come out, F.
+        kernel, stride, padding, dilation: of the depthwise step, as for `Conv`.
+        multiplier: pictures made of each channel, M.
+        bias: whether the pointwise step adds a `b`.
+        w_init: initializer of `depthwise/w`, `[*kernel, 1, C M]`, and `pointwise/w`,
+            `[*ones, C M, F]`.
+        b_init: initializer of `pointwise/b`, `[F]`.
+
+    Raises:
+        ValueError: as `Conv`.
+
+    Reference: Chollet, Xception: Deep Learning with Depthwise Separable Convolutions,
+    2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.SeparableConv(32, 3), jnp.ones((4, 14, 14, 16))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> jax.tree.map(jnp.shape, params)["depthwise"], params["pointwise"]["w"].shape
+    ({'w': (3, 3, 1, 16)}, (1, 1, 16, 32))
+    >>> layer.apply(params, state, x)[0].shape
+    (4, 14, 14, 32)
+    """
+
+    features: int
+    kernel: int | tuple[int, ...]
+    _: KW_ONLY
+    stride: int | tuple[int, ...] = 1
+    padding: str | int | tuple = "SAME"
+    dilation: int | tuple[int, ...] = 1
+    multiplier: int = 1
+    bias: bool = True
+    w_init: initializers.InitializerFunction = initializers.he_normal()
+    b_init: initializers.InitializerFunction = initializers.zeros()
+
+    def __post_init__(self):
+        _check_options(self)
+        checks.positive_int("SeparableConv", "multiplier", self.multiplier)
+
+    def _steps(self, channels: int) -> dict[str, Conv]:
+        """The two convolutions for inputs of so many channels."""
+        axes = windows.spatial_axes(self.kernel)
+        depthwise = Conv(
+            channels * self.multiplier,
+            self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=channels,
+            bias=False,
+            w_init=self.w_init,
+        )
+        pointwise = Conv(
+            self.features,
+            (1,) * axes,
+            bias=self.bias,
+            w_init=self.w_init,
+            b_init=self.b_init,
+        )
+        return {"depthwise": depthwise, "pointwise": pointwise}
+
+    def init(self, key, x):
+        channels = _channels("SeparableConv", x, self.kernel, 1)
+        steps = self._steps(channels)
+        middle = jnp.empty((1, *x.shape[1:-1], channels * self.multiplier), x.dtype)
+        first, second = fold_in(key, "depthwise"), fold_in(key, "pointwise")
+        return {
+            "depthwise": steps["depthwise"].init(first, x)[0],
+            "pointwise": steps["pointwise"].init(second, middle)[0],
+        }, {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        channels = _channels("SeparableConv", x, self.kernel, 1)
+        made = params["depthwise"]["w"].shape[-1]
+        _check_width("SeparableConv", x, made // self.multiplier)
+        for name, step in self._steps(channels).items():
+            x, _ = step.apply(params[name], {}, x)
+        return x, state
+
+
+def _check_options(layer: Any) -> None:
+    """Raise unless the options that all of these layers have are possible."""
+    owner = type(layer).__name__
+    checks.positive_int(owner, "features", layer.features)
+    windows.check_kernel(owner, layer.kernel)
+    axes = windows.spatial_axes(layer.kernel)
+    windows.check_ints(owner, "stride", layer.stride, axes)
+    windows.check_ints(owner, "dilation", layer.dilation, axes)
+    windows.check_padding(owner, layer.padding, axes)
+
+
+def _check_groups(owner: str, name: str, size: int, groups: Any) -> None:
+    checks.positive_int(owner, "groups", groups)
+    if size % groups:
+        raise ValueError(
+            f"{owner}: groups must divide {name}, got groups={groups} and "
+            f"{name}={size}"
+        )
+
+
+def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
+    """How many channels `x` has, once its rank and they are right."""
+    windows.check_images(owner, x, windows.spatial_axes(kernel))
+    _check_groups(owner, f"the channels of x, {describe(x)},", x.shape[-1], groups)
+    return x.shape[-1]
+
+
+def _check_width(owner: str, x: Any, channels: int) -> None:
+    """Raise unless `x` has as many channels as the weights."""
+    if x.shape[-1] != channels:
+        raise ValueError(
+            f"{owner}: x must have {channels} channels on its last axis, as at init, "
+            f"got {x.shape[-1]}: {describe(x)}; expected [N, ..., {channels}]"
+        )
+
+
+def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:
+    """The weights and, where there is one, the bias."""
+    dtype = checks.param_dtype(x)
+    kernel = spread(layer.kernel, windows.spatial_axes(layer.kernel))
+    params = {"w": layer.w_init(key, (*kernel, *channels), dtype)}
+    if layer.bias:
+        params["b"] = layer.b_init(key, (layer.features,), dtype)
+    return params
+
+
+def _add_bias(y, params):
+    if "b" not in params:
+        return y
+    return y + jnp.broadcast_to(params["b"].astype(y.dtype), y.shape)
+
+
+def _pad_by_mode(x, pads, mode: str):
+    """`x` continued beyond its edges, and what is left to pad: nothing."""
+    most = min(x.shape[1:-1]) - (mode == "reflect")
+    if mode != "replicate" and max(map(max, pads)) > most:
+        raise ValueError(
+            f'Conv: padding_mode="{mode}" adds at most {most} cells to {describe(x)}, '
+            f"got {pads}; use less padding, a larger input, or another padding_mode"
+        )
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=_MODES[mode])
+    return x, ((0, 0),) * len(pads)
