@@ -8,7 +8,6 @@ number of epochs, in an order that rotates; the table shows medians over the rou
 """
 
 import argparse
-import gc
 import json
 import statistics
 import time
@@ -21,11 +20,11 @@ import jax
 import numpy as np
 import reports
 from contenders import ENTRIES, Base, Task
+from contenders.turns import ratio, rotated, take_turn
 
 WIDTHS = (784, 300, 100, 10)
 SMALL_WIDTHS = (784, 16, 12, 10)
 RATE = 0.1
-PAUSE = 0.2  # seconds before each turn, in which threads of the one before fall asleep
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -130,22 +129,6 @@ def warm_up(name: str, task: Task) -> tuple[Base, float]:
     return contender, time.perf_counter() - clock
 
 
-def rotated(names: list[str], number: int) -> list[str]:
-    """The order of turns in a round: each contender is first as often as others."""
-    start = number % len(names)
-    return names[start:] + names[:start]
-
-
-def take_turn(contender: Base, epochs: int) -> tuple[float, float | None, list[float]]:
-    """The seconds of a run, those the library counted itself, and the losses."""
-    contender.start()
-    gc.collect()
-    time.sleep(PAUSE)
-    clock = time.perf_counter()
-    losses = contender.run(epochs)
-    return time.perf_counter() - clock, contender.inside, losses
-
-
 def result(
     name: str, contender: Base, startup: float, turns: dict, task: Task, epochs: int
 ) -> dict[str, Any]:
@@ -153,6 +136,7 @@ def result(
     steps = epochs * task.steps
     seconds, inside, losses = zip(*turns[name], strict=True)
     median = statistics.median(seconds)
+    own = [turn[0] for turn in turns["jaxnn"]] if "jaxnn" in turns else None
     return {
         "contender": name,
         "version": contenders.version(name),
@@ -167,18 +151,11 @@ def result(
         "inside_ms_a_step": None
         if None in inside
         else 1e3 * statistics.median(inside) / steps,
-        "ratio_to_jaxnn": ratio(seconds, turns.get("jaxnn")),
+        "ratio_to_jaxnn": ratio(seconds, own),
         # the first epoch, building included, less what an epoch takes afterwards
         "compile_seconds": max(0.0, startup - median / epochs),
         "losses": losses[0],
     }
-
-
-def ratio(seconds: tuple[float, ...], jaxnn: list | None) -> float | None:
-    """The median over rounds of a contender's time over jaxnn's in the same round."""
-    if jaxnn is None:
-        return None
-    return statistics.median(s / own[0] for s, own in zip(seconds, jaxnn, strict=True))
 
 
 def task_facts(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ one of them; everything else in the library is built from these two.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -249,8 +250,24 @@ def trace(net: Layer, x: Any) -> list[Call]:
     def forward(key, x):
         net.forward(_Plan(net, key, calls), x)  # type: ignore
 
-    jax.eval_shape(forward, jax.eval_shape(lambda: jax.random.key(0)), x)
+    token = _tracing.set(True)
+    try:
+        jax.eval_shape(forward, jax.eval_shape(lambda: jax.random.key(0)), x)
+    finally:
+        _tracing.reset(token)
     return calls
+
+
+_tracing = ContextVar("tracing", default=False)
+
+
+def only_shapes() -> bool:
+    """Whether this call is part of `trace`, as in `init`: nothing is computed.
+
+    A layer then lets pass what it refuses in training for its numbers' sake, such as a
+    batch of one example.
+    """
+    return _tracing.get()
 
 
 class _Only(Composite):

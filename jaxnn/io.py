@@ -24,6 +24,8 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import trees
+from jaxnn.torch_weights import from_torch as from_torch
+from jaxnn.torch_weights import to_torch as to_torch
 
 VERSION = 1
 

@@ -19,6 +19,7 @@ class Entry(NamedTuple):
     paths: tuple[str, ...]  # of its parameters
     random: bool = False  # needs a key in training
     wrong: tuple[int, ...] | None = None  # a shape that must be refused
+    state: tuple[str, ...] = ()  # paths of its state, which training changes
 
 
 class Twice(nn.Composite):
@@ -55,6 +56,33 @@ CATALOGUE = [
     ),
     Entry("maxout", nn.Maxout(5, pieces=3), (4, 3), ("b", "w"), wrong=(4, 2)),
     Entry("dropout", nn.Dropout(0.4), (4, 3), (), random=True),
+    Entry("max_pool", nn.MaxPool(2), (2, 4, 5, 2), (), wrong=(2, 1, 4, 2)),
+    Entry(
+        "max_pool_overlapping",
+        nn.MaxPool(3, stride=2, padding="SAME", ceil_mode=True),
+        (2, 5, 4, 2),
+        (),
+        wrong=(2, 5, 2),
+    ),
+    Entry("max_pool_1d", nn.MaxPool((2,), dilation=2), (2, 6, 2), (), wrong=(2, 2, 2)),
+    Entry("avg_pool", nn.AvgPool(3, stride=1, padding=1), (2, 3, 4, 2), ()),
+    Entry(
+        "avg_pool_3d",
+        nn.AvgPool((2, 1, 3), stride=(2, 1, 1), padding=(1, 0, 1), count_padding=True),
+        (2, 3, 2, 3, 2),
+        (),
+        wrong=(2, 3, 2, 0, 2),
+    ),
+    Entry("global_max_pool", nn.GlobalMaxPool(), (2, 3, 4, 2), (), wrong=(2, 0, 4, 2)),
+    Entry("global_avg_pool", nn.GlobalAvgPool(), (2, 3, 4, 2), (), wrong=(2, 4)),
+    Entry("adaptive_max_pool", nn.AdaptiveMaxPool(3), (2, 5, 4, 2), (), wrong=(2, 5)),
+    Entry("adaptive_avg_pool", nn.AdaptiveAvgPool(3), (2, 5, 4, 2), (), wrong=(2, 5)),
+    Entry("upsample", nn.Upsample(), (2, 3, 2, 2), (), wrong=(2, 3, 2)),
+    Entry("upsample_bilinear", nn.Upsample(2, method="bilinear"), (2, 3, 2, 2), ()),
+    Entry("pixel_shuffle", nn.PixelShuffle(2), (2, 2, 3, 8), (), wrong=(2, 2, 3, 6)),
+    Entry(
+        "pixel_unshuffle", nn.PixelUnshuffle(2), (2, 4, 6, 2), (), wrong=(2, 4, 5, 2)
+    ),
     Entry("sequential", MLP, (4, 6), MLP_PATHS, wrong=(4, 5)),
     Entry(
         "sequential_dropout",
@@ -106,6 +134,99 @@ CATALOGUE = [
     Entry("remat", nn.Remat(MLP), (4, 6), MLP_PATHS, wrong=(4, 5)),
     Entry(
         "composite", Twice(nn.Dense(3)), (4, 3), ("layer/b", "layer/w"), wrong=(4, 2)
+    ),
+    Entry(
+        "batch_norm",
+        nn.BatchNorm(),
+        (4, 3, 2, 3),
+        ("offset", "scale"),
+        wrong=(4, 3, 2, 2),
+        state=("mean", "var"),
+    ),
+    Entry(
+        "batch_norm_plain",
+        nn.BatchNorm(eps=1e-3, momentum=0.5, scale=False, offset=False),
+        (5, 3),
+        (),
+        wrong=(5, 2),
+        state=("mean", "var"),
+    ),
+    Entry(
+        "batch_norm_net",
+        nn.Sequential(nn.Conv(3, 2, bias=False), nn.BatchNorm(), jax.nn.silu),
+        (2, 3, 3, 2),
+        ("batch_norm_1/offset", "batch_norm_1/scale", "conv_1/w"),
+        wrong=(2, 3, 3, 4),
+        state=("batch_norm_1/mean", "batch_norm_1/var"),
+    ),
+    Entry(
+        "batch_norm_repeat",
+        nn.Repeat(nn.Sequential(nn.BatchNorm(), jnp.tanh), 2),
+        (4, 3),
+        ("block/batch_norm_1/offset", "block/batch_norm_1/scale"),
+        wrong=(4, 2),
+        state=("block/batch_norm_1/mean", "block/batch_norm_1/var"),
+    ),
+    Entry(
+        "batch_norm_remat",
+        nn.Remat(nn.BatchNorm()),
+        (4, 3),
+        ("offset", "scale"),
+        wrong=(4, 2),
+        state=("mean", "var"),
+    ),
+    Entry("layer_norm", nn.LayerNorm(), (4, 2, 3), ("offset", "scale"), wrong=(4, 2)),
+    Entry("layer_norm_plain", nn.LayerNorm(scale=False, offset=False), (4, 3), ()),
+    Entry(
+        "group_norm",
+        nn.GroupNorm(2),
+        (2, 3, 2, 4),
+        ("offset", "scale"),
+        wrong=(2, 3, 2, 5),
+    ),
+    Entry(
+        "instance_norm",
+        nn.InstanceNorm(),
+        (2, 3, 2, 3),
+        ("offset", "scale"),
+        wrong=(2, 1, 1, 3),
+    ),
+    Entry("rms_norm", nn.RMSNorm(), (4, 3), ("scale",), wrong=(4, 2)),
+    Entry(
+        "local_response_norm",
+        nn.LocalResponseNorm(3, alpha=0.5, k=2.0),
+        (2, 2, 2, 5),
+        (),
+    ),
+    Entry(
+        "weight_norm",
+        nn.WeightNorm(nn.Dense(5)),
+        (4, 3),
+        ("b", "scale", "w"),
+        wrong=(4, 2),
+    ),
+    Entry(
+        "weight_norm_conv",
+        nn.WeightNorm(nn.Conv(2, 3, bias=False)),
+        (2, 3, 3, 2),
+        ("scale", "w"),
+        wrong=(2, 3, 3, 4),
+    ),
+    Entry(
+        "spectral_norm",
+        nn.SpectralNorm(nn.Dense(5), 2),
+        (4, 3),
+        ("b", "w"),
+        wrong=(4, 2),
+        state=("u", "v"),
+    ),
+    Entry("spatial_dropout", nn.SpatialDropout(0.4), (4, 2, 2, 3), (), random=True),
+    Entry(
+        "squeeze_excite",
+        nn.SqueezeExcite(2),
+        (2, 2, 2, 6),
+        ("excite/b", "excite/w", "squeeze/b", "squeeze/w"),
+        wrong=(2, 2, 2, 4),
     ),
 ]
 

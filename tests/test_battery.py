@@ -14,6 +14,9 @@ import jaxnn as nn
 from jaxnn import trees
 
 each = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda e: e.name)
+each_with_state = pytest.mark.parametrize(
+    "entry", [e for e in CATALOGUE if e.state], ids=lambda e: e.name
+)
 NAMESPACE = {
     **vars(nn),
     "jax": jax,
@@ -49,7 +52,7 @@ def test_init_from_a_shape_is_init_from_an_array(entry, key):
 def test_parameter_paths_are_stable(entry):
     params, state, _ = built(entry)
     assert tuple(sorted(trees.paths(params))) == entry.paths
-    assert state == {}
+    assert tuple(sorted(trees.paths(state))) == entry.state
 
 
 @each
@@ -58,9 +61,9 @@ def test_jit_is_eager(entry, key):
     kw = options(entry, key)
     train = kw.pop("train")
     jitted = jax.jit(entry.layer.apply, static_argnames="train")
-    y, _ = entry.layer.apply(params, state, x, train=train, **kw)
-    again, _ = jitted(params, state, x, train=train, **kw)
-    chex.assert_trees_all_close(y, again, rtol=1e-5, atol=1e-6)
+    eager = entry.layer.apply(params, state, x, train=train, **kw)
+    again = jitted(params, state, x, train=train, **kw)
+    chex.assert_trees_all_close(eager, again, rtol=1e-5, atol=1e-6)
 
 
 @each
@@ -85,12 +88,27 @@ def test_gradients_agree_with_finite_differences_in_float64(entry, key):
         check_grads(f, (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
 
 
+@each_with_state
+def test_gradients_in_evaluation_agree_with_finite_differences_too(entry, key):
+    with jax.enable_x64(True):
+        params, state, x = built(entry, jnp.float64)
+        chex.assert_trees_all_equal_dtypes(state, jax.tree.map(jnp.float64, state))
+
+        def f(params, x):
+            return entry.layer.apply(params, state, x)[0]
+
+        check_grads(f, (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
+
+
 @each
 def test_bfloat16_inputs_give_bfloat16_outputs_over_float32_parameters(entry, key):
     params, state, x = built(entry, jnp.bfloat16)
-    y, _ = entry.layer.apply(params, state, x, **options(entry, key))
+    y, after = entry.layer.apply(params, state, x, **options(entry, key))
     assert y.dtype == jnp.bfloat16
-    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
+    kept = jax.tree.leaves((params, state, after))
+    assert all(p.dtype == jnp.float32 for p in kept)
+    y, _ = entry.layer.apply(params, state, x)
+    assert y.dtype == jnp.bfloat16
 
 
 @each
@@ -99,6 +117,33 @@ def test_evaluation_is_deterministic_and_leaves_state_alone(entry):
     y, after = entry.layer.apply(params, state, x)
     again, _ = entry.layer.apply(params, state, x, key=jax.random.key(5))
     chex.assert_trees_all_equal((y, state), (again, after))
+
+
+@each_with_state
+def test_training_changes_state_and_keeps_its_structure(entry, key):
+    params, state, x = built(entry)
+    _, after = entry.layer.apply(params, state, x + 1, **options(entry, key))
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    assert list(trees.paths(state)) == list(trees.paths(after))
+    was = trees.paths(state)
+    for path, now in trees.paths(after).items():
+        assert not np.array_equal(was[path], now), path
+
+
+@each_with_state
+def test_a_scan_carries_the_state_of_training(entry, key):
+    params, state, x = built(entry)
+    batches = jnp.stack([x, 2 * x + 1, x - 3])
+
+    def body(state, x):
+        y, state = entry.layer.apply(params, state, x, **options(entry, key))
+        return state, y
+
+    carried, ys = jax.lax.scan(body, state, batches)
+    for y, x in zip(ys, batches, strict=True):
+        state, expected = body(state, x)
+        chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(carried, state, rtol=1e-5, atol=1e-6)
 
 
 @each
@@ -176,17 +221,19 @@ def test_lowers_for_every_platform(entry, key):
     params, state, x = built(entry)
 
     def loss(params, x):
-        return entry.layer.apply(params, state, x, key=key, train=True)[0].sum()
+        y, after = entry.layer.apply(params, state, x, key=key, train=True)
+        return y.sum(), after
 
     exported = jax.export.export(
-        jax.jit(jax.grad(loss)), platforms=("cpu", "cuda", "tpu")
+        jax.jit(jax.grad(loss, has_aux=True)), platforms=("cpu", "cuda", "tpu")
     )
     assert set(exported(params, x).platforms) == {"cpu", "cuda", "tpu"}
 
 
 @each
 def test_saves_and_loads(entry, tmp_path):
-    params, state, _ = built(entry)
+    params, state, x = built(entry)
+    _, state = entry.layer.apply(params, state, x, key=jax.random.key(0), train=True)
     nn.save(tmp_path / "net", {"params": params, "state": state})
     back = nn.load(tmp_path / "net", like={"params": params, "state": state})
     chex.assert_trees_all_equal(back, {"params": params, "state": state})

@@ -4,6 +4,7 @@
 Times are never looked at, except that there are some.
 """
 
+import argparse
 import importlib.util
 import json
 import os
@@ -11,19 +12,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "train_mlp.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPT, PICTURES = FOLDER / "train_mlp.py", FOLDER / "train_cnn.py"
 OWN = ["jaxnn", "raw-step", "raw-scan"]  # those that need no other library
-
-
 PEERS = ["flax", "equinox", "haiku", "keras", "torch"]
 
 
-def run(*arguments, warnings="error", **environment):
-    """The script in a Python of its own."""
+def run(*arguments, script=SCRIPT, warnings="error", **environment):
+    """A script in a Python of its own."""
     return subprocess.run(
-        [sys.executable, "-W", warnings, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, "-W", warnings, str(script), *map(str, arguments)],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -155,3 +156,203 @@ def test_wrong_arguments_are_refused(arguments, said):
     done = run("--small", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+OWN_ON_PICTURES = ["jaxnn", "jaxnn-step", "raw-step", "raw-scan"]
+
+
+def train_pictures(out, work, names, warnings="error"):
+    """A small run on pictures: what it prints, and what it writes."""
+    arguments = ["--small", "--work", work, "--only", *names, "--out", out]
+    done = run(*arguments, script=PICTURES, warnings=warnings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((out / "train_cnn.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pictures")
+    printed, report = train_pictures(out, "cnn", OWN_ON_PICTURES)
+    return printed, report, (out / "train_cnn.md").read_text()
+
+
+def test_pictures_are_reported_as_a_table_too(pictures):
+    printed, report, table = pictures
+    assert table in printed
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if "|" in line]
+    assert len({len(row) for row in rows}) == 1
+    for result, row in zip(report["results"], rows[2:], strict=True):
+        cells = [cell.strip() for cell in row]
+        assert cells[:3] == [*first_cells(result), result["how"]]
+        assert f"{result['ms_a_step']['median']:.2f}" in cells
+
+
+def test_every_contender_trains_the_same_network_on_pictures(pictures):
+    _, report, _ = pictures
+    results = report["results"]
+    assert [r["contender"] for r in results] == OWN_ON_PICTURES
+    assert len({r["parameters"] for r in results}) == 1
+    reference = results[0]["probe_losses"]
+    assert reference[1] < reference[0]
+    for r in results:
+        assert r["probe_losses"] == pytest.approx(reference, rel=1e-4)
+
+
+def test_raw_scan_takes_fewer_steps_on_a_cpu_and_says_so(pictures):
+    printed, report, _ = pictures
+    by_name = {r["contender"]: r for r in report["results"]}
+    few, many = by_name["raw-scan"], by_name["raw-step"]
+    assert few["steps_a_turn"] < many["steps_a_turn"]
+    assert few["rounds"] == 1 < many["rounds"] == report["task"]["rounds"]
+    assert f"raw-scan took {few['steps_a_turn']} steps in 1 of the rounds" in printed
+    own = by_name["jaxnn"]["ms_a_step"]["rounds"][0]
+    time = few["ms_a_step"]["rounds"][0]
+    assert few["ratio_to_jaxnn"] == pytest.approx(time / own)
+
+
+def test_memory_and_compiling_are_each_contenders_own(pictures):
+    _, report, _ = pictures
+    for r in report["results"]:
+        assert r["compile_seconds"] > 0
+        assert 2**26 < r["memory_bytes"] < 2**34
+        assert r["images_a_second"] == pytest.approx(
+            1e3 * r["batch_size"] / r["ms_a_step"]["median"]
+        )
+
+
+@pytest.mark.slow
+def test_residual_networks_and_peers_do_the_same_work(tmp_path):
+    """The script itself raises where losses from the same weights differ."""
+    peers = [name for name in PEERS if importlib.util.find_spec(name)]
+    names = ["jaxnn", "raw-step", *peers]
+    _, report = train_pictures(tmp_path, "both", names, warnings="default")
+    assert [r["contender"] for r in report["results"]] == 2 * names
+
+
+@pytest.mark.slow
+def test_first_call_of_a_deep_network(tmp_path):
+    arguments = ["--compile", "resnet50", "--only", "jaxnn", "--rounds", 1]
+    arguments += ["--size", 32, "--out", tmp_path]
+    done = run(*arguments, script=PICTURES)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "compile_resnet50.json").read_text())
+    (result,) = report["results"]
+    assert result["ratio_to_jaxnn"] == result["ratio_with_build"] == 1
+    inside = result["inside_seconds"]
+    assert inside["compile"] < result["first_call_seconds"]
+    assert "first call s" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--steps", 0], "--steps must be 1 or more, got 0"),
+        (["--work", "vgg"], "invalid choice"),
+        (["--compile", "resnet50", "--only", "torch"], "torch is not among jaxnn"),
+        (["--only", "jaxnn-repeat"], "jaxnn-repeat is not among jaxnn"),
+    ],
+)
+def test_wrong_arguments_for_pictures_are_refused(arguments, said):
+    done = run("--small", *arguments, script=PICTURES)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder of the scripts can be imported from."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_networks_have_their_published_sizes(benchmarks):
+    from contenders import networks, works
+
+    cnn, resnet = (works.FULL[name].weights(0) for name in ("cnn", "resnet20"))
+    assert networks.parameters(cnn) == 320 + 18_496 + 401_536 + 1_290
+    projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
+    assert networks.parameters(resnet) == 269_722 + projections
+    assert len(list(networks.units(resnet))) == 1 + 18 + 2
+
+
+def test_operations_are_counted(benchmarks):
+    from contenders import networks, works
+
+    first, second = 28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64
+    dense = 7 * 7 * 64 * 128 + 128 * 10
+    work = works.FULL["cnn"]
+    counted = networks.flops(work.weights(0), work.image)
+    assert counted == 2 * (2 * first + 3 * second + 3 * dense)
+    work = works.FULL["resnet20"]
+    macs = sum(networks.macs(work.weights(0), 32 * 32))
+    stage1 = 1024 * 9 * (3 * 16 + 6 * 16 * 16)
+    stage2 = 256 * (9 * (16 * 32 + 5 * 32 * 32) + 16 * 32)
+    stage3 = 64 * (9 * (32 * 64 + 5 * 64 * 64) + 32 * 64)
+    assert macs == stage1 + stage2 + stage3 + 64 * 10
+
+
+def test_channels_first_is_the_same_network(benchmarks):
+    """A dense layer after a picture meets its channels in another order."""
+    from contenders import networks
+
+    rng = np.random.default_rng(0)
+    weights = networks.plain((4, 4, 3), (5,), (6,), rng)
+    (kernel, _), (matrix, _) = networks.of_chw(weights)
+    assert kernel.shape == (5, 3, 3, 3) and matrix.shape == (6, 20)
+    picture = rng.standard_normal((1, 2, 2, 5))
+    flat = networks.chw(picture).reshape(1, -1)
+    expected = picture.reshape(1, -1) @ weights[1][0]
+    np.testing.assert_allclose(flat @ matrix.T, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"losses": [2.0, 1.9]}, "raw-step does other work than jaxnn"),
+        ({"losses": [2.0, 2.1]}, "raw-step does not learn"),
+        ({"losses": [2.0, float("nan")]}, "raw-step does not learn"),
+        ({"parameters": 7}, "raw-step has 7 parameters for 1674"),
+    ],
+)
+def test_other_work_is_refused(benchmarks, change, said):
+    import train_cnn
+
+    args = argparse.Namespace(small=True, seed=0, backend="cpu")
+    own = {"losses": [2.0, 1.5], "parameters": 1674}
+    train_cnn.check_probes("cnn", {"jaxnn": own, "raw-step": own}, args)
+    with pytest.raises(SystemExit, match=said):
+        train_cnn.check_probes("cnn", {"jaxnn": own, "raw-step": own | change}, args)
+
+
+def test_the_end_of_a_worker_is_told(benchmarks, capfd):
+    from contenders.worker import Worker
+
+    facts = {"name": "raw-step", "work": "none", "seed": 0, "small": True}
+    with pytest.raises(SystemExit, match="raw-step, none: its process ended with 1"):
+        Worker("train", facts)
+    assert "KeyError: 'none'" in capfd.readouterr().err
+
+
+def test_an_accelerator_adds_throughput(benchmarks):
+    import reports
+
+    result = {
+        "contender": "jaxnn",
+        "version": "1",
+        "how": "nn.fit",
+        "ms_a_step": {"median": 2.0, "min": 1.5},
+        "inside_ms_a_step": None,
+        "ratio_to_jaxnn": 1.0,
+        "steps_a_turn": 8,
+        "rounds": 2,
+        "images_a_second": 32_000.0,
+        "tflops": 12.5,
+        "share_of_peak": 0.25,
+        "compile_seconds": 1.0,
+        "memory_bytes": 2**30,
+        "device_memory_bytes": 2**29,
+        "probe_losses": [2.3, 2.2],
+    }
+    printed = "\n".join(reports.step_lines([result], "a title"))
+    assert "images/s" in printed and "32,000" in printed and "25.0%" in printed
+    on_cpu = result | {"device_memory_bytes": None}
+    assert "images/s" not in "\n".join(reports.step_lines([on_cpu], "a title"))

@@ -13,11 +13,14 @@ ROOT = Path(nn.__file__).parent
 #: From the bottom up; a module imports from its own row or those before it.
 LEVELS = [
     ["trees", "spec", "keys", "data", "ops", "compile_cache"],
-    ["checks", "initializers", "losses", "metrics", "io"],
+    ["checks", "initializers", "losses", "metrics"],
     ["core"],
     ["layers"],
     ["combine"],
     ["surgery"],
+    ["feature_maps"],
+    ["torch_weights"],
+    ["io"],
     ["train"],
     ["models"],
 ]

@@ -4,20 +4,23 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Task(NamedTuple):
-    """The work, the same for all: SGD on an MLP with ReLU between its layers."""
+    """The work, the same for all: SGD on the network whose weights these are."""
 
-    images: np.ndarray  # float32 [N, 784]
+    images: np.ndarray  # float32 [N, 784] or [N, H, W, C]
     labels: np.ndarray  # int32 [N]
-    weights: list[tuple[np.ndarray, np.ndarray]]  # where all begin: w [C, F], b [F]
+    weights: Any  # where all begin; networks.py says how they are arranged
     batch_size: int
     learning_rate: float
     seed: int
+    momentum: float = 0.0
+    shuffle: bool = True  # or take the batches as the data come
+    backend: str = ""  # JAX's, as `jax.default_backend()` names it, where it is known
 
     @property
     def steps(self) -> int:
@@ -25,10 +28,12 @@ class Task(NamedTuple):
         return len(self.labels) // self.batch_size
 
     def orders(self) -> Iterator[np.ndarray]:
-        """For each epoch a new order of the examples, int32 `[steps, batch_size]`."""
+        """For each epoch an order of the examples, int32 `[steps, batch_size]`."""
         rng, shape = np.random.default_rng(self.seed), (self.steps, self.batch_size)
+        rows = np.arange(len(self.labels), dtype=np.int32)
         while True:
-            yield rng.permutation(len(self.labels)).astype(np.int32).reshape(shape)
+            order = rng.permutation(rows) if self.shuffle else rows
+            yield order.reshape(shape)
 
 
 class Base:
@@ -57,6 +62,16 @@ class Base:
         """Train for some epochs; gives the mean loss of each."""
         return [self.epoch() for _ in range(epochs)]
 
+    def parameters(self) -> int:
+        """How many numbers the network that it built learns."""
+        raise NotImplementedError
+
+    def device_peak(self) -> int | None:
+        """The most bytes that the accelerator held at a time; None on a CPU."""
+        import jax
+
+        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
 
 class Entry(NamedTuple):
     """Where a contender is found."""
@@ -70,23 +85,31 @@ ENTRIES = {
     "raw-step": Entry("raw_step", "jax"),
     "raw-scan": Entry("raw_scan", "jax"),
     "flax": Entry("flax_nnx", "flax"),
-    "equinox": Entry("equinox_mlp", "equinox"),
-    "haiku": Entry("haiku_mlp", "haiku"),
+    "equinox": Entry("equinox_jit", "equinox"),
+    "haiku": Entry("haiku_jit", "haiku"),
     "keras": Entry("keras_fit", "keras"),
     "torch": Entry("torch_eager", "torch"),
 }
 
 
+MORE = {"jaxnn-step": Entry("jaxnn_step", "jaxnn")}  # only where it is asked for
+
+
+def entry(name: str) -> Entry:
+    """Where this contender is found."""
+    return (ENTRIES | MORE)[name]
+
+
 def is_installed(name: str) -> bool:
     """Whether a contender's library is there."""
-    return importlib.util.find_spec(ENTRIES[name].library) is not None
+    return importlib.util.find_spec(entry(name).library) is not None
 
 
 def load(name: str) -> type[Base]:
     """A contender's class; its library is imported here and not before."""
-    return importlib.import_module(f"{__name__}.{ENTRIES[name].module}").Contender
+    return importlib.import_module(f"{__name__}.{entry(name).module}").Contender
 
 
 def version(name: str) -> str:
     """The version of a contender's library, once it is loaded."""
-    return importlib.import_module(ENTRIES[name].library).__version__
+    return importlib.import_module(entry(name).library).__version__

@@ -2,28 +2,13 @@
 """Flax NNX, as its guide on performance has it: `jax.jit` between split and merge."""
 
 from functools import partial
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from contenders import Base
-
-
-class Network(nnx.Module):
-    """The network."""
-
-    def __init__(self, widths, rngs):
-        layers = [nnx.Linear(c, f, rngs=rngs) for c, f in pairwise(widths)]
-        self.layers = nnx.List(layers)
-
-    def __call__(self, x):
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = nnx.relu(layer(x))
-        return last(x)
+from contenders import Base, flax_nets
 
 
 def make_step(graph):
@@ -56,10 +41,10 @@ class Contender(Base):
     def __init__(self, task):
         super().__init__(task)
         self.data = jnp.array(task.images), jnp.array(task.labels)
-        optimizer = optax.sgd(task.learning_rate)
-        net = with_weights(task.weights)
+        optimizer = optax.sgd(task.learning_rate, task.momentum or None)
+        self.net = flax_nets.network(task.weights)
         graph, self.first = nnx.split(
-            (net, nnx.Optimizer(net, optimizer, wrt=nnx.Param))
+            (self.net, nnx.Optimizer(self.net, optimizer, wrt=nnx.Param))
         )
         self.step = make_step(graph)
 
@@ -74,11 +59,6 @@ class Contender(Base):
         self.state = jax.block_until_ready(state)
         return float(total) / self.task.steps
 
-
-def with_weights(weights):
-    """The network with the task's weights."""
-    widths = [weights[0][0].shape[0], *(len(b) for _, b in weights)]
-    net = Network(widths, nnx.Rngs(0))
-    for layer, (w, b) in zip(net.layers, weights, strict=True):
-        layer.kernel[...], layer.bias[...] = jnp.array(w), jnp.array(b)
-    return net
+    def parameters(self):
+        params = nnx.state(self.net, nnx.Param)
+        return sum(leaf.size for leaf in jax.tree.leaves(params))

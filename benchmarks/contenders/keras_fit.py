@@ -7,7 +7,7 @@ os.environ["KERAS_BACKEND"] = "jax"  # read once, when Keras is imported
 
 import keras
 
-from contenders import Base
+from contenders import Base, keras_nets
 
 
 class Contender(Base):
@@ -17,24 +17,19 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        *hidden, last = [len(b) for _, b in task.weights]
-        dense = keras.layers.Dense
-        self.net = keras.Sequential(
-            [
-                keras.Input((task.images.shape[1],)),
-                *[dense(width, activation="relu") for width in hidden],
-                dense(last),
-            ]
-        )
+        shape = task.images.shape[1:]
+        self.net, self.layers = keras_nets.network(task.weights, shape)
         self.net.compile(
-            optimizer=keras.optimizers.SGD(task.learning_rate),
+            optimizer=keras.optimizers.SGD(task.learning_rate, task.momentum),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=True,
             steps_per_execution=25,
         )
 
     def start(self):
-        self.net.set_weights([a for pair in self.task.weights for a in pair])
+        keras_nets.set_weights(self.layers, self.task.weights)
+        for velocity in getattr(self.net.optimizer, "momentums", []):
+            velocity.assign(0 * velocity.value)
 
     def run(self, epochs):
         history = self.net.fit(
@@ -42,7 +37,10 @@ class Contender(Base):
             self.task.labels,
             batch_size=self.task.batch_size,
             epochs=epochs,
-            shuffle=True,
+            shuffle=self.task.shuffle,
             verbose=0,
         )
         return history.history["loss"]
+
+    def parameters(self):
+        return sum(int(v.value.size) for v in self.net.trainable_variables)

@@ -8,15 +8,15 @@ import jax
 from contenders import raw_step
 
 
-@partial(jax.jit, static_argnames="rate", donate_argnames="params")
-def scan_epoch(params, images, labels, order, rate):
+@partial(jax.jit, static_argnames="rule", donate_argnames="carry")
+def scan_epoch(carry, images, labels, order, rule):
     """An epoch over the data in an order `[steps, batch size]`."""
 
-    def body(params, rows):
-        return raw_step.descend(rate, params, images[rows], labels[rows])
+    def body(carry, rows):
+        return raw_step.descend(rule, carry, images[rows], labels[rows])
 
-    params, losses = jax.lax.scan(body, params, order)
-    return params, losses.mean()
+    carry, losses = jax.lax.scan(body, carry, order)
+    return carry, losses.mean()
 
 
 class Contender(raw_step.Contender):
@@ -25,8 +25,7 @@ class Contender(raw_step.Contender):
     title = "a scan an epoch"
 
     def epoch(self):
-        order = next(self.orders)
-        self.params, loss = jax.block_until_ready(
-            scan_epoch(self.params, *self.data, order, self.task.learning_rate)
+        self.carry, loss = jax.block_until_ready(
+            scan_epoch(self.carry, *self.data, next(self.orders), self.rule)
         )
         return float(loss)

@@ -2,33 +2,61 @@
 """Raw JAX: a jitted call a step, its state donated."""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from contenders import Base
+from contenders import Base, raw_nets
 
 
-def mean_loss(params, x, labels):
-    """The mean softmax cross-entropy of a batch."""
-    *hidden, (w, b) = params
-    for v, c in hidden:
-        x = jax.nn.relu(x @ v + c)
-    log_p = jax.nn.log_softmax(x @ w + b)
-    return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
+class Rule(NamedTuple):
+    """What stays the same in training."""
+
+    net: Any
+    rate: float
+    momentum: float
 
 
-def descend(rate, params, x, labels):
-    """One step of gradient descent: new parameters, and the loss before it."""
-    loss, grads = jax.value_and_grad(mean_loss)(params, x, labels)
-    return jax.tree.map(lambda p, g: p - rate * g, params, grads), loss
+class Carry(NamedTuple):
+    """What training changes."""
+
+    params: Any
+    state: Any  # running statistics, where there are any
+    velocity: Any  # where there is momentum
 
 
-@partial(jax.jit, static_argnames="rate", donate_argnames=("params", "total"))
-def step(params, total, images, labels, rows, rate):
+def begin(weights, rule):
+    """Where training begins."""
+    params = jax.tree.map(jnp.array, weights)
+    velocity = jax.tree.map(jnp.zeros_like, params) if rule.momentum else ()
+    return Carry(params, raw_nets.first_state(weights), velocity)
+
+
+def mean_loss(params, state, net, x, labels):
+    """The mean softmax cross-entropy of a batch, and the new state."""
+    logits, state = net(params, state, x)
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean(), state
+
+
+def descend(rule, carry, x, labels):
+    """One step of gradient descent: what it changed, and the loss before it."""
+    params, velocity = carry.params, carry.velocity
+    value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
+    (loss, state), grads = value_and_grad(params, carry.state, rule.net, x, labels)
+    if rule.momentum:
+        velocity = jax.tree.map(lambda v, g: rule.momentum * v + g, velocity, grads)
+        grads = velocity
+    params = jax.tree.map(lambda p, g: p - rule.rate * g, params, grads)
+    return Carry(params, state, velocity), loss
+
+
+@partial(jax.jit, static_argnames="rule", donate_argnames=("carry", "total"))
+def step(carry, total, images, labels, rows, rule):
     """A step on some rows of the data, which stay on the device."""
-    params, loss = descend(rate, params, images[rows], labels[rows])
-    return params, total + loss
+    carry, loss = descend(rule, carry, images[rows], labels[rows])
+    return carry, total + loss
 
 
 class Contender(Base):
@@ -39,16 +67,19 @@ class Contender(Base):
     def __init__(self, task):
         super().__init__(task)
         self.data = jnp.array(task.images), jnp.array(task.labels)
+        net = raw_nets.network(task.weights)
+        self.rule = Rule(net, task.learning_rate, task.momentum)
 
     def start(self):
-        self.params = jax.tree.map(jnp.array, self.task.weights)
+        self.carry = begin(self.task.weights, self.rule)
         self.orders = self.task.orders()
 
     def epoch(self):
-        params, total = self.params, jnp.zeros(())
+        carry, total = self.carry, jnp.zeros(())
         for rows in next(self.orders):
-            params, total = step(
-                params, total, *self.data, rows, self.task.learning_rate
-            )
-        self.params = jax.block_until_ready(params)
+            carry, total = step(carry, total, *self.data, rows, self.rule)
+        self.carry = jax.block_until_ready(carry)
         return float(total) / self.task.steps
+
+    def parameters(self):
+        return sum(leaf.size for leaf in jax.tree.leaves(self.carry.params))

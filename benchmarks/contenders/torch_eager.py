@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch, eager: batches are rows of one tensor, threads as they come."""
 
-import jax
 import torch
 from torch.nn import functional
 
-from contenders import Base
+from contenders import Base, networks, torch_nets
 
 
 class Contender(Base):
@@ -15,21 +14,17 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-        self.images = torch.tensor(task.images, device=self.device)
+        self.device = device(task.backend)
+        images = torch.tensor(networks.chw(task.images), device=self.device)
+        self.images = images.contiguous()
         self.labels = torch.tensor(task.labels, device=self.device, dtype=torch.int64)
 
     def start(self):
-        layers = []
-        for w, b in self.task.weights:
-            linear = torch.nn.Linear(*w.shape, device=self.device)
-            with torch.no_grad():
-                linear.weight.copy_(torch.tensor(w.T))
-                linear.bias.copy_(torch.tensor(b))
-            layers += [linear, torch.nn.ReLU()]
-        self.net = torch.nn.Sequential(*layers[:-1])
+        self.net = torch_nets.network(self.task.weights).to(self.device)
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=self.task.learning_rate
+            self.net.parameters(),
+            lr=self.task.learning_rate,
+            momentum=self.task.momentum,
         )
         self.orders = self.task.orders()
 
@@ -47,3 +42,22 @@ class Contender(Base):
         if self.device == "cuda":
             torch.cuda.synchronize()
         return total.item() / self.task.steps
+
+    def parameters(self):
+        return sum(p.numel() for p in self.net.parameters())
+
+    def device_peak(self):
+        return torch.cuda.max_memory_allocated() if self.device == "cuda" else None
+
+
+def device(backend):
+    """PyTorch's name of JAX's back end; JAX is loaded only if nobody has told it."""
+    if not backend:
+        import jax
+
+        backend = jax.default_backend()
+    if backend != "gpu":
+        return "cpu"
+    torch.backends.cudnn.benchmark = True  # the fastest of its convolutions
+    torch.backends.cuda.matmul.allow_tf32 = True  # as in its convolutions, and in JAX
+    return "cuda"

@@ -288,8 +288,7 @@ def _check_groups(owner: str, name: str, size: int, groups: Any) -> None:
     checks.positive_int(owner, "groups", groups)
     if size % groups:
         raise ValueError(
-            f"{owner}: groups must divide {name}, got groups={groups} and "
-            f"{name}={size}"
+            f"{owner}: groups must divide {name}, got groups={groups} and {name}={size}"
         )
 
 

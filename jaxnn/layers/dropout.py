@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dropout."""
 
+import jax.numpy as jnp
+
 from jaxnn import checks
 from jaxnn.core import Layer
-from jaxnn.keys import check_key
+from jaxnn.keys import Key, check_key
 from jaxnn.ops.dropout import dropout
 
 
@@ -38,10 +40,52 @@ class Dropout(Layer):
         checks.batch("Dropout", x, axes=1)
         if not train or self.rate == 0:
             return x, state
-        if key is None:
-            raise TypeError(
-                "Dropout: training needs a random key and none was given; "
-                "pass net.apply(..., key=jax.random.key(seed), train=True)"
-            )
-        check_key(key, "Dropout")
-        return dropout(x, key, self.rate), state
+        return dropout(x, needed_key("Dropout", key), self.rate), state
+
+
+class SpatialDropout(Layer):
+    """In training, zero whole channels of each example at random; the rest grows.
+
+    Neighboring positions tell nearly the same, so that dropping single ones would drop
+    little: `y = x · m / (1 - rate)` with one m for all positions of a channel, drawn
+    anew for each example at each call; outside training `y = x`.
+
+    Args:
+        rate: probability of dropping a channel, 0 to 1.
+
+    Raises:
+        TypeError: in training without a key.
+
+    Reference: Tompson et al., Efficient Object Localization Using Convolutional
+    Networks, 2015.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.SpatialDropout(0.5), jnp.ones((1, 2, 50))
+    >>> y, _ = layer.apply({}, {}, x, key=jax.random.key(1), train=True)
+    >>> sorted(set(y[0, 0].tolist())), bool((y[0, 0] == y[0, 1]).all())
+    ([0.0, 2.0], True)
+    """
+
+    rate: float
+
+    def __post_init__(self):
+        checks.probability("SpatialDropout", "rate", self.rate)
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        checks.batch("SpatialDropout", x, axes=3)
+        if not train or self.rate == 0:
+            return x, state
+        one_a_channel = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
+        ones, key = jnp.ones(one_a_channel, x.dtype), needed_key("SpatialDropout", key)
+        return x * dropout(ones, key, self.rate), state
+
+
+def needed_key(owner: str, key: Key | None) -> Key:
+    """The key of a random layer in training, or an error that says how to give one."""
+    if key is None:
+        raise TypeError(
+            f"{owner}: training needs a random key and none was given; "
+            "pass net.apply(..., key=jax.random.key(seed), train=True)"
+        )
+    check_key(key, owner)
+    return key

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution, its input gradient and its filter gradient.
 
-The three are one trilinear form, `sum g · (x conv w)`, with one of x, w, g left open, so
-each is linear in both of its arguments and the transposes of each are the other two.
+The three are one trilinear form, `sum g · (x conv w)`, with one of x, w, g left open:
+each is linear in both of its arguments, and the transposes of each are the other two.
 As primitives of their own they differentiate to any order, forwards and backwards, and
-each back end computes them in its own way: XLA's convolution, whose patterns GPU and TPU
-compilers know, and on the CPU what `conv_cpu.py` found to be fast.
+each back end computes them in its own way: by XLA's convolution, whose patterns GPU and
+TPU compilers know, and on the CPU as `conv_cpu.py` found to be fast.
 """
 
 import functools
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnn.ops import conv_cpu
 from jaxnn.ops.windows import Pads, output_sizes
@@ -35,7 +36,7 @@ class Window(NamedTuple):
 def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
     """Slide `w` over `x`, multiply and add (a cross-correlation, as networks have it).
 
-    `y[n, i, f] = sum over k and c of x[n, i · stride + k · dilation - before, c] w[k, c, f]`
+    `y[n, i, f] = Σ over k, c of x[n, i · stride + k · dilation - before, c] w[k, c, f]`
 
     Args:
         x: `[N, *sizes, C]`, one to three spatial axes.
@@ -59,7 +60,7 @@ def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
 def conv_transpose(x, w, *, sizes, stride, pads, dilation, groups: int = 1):
     """The transpose of `conv`: every number of `x` adds a scaled copy of `w` to `y`.
 
-    `y[n, i · stride + k · dilation - before, f] += sum over c of x[n, i, c] w[k, c, f]`
+    `y[n, i · stride + k · dilation - before, f] += Σ over c of x[n, i, c] w[k, c, f]`
 
     Args:
         x: `[N, *outputs, C]`, what a convolution over `sizes` gives.
@@ -84,12 +85,20 @@ def _swap_channels(w, groups: int):
 
 def _alike(a, b):
     """Under `shard_map`, let both vary over the same mesh axes, as lax's own do."""
-    of_a, of_b = (getattr(jax.typeof(v), "vma", frozenset()) for v in (a, b))
-    return _vary(a, of_b - of_a), _vary(b, of_a - of_b)
+    return _vary(a, _varying(b) - _varying(a)), _vary(b, _varying(a) - _varying(b))
+
+
+def _varying(a) -> frozenset:
+    kind = jax.typeof(a)  # (jax 0.8 has it under another name)
+    return kind.mat.varying if hasattr(kind, "mat") else kind.vma
 
 
 def _vary(a, axes):
-    return lax.pcast(a, tuple(axes), to="varying") if axes else a
+    if not axes:
+        return a
+    if hasattr(lax, "pcast"):
+        return lax.pcast(a, tuple(axes), to="varying")
+    return lax.pvary(a, tuple(axes))  # type: ignore
 
 
 # What XLA is asked for by default: its convolution and that one's own transposes.
@@ -136,13 +145,14 @@ def _filter_shape(x, g, window: Window):
 # Three primitives.
 
 
-def _primitive(name, shape, default, cpu, merge) -> Primitive:
+def _primitive(name, shape, default, cpu, merge, keeps_batch=True) -> Primitive:
     """A bilinear primitive of two arrays and a window."""
     primitive = Primitive(name)
 
     @primitive.def_abstract_eval
     def abstract(a, b, *, window):
-        return a.update(shape=shape(a, b, window), dtype=a.dtype, weak_type=False)
+        sharding = a.sharding if keeps_batch else _unsharded(a)
+        return a.update(shape=shape(a, b, window), sharding=sharding, weak_type=False)
 
     @primitive.def_impl
     @functools.partial(jax.jit, static_argnames="window")
@@ -154,6 +164,11 @@ def _primitive(name, shape, default, cpu, merge) -> Primitive:
     mlir.register_lowering(primitive, on_cpu, platform="cpu")
     batching.primitive_batchers[primitive] = functools.partial(_batched, merge)
     return primitive
+
+
+def _unsharded(a):
+    """For explicit meshes: a sum over the batch is whole on every device."""
+    return NamedSharding(a.sharding.mesh, PartitionSpec(*[None] * a.ndim))
 
 
 def _batched(merge, args, dims, *, window: Window):
@@ -217,6 +232,7 @@ _filter_p = _primitive(
     _lax_filter,
     conv_cpu.filter_gradient,
     functools.partial(_merge, lambda: _filter_p, by_example=False),
+    keeps_batch=False,
 )
 
 

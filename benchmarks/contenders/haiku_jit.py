@@ -3,53 +3,46 @@
 
 from functools import partial
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import optax
 
-from contenders import Base
+from contenders import Base, haiku_nets
 
 
 def make_step(net, optimizer):
     """A jitted step on some rows of the data."""
 
-    def mean_loss(params, x, labels):
-        logits = net.apply(params, x)
+    def mean_loss(params, state, x, labels):
+        logits, state = net.apply(params, state, x)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean()
+        return losses.mean(), state
 
-    @partial(jax.jit, donate_argnames=("params", "opt_state", "total"))
-    def step(params, opt_state, total, images, labels, rows):
-        value_and_grad = jax.value_and_grad(mean_loss)
-        loss, grads = value_and_grad(params, images[rows], labels[rows])
+    @partial(jax.jit, donate_argnames=("params", "state", "opt_state", "total"))
+    def step(params, state, opt_state, total, images, labels, rows):
+        value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
+        (loss, state), grads = value_and_grad(params, state, images[rows], labels[rows])
         updates, opt_state = optimizer.update(grads, opt_state)
-        return optax.apply_updates(params, updates), opt_state, total + loss
+        return optax.apply_updates(params, updates), state, opt_state, total + loss
 
     return step
 
 
 class Contender(Base):
-    """`hk.nets.MLP`, without random keys, which it does not need."""
+    """Without random keys, which these networks do not need."""
 
     title = "a jitted call a step"
 
     def __init__(self, task):
         super().__init__(task)
         self.data = jnp.array(task.images), jnp.array(task.labels)
-        widths = [len(b) for _, b in task.weights]
-        self.net = hk.without_apply_rng(
-            hk.transform(lambda x: hk.nets.MLP(widths, name="mlp")(x))
-        )
-        self.optimizer = optax.sgd(task.learning_rate)
+        self.net = haiku_nets.network(task.weights)
+        self.optimizer = optax.sgd(task.learning_rate, task.momentum or None)
         self.step = make_step(self.net, self.optimizer)
 
     def start(self):
-        params = {
-            f"mlp/~/linear_{i}": {"w": jnp.array(w), "b": jnp.array(b)}
-            for i, (w, b) in enumerate(self.task.weights)
-        }
-        self.state = params, self.optimizer.init(params)
+        params, state = haiku_nets.with_weights(self.task.weights)
+        self.state = params, state, self.optimizer.init(params)
         self.orders = self.task.orders()
 
     def epoch(self):
@@ -58,3 +51,6 @@ class Contender(Base):
             *state, total = self.step(*state, total, *self.data, rows)
         self.state = jax.block_until_ready(state)
         return float(total) / self.task.steps
+
+    def parameters(self):
+        return sum(leaf.size for leaf in jax.tree.leaves(self.state[0]))

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from contenders import Base
+from contenders import Base, equinox_nets, networks
 
 
-def mean_loss(net, x, labels):
-    """The mean loss of a batch; an Equinox network takes one example."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(jax.vmap(net)(x), labels)
-    return losses.mean()
+def mean_loss(net, state, x, labels):
+    """The mean loss of a batch, and the new state."""
+    logits, state = equinox_nets.apply(net, state, x)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), state
 
 
 def make_step(optimizer, tree):
@@ -21,13 +22,12 @@ def make_step(optimizer, tree):
     @eqx.filter_jit(donate="all-except-first")
     def step(data, leaves, total):
         images, labels, rows = data
-        net, opt_state = jax.tree.unflatten(tree, leaves)
-        loss, grads = eqx.filter_value_and_grad(mean_loss)(
-            net, images[rows], labels[rows]
-        )
+        net, state, opt_state = jax.tree.unflatten(tree, leaves)
+        value_and_grad = eqx.filter_value_and_grad(mean_loss, has_aux=True)
+        (loss, state), grads = value_and_grad(net, state, images[rows], labels[rows])
         updates, opt_state = optimizer.update(grads, opt_state)
         net = eqx.apply_updates(net, updates)
-        return jax.tree.leaves((net, opt_state)), total + loss
+        return jax.tree.leaves((net, state, opt_state)), total + loss
 
     return step
 
@@ -39,21 +39,14 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.data = jnp.array(task.images), jnp.array(task.labels)
-        self.optimizer = optax.sgd(task.learning_rate)
+        self.data = jnp.array(networks.chw(task.images)), jnp.array(task.labels)
+        self.optimizer = optax.sgd(task.learning_rate, task.momentum or None)
         self.step = make_step(self.optimizer, jax.tree.structure(self.tree()))
 
     def tree(self):
-        """The network with the task's weights, and the optimizer's state."""
-        keys = jax.random.split(jax.random.key(0), len(self.task.weights))
-        layers = []
-        for key, (w, b) in zip(keys, self.task.weights, strict=True):
-            layer = eqx.nn.Linear(*w.shape, key=key)
-            where = lambda layer: (layer.weight, layer.bias)  # noqa: E731
-            layers += [eqx.tree_at(where, layer, (jnp.array(w.T), jnp.array(b)))]
-            layers += [eqx.nn.Lambda(jax.nn.relu)]
-        net = eqx.nn.Sequential(layers[:-1])
-        return net, self.optimizer.init(eqx.filter(net, eqx.is_array))
+        """The network with the task's weights, its state and the optimizer's."""
+        net, state = equinox_nets.network(self.task.weights)
+        return net, state, self.optimizer.init(eqx.filter(net, eqx.is_array))
 
     def start(self):
         self.leaves, self.orders = jax.tree.leaves(self.tree()), self.task.orders()
@@ -64,3 +57,7 @@ class Contender(Base):
             leaves, total = self.step((*self.data, rows), leaves, total)
         self.leaves = jax.block_until_ready(leaves)
         return float(total) / self.task.steps
+
+    def parameters(self):
+        net = eqx.filter(self.tree()[0], eqx.is_array)
+        return sum(leaf.size for leaf in jax.tree.leaves(net))

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CIFAR-10: the published archive, or the user's own JPEG copy of it."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from jaxnn.data.mnist import Pair
+from jaxnn.data.pictures import decoder
+from jaxnn.data.published import Published, obtain, placed
+
+_SIDE = 32
+_RECORD = 1 + 3 * _SIDE * _SIDE  # a label, then the red, green and blue planes
+_TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
+
+# The binary form: the Python form is pickled, and unpickling runs what a file says.
+CIFAR10 = Published(
+    "CIFAR-10",
+    "cifar10",
+    "cifar-10-binary.tar.gz",
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+    ),
+)
+JPEG_FOLDER = "cifar10-jpeg"
+
+
+def cifar10() -> tuple[Pair, Pair]:
+    """CIFAR-10's small color photographs, to train on and to test on.
+
+    The classes, from 0: airplane, automobile, bird, cat, deer, dog, frog, horse, ship,
+    truck.  The archive `cifar-10-binary.tar.gz` is looked for in `$JAXNN_DATA/cifar10`,
+    then in the user's cache, then downloaded (170 MB) into the cache; it is checked by
+    SHA-256.
+
+    If `$JAXNN_DATA` has no such archive but a JPEG copy, `cifar10-jpeg/train.npz` and
+    `test.npz`, that copy is read; it needs Pillow and some ten seconds.  JPEG loses
+    detail: such images are not those of the archive pixel for pixel, nor in its order,
+    and accuracies on them are not to be compared with published ones.  Either file
+    holds `jpeg`, the files one behind the other as uint8; `offsets`, where they begin
+    and, at last, where they end; and `labels`.
+
+    Returns:
+        `(images, labels), (images, labels)`: 50,000 examples to train on and 10,000 to
+        test on; images float32 [N, 32, 32, 3] in 0 to 1 (614 MB to train on), labels
+        int32 [N] in 0 to 9.
+
+    Raises:
+        FileNotFoundError: if the archive is nowhere; it lists every place and what to
+            do.
+        ImportError: if there is only the JPEG copy and Pillow is not installed.
+        ValueError: if a file in `$JAXNN_DATA` is not what it should be.
+
+    Example:
+        >>> from jaxnn.data import cifar10
+        >>> (images, labels), test = cifar10()  # doctest: +SKIP
+        >>> images.shape, labels[:5].tolist()  # doctest: +SKIP
+        ((50000, 32, 32, 3), [6, 9, 9, 4, 1])
+
+    Reference:
+        Krizhevsky, Learning multiple layers of features from tiny images, 2009.
+    """
+    return load(CIFAR10)
+
+
+def load(archive: Published) -> tuple[Pair, Pair]:
+    """The arrays of an archive like CIFAR-10's, or of the JPEG copy; see `cifar10`.
+
+    Example:
+        >>> from jaxnn.data.cifar10 import CIFAR10, load
+        >>> at_home = CIFAR10._replace(urls=("https://mirror.example.org/cifar.tgz",))
+        >>> train, test = load(at_home)  # doctest: +SKIP
+    """
+    train, test = (placed(JPEG_FOLDER, f"{side}.npz") for side in ("train", "test"))
+    if train and test and not placed(archive.folder, archive.name):
+        return _read_jpegs(train), _read_jpegs(test)
+    batches = _members(archive, obtain(archive))
+    return _records(batches, _TRAIN), _records(batches, ["test_batch.bin"])
+
+
+def _members(archive: Published, path: Path) -> dict[str, bytes]:
+    """The batches in the archive by name; nothing is unpacked onto the disk."""
+    import tarfile
+
+    wanted = {*_TRAIN, "test_batch.bin"}
+    found = {}
+    try:
+        with tarfile.open(path, "r:gz") as file:
+            for member in file:
+                name = Path(member.name).name
+                if name in wanted and (stream := file.extractfile(member)):
+                    found[name] = stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{archive.title}: {path} is no archive: {error}") from error
+    if missing := sorted(wanted - set(found)):
+        raise ValueError(f"{archive.title}: {path} lacks {', '.join(missing)}")
+    return found
+
+
+def _records(batches: dict[str, bytes], names: list[str]) -> Pair:
+    """Images and labels of batches of records: a label, then plane by plane."""
+    content = b"".join(batches[name] for name in names)
+    records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
+    planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
+    return _unit(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int32)
+
+
+def _read_jpegs(path: Path) -> Pair:
+    from io import BytesIO
+
+    decode = decoder("cifar10", "JPEG")
+    content, offsets, labels = _jpeg_arrays(path)
+    images = np.empty((len(labels), _SIDE, _SIDE, 3), np.uint8)
+    for i, (start, end) in enumerate(pairwise(offsets)):
+        name = f"picture {i} in {path}"
+        picture = decode(BytesIO(content[start:end]), name)
+        if picture.shape != images.shape[1:]:
+            raise ValueError(
+                f"cifar10: {name} must be 32x32 in color, got {picture.shape}"
+            )
+        images[i] = picture
+    return _unit(images), labels.astype(np.int32)
+
+
+def _jpeg_arrays(path: Path) -> tuple[bytes, list[int], np.ndarray]:
+    """The bytes, the offsets and the labels in a JPEG copy, if they go together."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content, offsets, labels = (
+                file[name] for name in ("jpeg", "offsets", "labels")
+            )
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"cifar10: {path} cannot be read: {error}") from error
+    ends = [0, len(content)]
+    if (
+        len(offsets) != len(labels) + 1
+        or [offsets[0], offsets[-1]] != ends
+        or not np.isin(labels, range(10)).all()
+    ):
+        raise ValueError(
+            f"cifar10: {path} must hold the offsets of {len(labels)} pictures from 0 "
+            f"to {len(content)}, and labels from 0 to 9"
+        )
+    return content.tobytes(), offsets.tolist(), labels
+
+
+def _unit(pixels: np.ndarray) -> np.ndarray:
+    """0 to 255 as float32 in 0 to 1, without a copy in between."""
+    return np.divide(pixels, np.float32(255), order="C")

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a convolutional network looks at: saliency, Grad-CAM, filters as pictures.
+
+Pure functions of a network and its trees: `jax.jit` and `jax.vmap` apply, with the
+network and the path static.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import checks
+from jaxnn.core import Layer, Params, State, as_layer, trace
+from jaxnn.surgery import Tap, edit, layer_paths
+from jaxnn.trees import describe, nearest
+
+
+def saliency(
+    net: Layer, params: Params, state: State, x: Any, target: Any = None
+) -> jax.Array:
+    """The gradient of a class score by the image: which pixels matter, and which way.
+
+    `g = ∂ y[target] / ∂ x` for each image by itself, in evaluation. As a picture one
+    draws `|g|`, of several colors the largest: `jnp.abs(g).max(-1)`.
+
+    Args:
+        net: a network that gives class scores, the logits, `[N, classes]`.
+        params, state: its trees.
+        x: images `[N, H, W, C]`, or any other batch of floats.
+        target: a class, or one for each image `[N]`; None for the highest score.
+
+    Returns:
+        The gradient, in the shape of `x`.
+
+    Raises:
+        ValueError: if the network gives no class scores or has no such class.
+
+    Reference: Simonyan et al., Deep Inside Convolutional Networks, 2014.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> params, x = {"w": jnp.array([[1.0, 5], [2, 6], [3, 7]])}, jnp.ones((1, 3))
+    >>> nn.feature_maps.saliency(nn.Dense(2, bias=False), params, {}, x, 0).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
+    net = as_layer(net, "saliency")
+    checks.batch("saliency", x)
+
+    def score(x):
+        scores, _ = net.apply(params, state, x)
+        return _pick("saliency", scores, target).sum()
+
+    return jax.grad(score)(jnp.asarray(x))
+
+
+def grad_cam(
+    net: Layer,
+    params: Params,
+    state: State,
+    x: Any,
+    path: str,
+    target: Any = None,
+    *,
+    enlarge: bool = True,
+) -> jax.Array:
+    """Where in each image a network finds evidence for a class, by one layer's maps.
+
+    `relu(sum over k of a[k] A[k])` for the maps A that the layer puts out, each
+    weighted by its mean slope, `a[k] = mean over places of ∂ y[target] / ∂ A[k]`.
+
+    Args:
+        net: a network that gives class scores, the logits, `[N, classes]`.
+        params, state: its trees.
+        x: images `[N, H, W, C]`.
+        path: a layer inside that gives maps `[N, h, w, K]`; mostly the last such.
+        target: a class, or one for each image `[N]`; None for the highest score.
+        enlarge: whether to interpolate to the size of the images.
+
+    Returns:
+        One map for each image, of 0 or more, `[N, H, W]` or `[N, h, w]`.
+
+    Raises:
+        KeyError: if there is no layer at `path`; names the nearest path.
+        ValueError: if that layer gives no maps, or is called several times; if the
+            network gives no class scores or has no such class.
+
+    Reference: Selvaraju et al., Grad-CAM, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net = nn.Sequential(nn.Conv(8, 3, stride=2), nn.GlobalAvgPool(), nn.Dense(10))
+    >>> x = jnp.ones((2, 28, 28, 1))
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> nn.feature_maps.grad_cam(net, params, state, x, "conv_1", target=3).shape
+    (2, 28, 28)
+    """
+    net = as_layer(net, "grad_cam")
+    checks.batch("grad_cam", x, axes=4)
+    _check_path(net, path)
+    x = jnp.asarray(x)
+    _, taps = jax.eval_shape(Tap(net, path).apply, params, state, x)[0]
+    maps = _check_maps(net, path, x, taps.get(path))
+
+    def score(nudge):
+        nudged = edit(net, path, lambda layer: _Nudged(layer, nudge))
+        (scores, taps), _ = Tap(nudged, path).apply(params, state, x)
+        return _pick("grad_cam", scores, target).sum(), taps[path]
+
+    nothing = jnp.zeros(maps.shape, maps.dtype)
+    slopes, activations = jax.grad(score, has_aux=True)(nothing)
+    weights = slopes.mean((1, 2))
+    heat = jax.nn.relu(jnp.einsum("nhwk,nk->nhw", activations, weights))
+    return jax.image.resize(heat, x.shape[:3], "bilinear") if enlarge else heat
+
+
+def filters_picture(
+    w: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
+) -> jax.Array:
+    """The filters of a first convolution side by side, as a picture.
+
+    Gray, 0.5, is a weight of 0; each filter is scaled by its own largest weight.
+
+    Args:
+        w: the weights `[h, w, C, F]` of `nn.Conv` on images of one or three colors.
+        columns: filters in a row; None for about as many as rows.
+        gap: pixels between filters.
+        background: what is in the gaps: 1 for white, 0 for black, NaN for nothing.
+
+    Returns:
+        A picture `[height, width, C]` in 0 to 1.
+
+    Raises:
+        ValueError: if `w` has other axes, or other than 1 or 3 input channels.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> nn.feature_maps.filters_picture(jnp.ones((3, 3, 1, 8))).shape
+    (11, 11, 1)
+    """
+    if getattr(w, "ndim", 0) != 4 or w.shape[2] not in (1, 3):
+        raise ValueError(
+            "filters_picture: w must be the weights [h, w, C, F] of a convolution on "
+            f"images of 1 or 3 colors, got {describe(w)}; of a deeper one, draw a "
+            "single input channel, w[:, :, :1]"
+        )
+    w = jnp.asarray(w, jnp.float32)
+    largest = jnp.abs(w).max((0, 1, 2), keepdims=True)
+    scale = jnp.broadcast_to(jnp.where(largest == 0, 1.0, largest), w.shape)
+    filters = jnp.moveaxis(0.5 + w / scale / 2, 3, 0)
+    return _tile("filters_picture", filters, columns, gap, background)
+
+
+def maps_picture(
+    maps: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
+) -> jax.Array:
+    """The feature maps of one image side by side, as a gray picture.
+
+    Black is a map's smallest value and white its largest, for each map by itself.
+
+    Args:
+        maps: what a layer puts out for one image, `[h, w, K]`; see `nn.Tap`.
+        columns: maps in a row; None for about as many as rows.
+        gap: pixels between maps.
+        background: what is in the gaps: 1 for white, 0 for black, NaN for nothing.
+
+    Returns:
+        A picture `[height, width, 1]` in 0 to 1.
+
+    Raises:
+        ValueError: if `maps` has other axes.
+
+    >>> import jax.numpy as jnp, jaxnn as nn
+    >>> nn.feature_maps.maps_picture(jnp.ones((14, 14, 6)), columns=6, gap=2).shape
+    (14, 94, 1)
+    """
+    if getattr(maps, "ndim", 0) != 3:
+        raise ValueError(
+            "maps_picture: maps must be those of one image, [h, w, K], got "
+            f"{describe(maps)}; of a batch take one, maps[0]"
+        )
+    maps = jnp.asarray(maps, jnp.float32)
+    least = jnp.broadcast_to(maps.min((0, 1), keepdims=True), maps.shape)
+    span = jnp.broadcast_to(jnp.ptp(maps, (0, 1), keepdims=True), maps.shape)
+    gray = (maps - least) / jnp.where(span == 0, 1.0, span)
+    gray = jnp.moveaxis(gray, 2, 0)[..., None]
+    return _tile("maps_picture", gray, columns, gap, background)
+
+
+class _Nudged(Layer):
+    """A layer whose output is moved a little: by its slope one sees what that does."""
+
+    layer: Layer
+    nudge: Any  # an array, inside one call only
+
+    def children(self):
+        return self.layer.children()
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        y, state = self.layer.apply(params, state, x, key=key, train=train)
+        return y + self.nudge, state
+
+
+def _pick(owner: str, scores: Any, target: Any) -> jax.Array:
+    """The score of the target class of each image, `[N]`."""
+    if len(getattr(scores, "shape", ())) != 2:
+        raise ValueError(
+            f"{owner}: the network must give class scores [N, classes], got "
+            f"{describe(scores):.100}"
+        )
+    images, classes = scores.shape
+    target = scores.argmax(-1) if target is None else _check_target(owner, target)
+    if jnp.shape(target) not in ((), (images,)):
+        raise ValueError(
+            f"{owner}: target must be one class, or one for each of the {images} "
+            f"images, [{images}], got {describe(target)}"
+        )
+    if not isinstance(target, jax.core.Tracer):
+        _check_range(owner, np.asarray(target), classes)
+    target = jnp.broadcast_to(jnp.asarray(target), (images,))
+    return jnp.take_along_axis(scores, target[:, None], axis=1)[:, 0]
+
+
+def _check_target(owner: str, target: Any) -> Any:
+    target = target if hasattr(target, "dtype") else np.asarray(target)
+    if not jnp.issubdtype(target.dtype, jnp.integer):
+        raise TypeError(
+            f"{owner}: target must be a class, an int, or one for each image, got "
+            f"{describe(target)}"
+        )
+    return target
+
+
+def _check_range(owner: str, target: np.ndarray, classes: int) -> None:
+    outside = target[(target < 0) | (target >= classes)]
+    if outside.size:
+        raise ValueError(
+            f"{owner}: target must be a class from 0 to {classes - 1}, got "
+            f"{outside.flat[0]}"
+        )
+
+
+def _check_path(net: Layer, path: Any) -> None:
+    everything = layer_paths(net)
+    if path not in everything:
+        raise KeyError(
+            f"grad_cam: no layer at {path!r}{nearest(str(path), everything)}; the "
+            f"network has {', '.join(everything) or 'no children'}"
+        )
+
+
+def _check_maps(net: Layer, path: str, x: Any, maps: Any) -> Any:
+    """The maps that a layer gives, if it gives maps, and only once."""
+    if isinstance(maps, tuple):
+        raise ValueError(
+            f"grad_cam: the layer at {path!r} is called {len(maps)} times; take one "
+            "that is called once"
+        )
+    shape = getattr(maps, "shape", ())
+    if len(shape) == 4 and shape[0] == x.shape[0]:
+        return maps
+    calls = trace(net, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    last = [c.path for c in calls if len(getattr(c.y, "shape", ())) == 4][-1:]
+    advice = f"; the last that does is {last[0]!r}" if last else ""
+    raise ValueError(
+        f"grad_cam: the layer at {path!r} must give feature maps [N, h, w, K], it "
+        f"gives {describe(maps):.100}{advice}"
+    )
+
+
+def _tile(
+    owner: str, pictures: jax.Array, columns: int | None, gap: int, background: float
+) -> jax.Array:
+    """Pictures `[K, h, w, C]` in rows, with gaps between them."""
+    if columns is not None:
+        checks.positive_int(owner, "columns", columns)
+    if gap != 0:
+        checks.positive_int(owner, "gap", gap)
+    count, height, width, channels = pictures.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = -(-count // columns)
+    frame = ((0, rows * columns - count), (0, gap), (0, gap), (0, 0))
+    framed = jnp.pad(pictures, frame, constant_values=background)
+    grid = framed.reshape(rows, columns, height + gap, width + gap, channels)
+    sheet = grid.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), -1, channels)
+    return sheet[: sheet.shape[0] - gap, : sheet.shape[1] - gap]

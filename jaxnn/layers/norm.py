@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normalization within each example: by layer, group, instance, or root mean square."""
+
+import math
+import numbers
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxnn import checks
+from jaxnn.core import Layer, Params
+from jaxnn.layers.dense import check_width
+from jaxnn.ops import norm
+from jaxnn.trees import describe
+
+
+def check_positive(owner: str, name: str, value: Any) -> None:
+    """Raise unless a hyperparameter is a finite number above 0."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) < math.inf:
+        raise ValueError(f"{owner}: {name} must be a number above 0, got {value!r}")
+
+
+def check_switches(owner: str, **switches: Any) -> None:
+    """Raise unless each hyperparameter is True or False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+
+
+def affine(x: Any, *, scale: bool, offset: bool) -> Params:
+    """The parameters of `y = scale · x + offset`, one of each a channel: 1 and 0."""
+    shape, dtype = x.shape[-1:], checks.param_dtype(x)
+    params = {"scale": jnp.ones(shape, dtype)} if scale else {}
+    return params | ({"offset": jnp.zeros(shape, dtype)} if offset else {})
+
+
+def check_channels(owner: str, x: Any, params: Params) -> None:
+    """Raise unless `x` has as many channels as the parameters."""
+    for a in params.values():
+        check_width(owner, x, a.shape[0])
+
+
+class LayerNorm(Layer):
+    """Normalize over the last axis: `y = (x - m) / √(v + eps) · scale + offset`.
+
+    m and v are the mean and the variance of each row of C numbers.
+
+    Args:
+        eps: a small number against division by zero.
+        scale: whether to learn a `scale`, `[C]`, at first 1.
+        offset: whether to learn an `offset`, `[C]`, at first 0.
+
+    Raises:
+        ValueError: if `x` has another width than at `init`.
+
+    Reference: Ba, Kiros and Hinton, Layer Normalization, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.LayerNorm(), jnp.array([[1.0, 3.0], [-7.0, 7.0]])
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].round(3).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+
+    _: KW_ONLY
+    eps: float = 1e-5
+    scale: bool = True
+    offset: bool = True
+
+    def __post_init__(self):
+        check_positive("LayerNorm", "eps", self.eps)
+        check_switches("LayerNorm", scale=self.scale, offset=self.offset)
+
+    def init(self, key, x):
+        checks.batch("LayerNorm", x)
+        return affine(x, scale=self.scale, offset=self.offset), {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        checks.batch("LayerNorm", x)
+        check_channels("LayerNorm", x, params)
+        return norm.layer_norm(x, **params, eps=self.eps), state
+
+
+class GroupNorm(Layer):
+    """Normalize groups of channels: `y = (x - m) / √(v + eps) · scale + offset`.
+
+    m and v are the mean and the variance of C / groups neighboring channels of one
+    example over all positions.
+
+    Args:
+        groups: how many groups; it must divide the channels. One is layer
+            normalization over a whole picture.
+        eps: a small number against division by zero.
+        scale: whether to learn a `scale`, `[C]`, at first 1.
+        offset: whether to learn an `offset`, `[C]`, at first 0.
+
+    Raises:
+        ValueError: if `groups` does not divide the channels, or `x` has other channels
+            than at `init`.
+
+    Reference: Wu and He, Group Normalization, 2018.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.GroupNorm(2), jnp.array([[1.0, 3.0, 50.0, 70.0]])
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].round(3).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    groups: int
+    _: KW_ONLY
+    eps: float = 1e-5
+    scale: bool = True
+    offset: bool = True
+
+    def __post_init__(self):
+        checks.positive_int("GroupNorm", "groups", self.groups)
+        check_positive("GroupNorm", "eps", self.eps)
+        check_switches("GroupNorm", scale=self.scale, offset=self.offset)
+
+    def init(self, key, x):
+        self._check(x)
+        return affine(x, scale=self.scale, offset=self.offset), {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        self._check(x)
+        check_channels("GroupNorm", x, params)
+        return norm.group_norm(x, self.groups, **params, eps=self.eps), state
+
+    def _check(self, x):
+        checks.batch("GroupNorm", x)
+        channels = x.shape[-1]
+        if channels % self.groups:
+            fit = [n for n in range(1, channels + 1) if channels % n == 0]
+            raise ValueError(
+                f"GroupNorm: groups must divide the channels, got groups={self.groups} "
+                f"for {channels} channels: {describe(x)}; {channels} can be split into "
+                f"{', '.join(map(str, fit))}"
+            )
+
+
+class InstanceNorm(Layer):
+    """Normalize each channel of each example over its positions.
+
+    `y = (x - m) / √(v + eps) · scale + offset`; there are no running statistics, so
+    training and evaluation are the same.
+
+    Args:
+        eps: a small number against division by zero.
+        scale: whether to learn a `scale`, `[C]`, at first 1.
+        offset: whether to learn an `offset`, `[C]`, at first 0.
+
+    Raises:
+        ValueError: if `x` has a single position, or other channels than at `init`.
+
+    Reference: Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.InstanceNorm(), jnp.array([[[1.0, 50.0], [3.0, 70.0]]])
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].round(3).tolist()
+    [[[-1.0, -1.0], [1.0, 1.0]]]
+    """
+
+    _: KW_ONLY
+    eps: float = 1e-5
+    scale: bool = True
+    offset: bool = True
+
+    def __post_init__(self):
+        check_positive("InstanceNorm", "eps", self.eps)
+        check_switches("InstanceNorm", scale=self.scale, offset=self.offset)
+
+    def init(self, key, x):
+        self._check(x)
+        return affine(x, scale=self.scale, offset=self.offset), {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        self._check(x)
+        check_channels("InstanceNorm", x, params)
+        return norm.instance_norm(x, **params, eps=self.eps), state
+
+    def _check(self, x):
+        checks.batch("InstanceNorm", x, axes=3)
+        if math.prod(x.shape[1:-1]) < 2:
+            raise ValueError(
+                "InstanceNorm: x must have more than one position per channel, got "
+                f"{describe(x)}: every output would be the offset; use larger pictures "
+                "or nn.LayerNorm()"
+            )
+
+
+class RMSNorm(Layer):
+    """Divide by the root mean square of the last axis: `y = x / √(s + eps) · scale`.
+
+    s is the mean of x² over each row of C numbers; no mean is subtracted.
+
+    Args:
+        eps: a small number against division by zero.
+        scale: whether to learn a `scale`, `[C]`, at first 1.
+
+    Raises:
+        ValueError: if `x` has another width than at `init`.
+
+    Reference: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.RMSNorm(), jnp.array([[3.0, -3.0, 3.0]])
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].round(3).tolist()
+    [[1.0, -1.0, 1.0]]
+    """
+
+    _: KW_ONLY
+    eps: float = 1e-6
+    scale: bool = True
+
+    def __post_init__(self):
+        check_positive("RMSNorm", "eps", self.eps)
+        check_switches("RMSNorm", scale=self.scale)
+
+    def init(self, key, x):
+        checks.batch("RMSNorm", x)
+        return affine(x, scale=self.scale, offset=False), {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        checks.batch("RMSNorm", x)
+        check_channels("RMSNorm", x, params)
+        return norm.rms_norm(x, **params, eps=self.eps), state

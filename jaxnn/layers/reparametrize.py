@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wrappers that compute a layer's weight from other numbers."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+
+from jaxnn import checks
+from jaxnn.core import Layer, as_layer
+from jaxnn.keys import fold_in
+from jaxnn.ops.reparametrize import (
+    lengths,
+    power_iteration,
+    spectral_norm,
+    weight_norm,
+)
+from jaxnn.trees import describe, nearest
+
+#: As in PyTorch: the first estimate of a weight's largest singular value.
+FIRST_ITERATIONS = 15
+
+
+class WeightNorm(Layer):
+    """A layer whose weight is kept as length and direction, `w = scale · v / ‖v‖`.
+
+    The norm is over all axes but the last: every output has a length of its own.
+    Parameters are the layer's, its weight being v, and `scale` `[F]` beside them,
+    at first ‖v‖: the layer then computes what it does alone. Weights of an output that
+    are all zero stay zero.
+
+    Args:
+        layer: a layer with a weight, such as `Dense` or `Conv`.
+        name: the name of the weight among the layer's parameters.
+
+    Raises:
+        ValueError: if the layer has no weight of that name.
+
+    Reference: Salimans and Kingma, Weight Normalization, 2016.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.WeightNorm(nn.Dense(3)), jnp.ones((2, 4))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> sorted(params), params["scale"].shape
+    (['b', 'scale', 'w'], (3,))
+    """
+
+    layer: Layer
+    _: KW_ONLY
+    name: str = "w"
+
+    def __post_init__(self):
+        object.__setattr__(self, "layer", as_layer(self.layer, "WeightNorm"))
+
+    def children(self):
+        return self.layer.children()
+
+    def with_child(self, name, layer):
+        return WeightNorm(self.layer.with_child(name, layer), name=self.name)
+
+    def init(self, key, x):
+        params, state = self.layer.init(key, x)
+        check_weight("WeightNorm", self.layer, params, self.name)
+        check_free("WeightNorm", self.layer, params, "scale")
+        return {**params, "scale": lengths(params[self.name])}, state
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        own = {name: a for name, a in params.items() if name != "scale"}
+        own[self.name] = weight_norm(own[self.name], params["scale"])
+        return self.layer.apply(own, state, x, key=key, train=train)
+
+
+class SpectralNorm(Layer):
+    """A layer whose weight is divided by its largest singular value, `w / σ`.
+
+    The weight counts as a matrix W `[K, F]`, F being its last axis; `σ = vᵀ W u` with
+    unit vectors u `[F]` and v `[K]` from power iteration, `u = Wᵀ v / ‖Wᵀ v‖`,
+    `v = W u / ‖W u‖`. They are kept in the state beside the layer's own and turned
+    on in training only; no gradient goes through them. A weight of zeros stays zero.
+
+    Args:
+        layer: a layer with a weight, such as `Dense` or `Conv`.
+        iterations: how many rounds of power iteration a training step takes.
+        name: the name of the weight among the layer's parameters.
+
+    Raises:
+        ValueError: if the layer has no weight of that name.
+
+    Reference: Miyato et al., Spectral Normalization for Generative Adversarial
+    Networks, 2018.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.SpectralNorm(nn.Dense(3, bias=False)), jnp.eye(4)
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> params["w"] *= 100
+    >>> w, state = layer.apply(params, state, x, train=True)
+    >>> jnp.linalg.norm(w, 2).round(3).item()
+    1.0
+    """
+
+    layer: Layer
+    iterations: int = 1
+    _: KW_ONLY
+    name: str = "w"
+
+    def __post_init__(self):
+        object.__setattr__(self, "layer", as_layer(self.layer, "SpectralNorm"))
+        checks.positive_int("SpectralNorm", "iterations", self.iterations)
+
+    def children(self):
+        return self.layer.children()
+
+    def with_child(self, name, layer):
+        layer = self.layer.with_child(name, layer)
+        return SpectralNorm(layer, self.iterations, name=self.name)
+
+    def init(self, key, x):
+        params, state = self.layer.init(key, x)
+        check_weight("SpectralNorm", self.layer, params, self.name)
+        for name in ("u", "v"):
+            check_free("SpectralNorm", self.layer, state, name)
+        w = params[self.name]
+        u = jax.random.normal(fold_in(key, "u"), w.shape[-1:], w.dtype)
+        v = jax.random.normal(fold_in(key, "v"), (w[..., 0].size,), w.dtype)
+        u, v = power_iteration(w, u, v, FIRST_ITERATIONS)
+        return params, {**state, "u": u, "v": v}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        own = {name: a for name, a in state.items() if name not in ("u", "v")}
+        w, u, v = params[self.name], state["u"], state["v"]
+        if train:
+            u, v = power_iteration(jax.lax.stop_gradient(w), u, v, self.iterations)
+        params = {**params, self.name: spectral_norm(w, u, v)}
+        y, own = self.layer.apply(params, own, x, key=key, train=train)
+        return y, {**own, "u": u, "v": v}
+
+
+def check_weight(owner: str, layer: Layer, params: Any, name: str) -> None:
+    """Raise unless a layer has a weight of two axes or more under a name."""
+    if name not in params:
+        has = ", ".join(params) or "none"
+        raise ValueError(
+            f"{owner}: name must be that of a weight of {layer!r:.100}, got {name!r}; "
+            f"it has {has}{nearest(name, params)}; wrap the layer that owns the weight"
+        )
+    if len(getattr(params[name], "shape", ())) < 2:
+        raise ValueError(
+            f"{owner}: the weight {name!r} must be an array of two axes or more, "
+            f"[..., F], got {describe(params[name]):.100}"
+        )
+
+
+def check_free(owner: str, layer: Layer, tree: Any, name: str) -> None:
+    """Raise if a layer has an entry under a name that its wrapper uses."""
+    if name in tree:
+        raise ValueError(
+            f"{owner}: {layer!r:.100} has a {name!r} of its own, the name that "
+            f"{owner} keeps its own under; wrap the layer inside it"
+        )
