@@ -171,7 +171,6 @@ def write(folder: Path, name: str, report: dict[str, Any], lines: list[str]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
-    print(f"\nwrote {folder / name}.json and .md")
 
 
 #: Dense TFLOP/s by device, in the precision that JAX takes for float32 by default:

@@ -44,12 +44,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     }
     settle(args, report["machine"]["backend"])
     report["task"] = task_facts(args)
-    lines = show(reports.machine_lines(report))
+    lines, folder = show(reports.machine_lines(report)), Path(args.out)
+    name = f"compile_{args.compile}" if args.compile else "train_cnn"
     for part in first_calls(args, present) if args.compile else steps(args, present):
         report["results"] += part["results"]
         lines += show(["", *part["lines"]])
-    name = f"compile_{args.compile}" if args.compile else "train_cnn"
-    reports.write(Path(args.out), name, report, lines)
+        reports.write(folder, name, report, lines)
+    print(f"\nwrote {folder / name}.json and .md")
     return report
 
 
@@ -143,6 +144,7 @@ def compare(args: argparse.Namespace, work: str, names: list[str]) -> dict[str, 
             for name in turns.rotated(names, number):
                 if number < todo[name]["rounds"]:
                     taken[name].append(workers[name].ask("turn"))
+                    check_losses(work, name, taken[name][-1]["losses"])
         peaks = {name: workers[name].ask("peak") for name in names}
     finally:
         for each in workers.values():
@@ -151,7 +153,6 @@ def compare(args: argparse.Namespace, work: str, names: list[str]) -> dict[str, 
         result(args, work, name, todo[name], probes[name], taken, todo, peaks[name])
         for name in names
     ]
-    check_turns(work, found)
     return {"results": found, "lines": reports.step_lines(found, title(args, work))}
 
 
@@ -166,8 +167,7 @@ def check_probes(work: str, probes: dict[str, dict], args: argparse.Namespace) -
         if count != networks.parameters(weights):
             wanted = networks.parameters(weights)
             raise SystemExit(f"{work}: {name} has {count} parameters for {wanted}")
-        if not (all(map(math.isfinite, losses)) and losses[-1] < losses[0]):
-            raise SystemExit(f"{work}: {name} does not learn; losses {losses}")
+        check_losses(work, name, losses)
         pairs = zip(losses, probes[reference]["losses"], limits, strict=True)
         if not all(abs(a - b) <= limit * abs(b) for a, b, limit in pairs):
             other = probes[reference]["losses"]
@@ -177,13 +177,11 @@ def check_probes(work: str, probes: dict[str, dict], args: argparse.Namespace) -
             )
 
 
-def check_turns(work: str, results: list[dict[str, Any]]) -> None:
-    """Raise unless every loss is finite, and the last one of several the lowest."""
-    for r in results:
-        losses = r["losses"]
-        falling = len(losses) == 1 or losses[-1] < losses[0]
-        if not (all(map(math.isfinite, losses)) and falling):
-            raise SystemExit(f"{work}: {r['contender']} does not learn; {losses}")
+def check_losses(work: str, name: str, losses: list[float]) -> None:
+    """Raise unless every loss is finite, and the last of several below the first."""
+    falling = len(losses) == 1 or losses[-1] < losses[0]
+    if not (all(map(math.isfinite, losses)) and falling):
+        raise SystemExit(f"{work}: {name} does not learn; losses {losses}")
 
 
 def result(
@@ -279,12 +277,10 @@ def first_calls(args: argparse.Namespace, names: list[str]) -> Any:
 
 def check_first_call(work: str, name: str, taken: dict[str, Any]) -> None:
     """Raise unless the network is the one that was asked for, and learns."""
-    losses, wanted = taken["losses"], first_call.PARAMETERS[work]
-    if taken["parameters"] != wanted:
-        count = taken["parameters"]
+    count, wanted = taken["parameters"], first_call.PARAMETERS[work]
+    if count != wanted:
         raise SystemExit(f"{work}: {name} has {count} parameters for {wanted}")
-    if not (all(map(math.isfinite, losses)) and losses[-1] < losses[0]):
-        raise SystemExit(f"{work}: {name} does not learn; losses {losses}")
+    check_losses(work, name, taken["losses"])
 
 
 def first_call_result(
@@ -294,7 +290,8 @@ def first_call_result(
     runs, own = taken[name], taken.get("jaxnn")
 
     def against(of: Any) -> float | None:
-        return turns.ratio([of(r) for r in runs], own and [of(r) for r in own])
+        theirs = None if own is None else [of(run) for run in own]
+        return turns.ratio([of(run) for run in runs], theirs)
 
     def median(key: str) -> float:
         return statistics.median(run[key] for run in runs)

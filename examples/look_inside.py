@@ -2,9 +2,11 @@
 """Pictures of what is inside a convolutional network, and of what it looks at."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib import colormaps
@@ -29,8 +31,7 @@ def save_maps(
     path: Path, net: nn.Layer, state: Any, image: np.ndarray, layers: Sequence[str]
 ) -> Path:
     """Draw what layers make of one image `[H, W, C]`: their first 36 maps each."""
-    tap = nn.Tap(net, tuple(layers))
-    (_, taps), _ = tap.apply(state.params, state.state, image[None])
+    _, taps = nn.predict(nn.Tap(net, tuple(layers)), state, image[None])
     figure = Figure(figsize=(4 * (1 + len(layers)), 4.5), layout="constrained")
     panels = figure.subplots(1, 1 + len(layers))
     _show(panels[0], image)
@@ -57,13 +58,10 @@ def save_evidence(
     Rows: images, saliency of the guess, Grad-CAM of the guess and of the true class.
     """
     images, labels = examples
-    trees = state.params, state.state
-    guesses = np.asarray(net.apply(*trees, images)[0].argmax(-1))
-    slopes = nn.feature_maps.saliency(net, *trees, images, guesses)
-    heats = [
-        nn.feature_maps.grad_cam(net, *trees, images, layer, target)
-        for target in (guesses, labels)
-    ]
+    guesses = np.asarray(nn.predict(net, state, images).argmax(-1))
+    slopes, *heats = _evidence(
+        net, state.params, state.state, layer, images, guesses, labels
+    )
     rows = ["image", "saliency\nof the guess", "Grad-CAM\nof the guess"]
     rows += ["Grad-CAM of\nthe true class"]
     figure = Figure(figsize=(1.5 * len(images) + 1, 7), layout="constrained")
@@ -82,6 +80,16 @@ def save_evidence(
             strength = np.asarray(heat[i] / jnp.maximum(heat[i].max(), 1e-9))
             axes.imshow(strength, cmap="inferno", alpha=0.8 * strength)
     return _save(figure, path)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _evidence(net, params, state, layer, images, *targets):
+    """The saliency of the first target, and the Grad-CAM of each."""
+    maps = nn.feature_maps
+    found = [maps.saliency(net, params, state, images, targets[0])]
+    for target in targets:
+        found.append(maps.grad_cam(net, params, state, images, layer, target))
+    return found
 
 
 def _show(axes: Any, picture: Any) -> None:

@@ -213,7 +213,7 @@ def test_raw_scan_takes_fewer_steps_on_a_cpu_and_says_so(pictures):
 def test_memory_and_compiling_are_each_contenders_own(pictures):
     _, report, _ = pictures
     for r in report["results"]:
-        assert r["compile_seconds"] > 0
+        assert r["compile_seconds"] >= 0
         assert 2**26 < r["memory_bytes"] < 2**34
         assert r["images_a_second"] == pytest.approx(
             1e3 * r["batch_size"] / r["ms_a_step"]["median"]

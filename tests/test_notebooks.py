@@ -20,6 +20,7 @@ from real_data import find, needs_mnist
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST = ROOT / "notebooks" / "01_first_network.ipynb"
+CONVOLUTION = ROOT / "notebooks" / "02_convolution.ipynb"
 KERNEL = "jaxnn-tests"  # not "python3", which may be another Python of the machine
 SECONDS_A_CELL = 300
 NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses: nothing is downloaded
@@ -196,6 +197,43 @@ def test_first_network_trains_on_mnist(tmp_path):
     cells = code_cells(run(notebook, tmp_path, JAXNN_DATA=str(folder.parent)))
     last = text(cells["mnist"]).strip().splitlines()[-1]
     assert ast.literal_eval(last)["accuracy"] > 0.96
+
+
+@pytest.fixture
+def convolution(executed):
+    """The executed code cells of the notebook on convolution, by id."""
+    return executed(CONVOLUTION)
+
+
+@pytest.mark.slow
+def test_convolution_by_hand(convolution):
+    assert text(convolution["slide"]).split() == "[[4 3 4] [2 4 3] [2 3 4]]".split()
+    assert "[[4. 3. 4.]\n [2. 4. 3.]\n [2. 3. 4.]]" in text(convolution["conv"])
+    channels = text(convolution["channels"])
+    assert "[ 308 -498  164] and with a bias of 1: -25" in channels
+    assert "nn.Conv: [[-25.]]" in channels
+    assert "(5, 5) framed with zeros is (7, 7)" in text(convolution["padding"])
+    assert "[[6., 5.],\n       [2., 9.]]" in text(convolution["pool"])
+
+
+@pytest.mark.slow
+def test_convolution_learns_and_shows_where_it_looked(convolution):
+    assert "digits of 8x8 instead" in text(convolution["data"])
+    assert ast.literal_eval(text(convolution["evaluate"]))["accuracy"] > 0.95
+    for name in ("saliency", "cam"):
+        assert "gives the same: True" in text(convolution[name])
+    assert "in conv_2: Conv(8, kernel=5" in text(convolution["error"])
+
+
+@pytest.mark.slow
+def test_convolution_draws(convolution):
+    drawn = [name for name, cell in convolution.items() if pictures(cell)]
+    expected = ["slide-picture", "edges", "curve", "filters", "maps", "evidence"]
+    assert drawn == expected
+
+
+def test_every_notebook_installs_alike(committed):
+    assert code_cells(committed)["install"] == code_cells(read(FIRST))["install"]
 
 
 @pytest.fixture

@@ -539,3 +539,143 @@ def test_linear_regression(double, outputs):
     best = residual.sum() / targets.size
     assert (np.diff(losses) < 0).all()
     assert losses[-1] > best and losses[-1] - best < 0.01 * (losses[0] - best)
+
+
+# ---- convolutional networks ----
+
+PICTURE = np.array(
+    [
+        [1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1],
+        [0, 0, 1, 1, 0],
+        [0, 1, 1, 0, 0],
+    ]
+)
+KERNEL = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
+
+
+def convolve(picture, kernel, bias=0.0, **options):
+    """One picture, [H, W] or [H, W, C], through a convolution of one feature."""
+    x = jnp.float32(picture).reshape(1, *picture.shape[:2], -1)
+    w = jnp.float32(kernel).reshape(*kernel.shape[:2], -1, 1)
+    layer = nn.Conv(1, kernel.shape[:2], **options)
+    y, _ = layer.apply({"w": w, "b": jnp.full(1, bias)}, {}, x)
+    return y[0, ..., 0]
+
+
+def test_convolution_is_slide_multiply_add():
+    slid = convolve(PICTURE, KERNEL, padding="VALID")
+    close(slid, [[4, 3, 4], [2, 4, 3], [2, 3, 4]])
+    by_hand = [
+        [(PICTURE[i : i + 3, j : j + 3] * KERNEL).sum() for j in range(3)]
+        for i in range(3)
+    ]
+    close(slid, by_hand)
+
+
+def test_three_channels_add_up_to_one_number():
+    corner = np.stack(
+        [
+            [[0, 0, 0], [0, 156, 155], [0, 153, 154]],
+            [[0, 0, 0], [0, 167, 166], [0, 164, 165]],
+            [[0, 0, 0], [0, 163, 162], [0, 160, 161]],
+        ],
+        axis=-1,
+    )
+    kernels = np.stack(
+        [
+            [[-1, -1, 1], [0, 1, -1], [0, 1, 1]],
+            [[1, 0, 0], [1, -1, -1], [1, 0, -1]],
+            [[0, 1, 1], [0, 1, 0], [1, -1, 1]],
+        ],
+        axis=-1,
+    )
+    channels = [
+        convolve(corner[..., c], kernels[..., c], padding="VALID") for c in range(3)
+    ]
+    close(np.ravel(channels), [308, -498, 164])
+    close(convolve(corner, kernels, bias=1.0, padding="VALID"), [[-25]])
+
+
+def test_zero_padding_keeps_the_size():
+    framed = np.pad(PICTURE, 1)
+    assert framed.shape == (7, 7)
+    same = convolve(PICTURE, KERNEL, padding="SAME")
+    assert same.shape == (5, 5)
+    close(same, convolve(framed, KERNEL, padding="VALID"))
+    close(same[1:-1, 1:-1], [[4, 3, 4], [2, 4, 3], [2, 3, 4]])
+
+
+@pytest.mark.parametrize("padding, size", [("VALID", 2), ("SAME", 3)])
+def test_stride_skips_places(padding, size):
+    every = convolve(PICTURE, KERNEL, padding=padding)
+    strided = convolve(PICTURE, KERNEL, padding=padding, stride=2)
+    assert strided.shape == (size, size)
+    close(strided, every[::2, ::2])
+
+
+def test_max_pooling_keeps_the_largest():
+    x = jnp.array([[1.0, 3, 2, 1], [4, 6, 5, 0], [0, 2, 9, 7], [1, 1, 8, 3]])
+    y, _ = nn.MaxPool(2).apply({}, {}, x[None, ..., None])
+    close(y[0, ..., 0], [[6, 5], [2, 9]])
+
+
+def test_convolution_pooling_and_a_classifier_learn():
+    """Vertical bars from horizontal ones, wherever they are."""
+    x = np.zeros((12, 6, 6, 1), np.float32)
+    for i in range(6):
+        x[i, :, i], x[6 + i, i, :] = 1, 1
+    labels = np.repeat([0, 1], 6)
+    net = nn.Sequential(
+        nn.Conv(4, 3), jax.nn.relu, nn.MaxPool(2), nn.Flatten(), nn.Dense(2)
+    )
+    _, history = nn.fit(
+        net,
+        (x, labels),
+        loss=nn.losses.softmax_cross_entropy,
+        optimizer=optax.adam(0.05),
+        epochs=40,
+        batch_size=12,
+        key=jax.random.key(0),
+        metrics={"accuracy": nn.metrics.accuracy},
+    )
+    assert history["loss"][0] > 0.5 > 0.05 > history["loss"][-1]
+    assert history["accuracy"][-1] == 1
+
+
+def layers(net, kind):
+    """The paths of a network's layers of a kind."""
+    return [p for p, layer in nn.layer_paths(net).items() if isinstance(layer, kind)]
+
+
+def test_alexnet_normalizes_local_responses():
+    original = nn.models.alexnet(original=True)
+    assert len(layers(original, nn.LocalResponseNorm)) == 2
+    assert len(layers(original, nn.Conv)) == 5
+    assert len(layers(original, nn.Dense)) == 3
+
+
+def test_vgg_16_has_sixteen_layers_of_weights():
+    net = nn.models.vgg(16)
+    assert len(layers(net, nn.Conv)) == 13
+    assert {nn.layer_paths(net)[p].kernel for p in layers(net, nn.Conv)} == {3}
+    assert len(layers(net, nn.Dense)) == 3
+
+
+def test_googlenet_has_nine_inceptions_and_one_fully_connected_layer():
+    net = nn.models.googlenet(auxiliary=False)
+    assert len(layers(net, nn.Concat)) == 9
+    assert len(layers(net, nn.BatchNorm)) == len(layers(net, nn.Conv)) == 57
+    assert layers(net, nn.Dense) == ["head"]
+
+
+def test_resnet_goes_around_its_blocks():
+    """With all of a block's weights at zero, its input comes out as it went in."""
+    net = nn.models.resnet(18, classes=10, width=8)
+    block = nn.layer_paths(net)["stage1/block2"]
+    x = jnp.abs(jax.random.normal(jax.random.key(0), (2, 8, 8, 8)))
+    shapes = jax.eval_shape(block.init, jax.random.key(1), x)
+    params, state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+    y, _ = jax.jit(block.apply)(params, state, x)
+    close(y, x)

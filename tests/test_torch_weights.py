@@ -411,7 +411,7 @@ def test_names_of_ones_own():
     np.testing.assert_array_equal(params["a"]["w"], -w.T)
     back = to_torch(net, params, state, names=names)
     assert back.keys() == given.keys()
-    with pytest.raises(ValueError, match="no layer with arrays at 'bb'.*nearest: 'b'"):
+    with pytest.raises(ValueError, match=r"no layer with arrays at 'bb'.*nearest: 'b'"):
         from_torch(net, x, given, names={"bb": "second"})
 
 

@@ -63,9 +63,9 @@ def plain(
     shrink = 2 ** len(maps)
     flat = (height // shrink) * (width // shrink) * maps[-1]
     shapes = [(3, 3, c, f) for c, f in pairwise((channels, *maps))]
-    *shapes, last = [*shapes, *pairwise((flat, *widths))]
-    layers = [(he_normal(s, rng), np.zeros(s[-1], np.float32)) for s in shapes]
-    return [*layers, head(*last, rng)]
+    *dense, (last, classes) = pairwise((flat, *widths))
+    layers = [(he_normal(s, rng), np.zeros(s[-1], np.float32)) for s in shapes + dense]
+    return [*layers, head(last, classes, rng)]
 
 
 def residual(

@@ -12,7 +12,7 @@ from jaxnn import checks
 from jaxnn.core import Layer, only_shapes
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.norm import affine, check_positive, check_switches
-from jaxnn.ops.norm import batch_moments, batch_norm
+from jaxnn.ops.norm import batch_norm, batch_norm_in_training
 from jaxnn.trees import describe
 
 
@@ -75,13 +75,14 @@ class BatchNorm(Layer):
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("BatchNorm", x)
         check_width("BatchNorm", x, state["mean"].shape[0])
-        mean, var = state["mean"], state["var"]
-        if train:
-            axis_name = self._mapped_axis()
-            count = self._count(x, axis_name)
-            mean, var = batch_moments(x, axis_name)
-            state = self._running(state, mean, var * (count / (count - 1)))
-        return batch_norm(x, mean, var, **params, eps=self.eps), state
+        if not train:
+            return batch_norm(x, **state, **params, eps=self.eps), state
+        axis_name = self._mapped_axis()
+        count = self._count(x, axis_name)
+        y, mean, var = batch_norm_in_training(
+            x, **params, eps=self.eps, axis_name=axis_name
+        )
+        return y, self._running(state, mean, var * (count / (count - 1)))
 
     def _running(self, state, mean, var):
         """The running statistics after one more batch; no gradient goes through."""

@@ -71,12 +71,12 @@ class Conv(Layer):
 
     def __post_init__(self):
         _check_options(self)
-        _check_groups("Conv", "features", self.features, self.groups)
-        if self.padding_mode != "zeros" and self.padding_mode not in _MODES:
-            known = ["zeros", *_MODES]
+        _check_groups("Conv", self.features, "features", self.groups)
+        known = ["zeros", *_MODES]
+        if self.padding_mode not in known:
             raise ValueError(
                 f"Conv: padding_mode must be one of {', '.join(known)}, got "
-                f"{self.padding_mode!r}{nearest(self.padding_mode, known)}"
+                f"{self.padding_mode!r}{nearest(str(self.padding_mode), known)}"
             )
 
     def init(self, key, x):
@@ -146,7 +146,7 @@ class ConvTranspose(Layer):
 
     def __post_init__(self):
         _check_options(self)
-        _check_groups("ConvTranspose", "features", self.features, self.groups)
+        _check_groups("ConvTranspose", self.features, "features", self.groups)
 
     def init(self, key, x):
         channels = _channels("ConvTranspose", x, self.kernel, self.groups)
@@ -284,18 +284,22 @@ def _check_options(layer: Any) -> None:
     windows.check_padding(owner, layer.padding, axes)
 
 
-def _check_groups(owner: str, name: str, size: int, groups: Any) -> None:
+def _check_groups(owner: str, size: int, name: str, groups: Any, x: Any = None) -> None:
     checks.positive_int(owner, "groups", groups)
     if size % groups:
+        where = "" if x is None else f": {describe(x)}"
         raise ValueError(
-            f"{owner}: groups must divide {name}, got groups={groups} and {name}={size}"
+            f"{owner}: groups must divide the {name}, got groups={groups} and "
+            f"{size} {name}{where}"
         )
 
 
 def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
     """How many channels `x` has, once its rank and they are right."""
     windows.check_images(owner, x, windows.spatial_axes(kernel))
-    _check_groups(owner, f"the channels of x, {describe(x)},", x.shape[-1], groups)
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{owner}: x must not be empty, got {describe(x)}")
+    _check_groups(owner, x.shape[-1], "channels", groups, x)
     return x.shape[-1]
 
 
@@ -326,8 +330,9 @@ def _add_bias(y, params):
 
 def _pad_by_mode(x, pads, mode: str):
     """`x` continued beyond its edges, and what is left to pad: nothing."""
-    most = min(x.shape[1:-1]) - (mode == "reflect")
-    if mode != "replicate" and max(map(max, pads)) > most:
+    most = tuple(n - (mode == "reflect") for n in x.shape[1:-1])
+    each = zip(most, pads, strict=True)
+    if mode != "replicate" and any(max(p) > n for n, p in each):
         raise ValueError(
             f'Conv: padding_mode="{mode}" adds at most {most} cells to {describe(x)}, '
             f"got {pads}; use less padding, a larger input, or another padding_mode"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of kernels, strides and paddings that convolution and pooling share."""
 
+import numbers
 from typing import Any
 
 from jaxnn import checks
 from jaxnn.ops.windows import explicit_pads, extent, output_sizes, spread
-from jaxnn.trees import describe
+from jaxnn.trees import describe, nearest
 
 AXES = {1: "[N, T, C]", 2: "[N, H, W, C]", 3: "[N, D, H, W, C]"}
 _WORDS = {1: "1-tuple", 2: "pair", 3: "triple"}
@@ -32,28 +33,34 @@ def check_ints(owner: str, name: str, value: Any, axes: int) -> None:
     if len(ints) != axes or not all(map(checks.is_positive_int, ints)):
         raise ValueError(
             f"{owner}: {name} must be a positive int or {_WORDS[axes]} (the kernel "
-            f"slides along {axes} axes), got {value!r}"
+            f"slides along {_axes(axes)}), got {value!r}"
         )
 
 
 def check_padding(owner: str, padding: Any, axes: int) -> None:
     """Raise unless a padding is a known word, an int, or one for each axis."""
-    if padding in ("SAME", "VALID"):
+    known = ("SAME", "VALID")
+    if isinstance(padding, str) and padding in known:
         return
     each = padding if isinstance(padding, tuple | list) else (padding,) * axes
-    if isinstance(padding, str) or len(each) != axes or not all(map(_is_pad, each)):
+    if len(each) != axes or not all(map(_is_pad, each)):
+        hint = nearest(padding.upper(), known) if isinstance(padding, str) else ""
         raise ValueError(
             f'{owner}: padding must be "SAME", "VALID", an int of 0 or more, or for '
-            f"each of the {axes} axes an int or a pair (before, after), got {padding!r}"
+            f"each spatial axis (there are {axes}) an int or a pair (before, after), "
+            f"got {padding!r}{hint}"
         )
 
 
 def _is_pad(value: Any) -> bool:
-    def ok(v):
-        return checks.is_positive_int(v) or (v == 0 and not isinstance(v, bool))
+    if isinstance(value, tuple | list):
+        return len(value) == 2 and all(map(_is_count, value))
+    return _is_count(value)
 
-    pair = isinstance(value, tuple | list) and len(value) == 2
-    return all(map(ok, value)) if pair else not pair and ok(value)
+
+def _is_count(value: Any) -> bool:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return whole and int(value) >= 0
 
 
 def check_images(owner: str, x: Any, axes: int) -> None:
@@ -64,8 +71,8 @@ def check_images(owner: str, x: Any, axes: int) -> None:
         if axes == 2:
             advice += "; for sequences [N, T, C] write the kernel as (3,)"
         raise ValueError(
-            f"{owner}: x must be {AXES[axes]} for a kernel over {axes} "
-            f"{'axis' if axes == 1 else 'axes'}, got {describe(x)}; {advice}"
+            f"{owner}: x must be {AXES[axes]} for a kernel over {_axes(axes)}, "
+            f"got {describe(x)}; {advice}"
         )
 
 
@@ -88,6 +95,10 @@ def place_windows(owner: str, x: Any, kernel, stride, padding, dilation):
             'a smaller kernel, fewer strides before, or padding="SAME"'
         )
     return kernel, stride, pads, dilation
+
+
+def _axes(count: int) -> str:
+    return f"{count} {'axis' if count == 1 else 'axes'}"
 
 
 def _by(sizes: tuple[int, ...]) -> str:

@@ -22,8 +22,8 @@ from jaxnn.models.stages import stack_blocks as stack_blocks
 from jaxnn.models.stages import unstack_blocks as unstack_blocks
 from jaxnn.models.unet import UNet as UNet
 from jaxnn.models.unet import unet as unet
-from jaxnn.models.vgg import vgg as vgg
 from jaxnn.models.vgg import torch_names as _vgg_names
+from jaxnn.models.vgg import vgg as vgg
 
 #: What PyTorch calls the layers of a network, by path; `{}` for another's network.
 TORCH_NAMES = (_alexnet_names, _googlenet_names, _resnet_names, _vgg_names)

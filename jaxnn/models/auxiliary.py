@@ -69,8 +69,8 @@ def with_auxiliary(
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> loss = nn.models.with_auxiliary(nn.losses.mean_squared_error)
     >>> y, t = jnp.ones((1, 1)), jnp.zeros((1, 1))
-    >>> loss(nn.models.Outputs(y, (y, y)), t).tolist(), loss(y, t).tolist()
-    ([1.600000023841858], [1.0])
+    >>> loss(nn.models.Outputs(y, (y, y)), t).round(3), loss(y, t)
+    (Array([1.6], dtype=float32), Array([1.], dtype=float32))
     """
     if not callable(function) or isinstance(function, Metric | type):
         raise TypeError(

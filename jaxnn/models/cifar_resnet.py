@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.combine import Sequential
 from jaxnn.core import Layer
-from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Identity
+from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool
 from jaxnn.models.resnet import block, projection
 from jaxnn.models.stages import stage
 
@@ -104,7 +104,7 @@ def cifar_resnet(
     make, stages = partial(block, preactivation=preactivation), {}
     for i in range(3):
         features, stride = width * 2**i, 1 if i == 0 else 2
-        around = Identity()
+        around = None
         if i > 0 and shortcut == "pad":
             around = PadShortcut(features, stride)
         elif i > 0:

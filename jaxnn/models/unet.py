@@ -44,7 +44,7 @@ class UNet(Listed):
 
 
 def _check_sides(x: Any, depth: int) -> None:
-    sides, factor = x.shape[1:-1], 2**depth
+    sides, factor = getattr(x, "shape", ())[1:-1], 2**depth
     if any(side % factor for side in sides):
         fit = "x".join(str(-(-side // factor) * factor) for side in sides)
         raise ValueError(

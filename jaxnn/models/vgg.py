@@ -102,7 +102,11 @@ def _stage(convs: int, features: int, batch_norm: bool) -> Sequential:
     return Sequential(**layers, pool=MaxPool(2))
 
 
-_CLASSIFIER = {"dense1": "classifier.0", "dense2": "classifier.3", "head": "classifier.6"}
+_CLASSIFIER = {
+    "dense1": "classifier.0",
+    "dense2": "classifier.3",
+    "head": "classifier.6",
+}
 _FEATURE = re.compile(r"stage(?P<stage>\d)/(?P<kind>conv|norm)\d")
 
 

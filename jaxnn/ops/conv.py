@@ -159,11 +159,16 @@ def _primitive(name, shape, default, cpu, merge, keeps_batch=True) -> Primitive:
     def compiled(a, b, *, window):
         return primitive.bind(a, b, window=window)
 
-    mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    on_cpu = mlir.lower_fun(cpu, multiple_results=False)
-    mlir.register_lowering(primitive, on_cpu, platform="cpu")
+    mlir.register_lowering(primitive, _lowering(default))
+    mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
     batching.primitive_batchers[primitive] = functools.partial(_batched, merge)
     return primitive
+
+
+def _lowering(function):
+    """How a function is lowered: jitted, so that equal convolutions are traced once."""
+    function = jax.jit(function, static_argnames="window")
+    return mlir.lower_fun(function, multiple_results=False)
 
 
 def _unsharded(a):

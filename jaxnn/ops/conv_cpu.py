@@ -218,18 +218,20 @@ def _is_depthwise(channels: int, window) -> bool:
 
 
 def _depthwise_conv(x, w, window):
+    dtype, x, w = x.dtype, _summable(x), _summable(w)
     x = jnp.repeat(_pad(x, window.pads), w.shape[-1] // x.shape[-1], axis=-1)
     slices = _slices(x, _outputs(window), window.stride, window.kernel, window.dilation)
     scales = w.reshape(-1, *(1,) * (x.ndim - 1), w.shape[-1])
-    return functools.reduce(jnp.add, map(_times, slices, scales))
+    return functools.reduce(jnp.add, map(_times, slices, scales)).astype(dtype)
 
 
 def _depthwise_input(g, w, window):
+    dtype, g, w = g.dtype, _summable(g), _summable(w)
     scales = w.reshape(-1, *(1,) * (g.ndim - 1), w.shape[-1])
     each = zip(scales, _entries(window.kernel), strict=True)
     parts = (_put_back(_times(g, scale), entry, window) for scale, entry in each)
     y = functools.reduce(jnp.add, parts)
-    return y.reshape(*y.shape[:-1], window.groups, -1).sum(-1)
+    return y.reshape(*y.shape[:-1], window.groups, -1).sum(-1).astype(dtype)
 
 
 def _depthwise_filter(x, g, window):
@@ -318,6 +320,10 @@ def _sum_type(x):
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
+def _summable(x):
+    return x.astype(_sum_type(x))
+
+
 def _pieces(way, x, w, window, numbers: int):
     """Apply one way to as many images at a time as `numbers` each allow."""
     n, piece = x.shape[0], _piece(x.shape[0], _PRODUCT // numbers)
@@ -348,6 +354,8 @@ def _added_pieces(way, x, g, window, numbers: int):
 
 def _piece(n: int, most: int) -> int:
     """How many of n images at a time: at most so many, and best without a rest."""
+    if not isinstance(n, int):  # a symbol: exported for batches of any size
+        return n
     most = max(1, min(n, most))
     return next((p for p in range(most, most // 2, -1) if n % p == 0), most)
 

@@ -39,7 +39,7 @@ def explicit_pads(padding, sizes, kernel, stride, dilation) -> Pads:
         each = zip(sizes, kernel, stride, dilation, strict=True)
         return tuple(_same(*numbers) for numbers in each)
     each = spread(padding, len(kernel))
-    return tuple((p, p) if isinstance(p, int) else (p[0], p[1]) for p in each)
+    return tuple(spread(p, 2) for p in each)  # type: ignore
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from jaxnn.metrics import Mean, Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
+from jaxnn.train.outputs import output_kind
 from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import check_values, loss_weights, unpack
@@ -101,7 +102,7 @@ class Evaluator:
 
     def _check_values(self, params: Any, state: Any, x: Any, targets: Any) -> None:
         """Raise unless every loss and metric gives one value per example."""
-        outputs, _ = jax.eval_shape(self.net.apply, params, state, x)
+        outputs, _ = output_kind(self.net, params, state, x)
         for name, metric in self.measures.items():
             if isinstance(metric, Mean):
                 values = jax.eval_shape(metric.function, outputs, targets)

@@ -14,10 +14,11 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
-from jaxnn.train.epoch import AnyStep, Stats, as_step
+from jaxnn.train.epoch import AnyStep, Stats, as_step, stats_shapes
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
 from jaxnn.train.loop import Run
+from jaxnn.train.shapes import traced_once
 from jaxnn.train.source import (
     ArraySource,
     HostSource,
@@ -203,15 +204,18 @@ def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> An
         if state is None:
             raise TypeError("fit: a step of one's own needs state=, where to begin")
         return jax.eval_shape(lambda: state)
-    x, _, _ = unpack(example)
-
-    def start(key):
-        return train_state(step.net, step.optimizer, x, key=key)
-
-    shapes = jax.eval_shape(start, key)
+    shapes = _shapes_of(step, unpack(example)[0], key)
     if state is not None:
         _check_state(state, shapes)
     return shapes
+
+
+@traced_once
+def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
+    def start(key):
+        return train_state(step.net, step.optimizer, x, key=key)
+
+    return jax.eval_shape(start, key)
 
 
 def _check_state(state: Any, shapes: TrainState) -> None:
@@ -265,7 +269,7 @@ def _check_step(
         source.check = partial(_check_batch, check_targets)
     elif check_targets is not None:
         check_targets(unpack(tuple(data))[1])  # on the host, where they were given
-    return jax.eval_shape(step.advance, shapes, example)[1]
+    return stats_shapes(step, shapes, example)
 
 
 def _check_batch(check_targets: Any, batch: Any, number: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxnn.core import Layer
+from jaxnn.train.shapes import traced_once
 
 #: Operations that move numbers and leave their kind alone.
 _TRANSPARENT = {
@@ -20,9 +21,10 @@ _TRANSPARENT = {
     "optimization_barrier",
 }
 #: Products: their sums are neither probabilities nor logarithms of them.
-_PRODUCTS = {"dot_general", "conv_general_dilated"}
+_PRODUCTS = {"dot_general", "conv_general_dilated", "conv", "conv_input_gradient"}
 
 
+@traced_once
 def output_kind(net: Layer, params: Any, state: Any, x: Any) -> tuple[Any, str | None]:
     """The shapes of a network's outputs for inputs like `x`, and their kind.
 

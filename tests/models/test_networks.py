@@ -133,7 +133,8 @@ def random_trees(net, shape):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PAIRS]
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PAIRS],
 )
 def test_repeated_blocks_are_the_same_network(name, key):
     """Trees go both ways; logits and running statistics agree."""

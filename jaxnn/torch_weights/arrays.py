@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arrays of both sides: the same numbers in other orders of axes."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnn.core import Layer
+from jaxnn.layers import ConvTranspose
+from jaxnn.torch_weights.parts import Names, Part, join
+
+#: What PyTorch calls our arrays; in its layers every name has this one meaning.
+_SUFFIX = {
+    "w": "weight",
+    "b": "bias",
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+class Slot(NamedTuple):
+    """One array of a PyTorch module, and where it is here."""
+
+    torch: str  # its name there
+    shape: tuple[int, ...]  # and its shape
+    kind: str  # params or state
+    path: str
+    index: tuple[int, ...]
+    part: Part
+
+    @property
+    def leaf(self) -> str:
+        """What the array is: `w`, `b`, `scale`, ..."""
+        return self.path.rpartition("/")[2]
+
+
+def find_slots(parts: list[Part], shapes: Mapping, naming: Names) -> list[Slot]:
+    """Every array of a network, with its name and shape in PyTorch."""
+    slots = []
+    for part in parts:
+        module = naming.get(part.name, f"({part.name})")
+        for leaf, suffix in _SUFFIX.items():
+            kind = "state" if leaf in ("mean", "var") else "params"
+            path = join(part.path, leaf)
+            if (kind, path) in shapes:
+                whole = shapes[kind, path].shape
+                shape = _their_shape(part.layer, leaf, whole[len(part.index) :])
+                name = f"{module}.{suffix}" if module else suffix
+                slots.append(Slot(name, shape, kind, path, part.index, part))
+    return slots
+
+
+def _their_shape(layer: Layer, leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if leaf == "w":
+        return _weight_there(layer, np.broadcast_to(np.float32(0), shape)).shape
+    return shape or (1,)  # a PReLU's one slope
+
+
+def _weight_there(layer: Layer, w: np.ndarray) -> np.ndarray:
+    """`[*kernel, C / groups, F]` as `[F, C / groups, *kernel]`; a matrix is turned.
+
+    Of a transposed convolution `[C, F / groups, *kernel]`.
+    """
+    w = np.moveaxis(w, (-1, -2), (0, 1))
+    if not isinstance(layer, ConvTranspose):
+        return w
+    blocks = np.split(w, layer.groups)
+    return np.concatenate([block.swapaxes(0, 1) for block in blocks])
+
+
+def _weight_here(layer: Layer, w: np.ndarray) -> np.ndarray:
+    """What `_weight_there` did, undone."""
+    if isinstance(layer, ConvTranspose):
+        blocks = np.split(w, layer.groups)
+        w = np.concatenate([block.swapaxes(0, 1) for block in blocks])
+    return np.moveaxis(w, (0, 1), (-1, -2))
+
+
+def to_theirs(slot: Slot, array: np.ndarray) -> np.ndarray:
+    """An array as PyTorch has it: a new one, in its order."""
+    array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    if slot.part.picture:
+        array = _reorder(slot, array, _channels_first)
+    if slot.leaf == "w":
+        array = _weight_there(slot.part.layer, array)
+    return np.array(array.reshape(slot.shape), order="C")
+
+
+def to_ours(slot: Slot, array: np.ndarray) -> np.ndarray:
+    """An array of PyTorch in our order of axes."""
+    if slot.leaf == "w":
+        array = _weight_here(slot.part.layer, array)
+    if slot.part.picture:
+        array = _reorder(slot, array, _channels_last)
+    return array
+
+
+def _reorder(slot: Slot, array: np.ndarray, order: Callable) -> np.ndarray:
+    """Rows that belong to the numbers of a flattened picture, in another order."""
+    if slot.leaf == "b":  # belongs to outputs
+        return array
+    rows = array.reshape(math.prod(slot.part.picture), -1)
+    return order(rows, slot.part.picture).reshape(array.shape)
+
+
+def _channels_first(rows: np.ndarray, picture: tuple[int, ...]) -> np.ndarray:
+    return np.moveaxis(rows.reshape(*picture, -1), -2, 0)
+
+
+def _channels_last(rows: np.ndarray, picture: tuple[int, ...]) -> np.ndarray:
+    return np.moveaxis(rows.reshape(picture[-1], *picture[:-1], -1), 0, -2)

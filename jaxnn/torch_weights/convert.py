@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From PyTorch, and back."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.core import Layer, abstract, as_layer
+from jaxnn.layers import Conv, ConvTranspose, Dense
+from jaxnn.surgery import layer_paths
+from jaxnn.torch_weights.arrays import find_slots, to_ours, to_theirs
+from jaxnn.torch_weights.parts import (
+    Names,
+    all_namings,
+    find_parts,
+    join,
+    own_namings,
+    with_names,
+)
+from jaxnn.torch_weights.problems import COUNT, check_trees, fits, misfit
+from jaxnn.torch_weights.read import read_arrays
+
+_SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 512)  # of pictures, tried in this order
+
+
+def from_torch(
+    net: Layer, x: Any, state_dict: Any, *, names: Names | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and state of a network from those of the same network in PyTorch.
+
+    Layers are matched by torchvision's names where the network is one of `nn.models`,
+    by paths (`body/fc` is `body.fc`) where these are the names, or else in order: the
+    n-th layer with arrays gets the n-th module with arrays.  All shapes are checked.
+    `num_batches_tracked` is ignored.
+
+    Args:
+        net: a network.
+        x: an example batch, or only its `jax.ShapeDtypeStruct`, channels last.
+        state_dict: what `model.state_dict()` gives, of tensors or NumPy arrays; or the
+            path of a `.safetensors` file, or of a `.pth` or `.pt` file (needs torch,
+            and is read with `weights_only=True`: nothing in it is executed). Half
+            precision becomes the precision of the parameters, float32.
+        names: the names of modules by the path of the layer, as in
+            `{"head": "linear"}`, where they are others.
+
+    Returns:
+        `(params, state)`, as `net.init` gives them.
+
+    Raises:
+        ValueError: the state_dict is another network's: every missing, unexpected and
+            misshapen name is listed.
+        TypeError: the state_dict is none, or a layer has no counterpart in PyTorch.
+        ImportError: a `.pth` file is to be read and torch is not installed.
+
+    >>> import jax, numpy as np, jaxnn as nn
+    >>> net, x = nn.Sequential(nn.Dense(2), jax.nn.relu), np.ones((1, 3), np.float32)
+    >>> state_dict = {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}
+    >>> params, state = nn.io.from_torch(net, x, state_dict)
+    >>> params["dense_1"]["w"].shape
+    (3, 2)
+    """
+    net = as_layer(net, "from_torch")
+    given, x = read_arrays(state_dict), _two(x)
+    shapes, parts = _shapes(net, x), find_parts(net, x)
+    namings = [with_names(parts, n, names) for n in all_namings(parts, given)]
+    slots = min(
+        (find_slots(parts, shapes, naming) for naming in namings),
+        key=lambda slots: misfit(slots, given).size,
+    )
+    problems = misfit(slots, given)
+    if problems.size:
+        raise ValueError(
+            f"from_torch: the state_dict does not fit the network:\n  {problems}"
+        )
+    arrays = {at: np.empty(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
+    for slot in slots:
+        whole = arrays[slot.kind, slot.path]
+        one = to_ours(slot, given[slot.torch])
+        whole[slot.index] = one.reshape(whole[slot.index].shape)
+    return _nest("params", arrays), _nest("state", arrays)
+
+
+def to_torch(
+    net: Layer,
+    params: Any,
+    state: Any,
+    *,
+    x: Any = None,
+    names: Names | None = None,
+) -> dict[str, np.ndarray]:
+    """A network's parameters and state as a `state_dict` for the same one in PyTorch.
+
+    `model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})` takes
+    it, and `safetensors.numpy.save_file` writes it.  Names are torchvision's where the
+    network is one of `nn.models`, else the paths with dots.  Batches are not counted
+    here: `num_batches_tracked` is 0.
+
+    Args:
+        net: a network.
+        params, state: its trees.
+        x: an example batch, or only its `jax.ShapeDtypeStruct`. Needed only where it
+            can not be told from the parameters: when the network flattens pictures of
+            several channels before anything else, or they are far from square.
+        names: the names of modules by the path of the layer, as in `{"dense_1": "0"}`.
+
+    Returns:
+        NumPy arrays by name, in float32 where they were in bfloat16.
+
+    Raises:
+        ValueError: the trees are another network's.
+        TypeError: a layer has no counterpart in PyTorch.
+
+    >>> import jax, numpy as np, jaxnn as nn
+    >>> net, x = nn.Sequential(nn.Dense(2), jax.nn.relu), np.ones((1, 3), np.float32)
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> arrays = nn.io.to_torch(net, params, state, names={"dense_1": "0"})
+    >>> {name: a.shape for name, a in arrays.items()}
+    {'0.weight': (2, 3), '0.bias': (2,)}
+    """
+    net = as_layer(net, "to_torch")
+    given = _flat({"params": params, "state": state})
+    x = _some_input(net, given) if x is None else _two(x)
+    shapes, parts = _shapes(net, x), find_parts(net, x)
+    check_trees(given, shapes)
+    naming = with_names(parts, next(own_namings(parts)), names)
+    arrays = {}
+    for slot in find_slots(parts, shapes, naming):
+        leaf = np.asarray(given[slot.kind, slot.path])[slot.index]
+        arrays[slot.torch] = to_theirs(slot, leaf)
+        if slot.leaf == "var":
+            arrays[slot.torch.removesuffix("running_var") + COUNT] = np.zeros((), int)
+    return arrays
+
+
+def _shapes(net: Layer, x: Any) -> dict[tuple[str, str], Any]:
+    """The network's arrays as shapes, by kind (params or state) and path."""
+
+    def init(x):
+        return net.init(jax.random.key(0), x)
+
+    params, state = jax.eval_shape(init, x)
+    return _flat({"params": params, "state": state})
+
+
+def _flat(kinds: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    return {
+        (kind, path): leaf
+        for kind, tree in kinds.items()
+        for path, leaf in trees.paths(tree).items()
+    }
+
+
+def _nest(kind: str, arrays: Mapping[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for (of, path), array in arrays.items():
+        if of == kind:
+            *above, last = path.split("/")
+            node = tree
+            for name in above:
+                node = node.setdefault(name, {})
+            node[last] = jnp.asarray(array)
+    return tree
+
+
+def _two(x: Any) -> Any:
+    """The shapes of a batch of two: batch norm can not be traced on one value."""
+
+    def two(a):
+        return jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype) if a.shape else a
+
+    return jax.tree.map(two, abstract(x))
+
+
+def _some_input(net: Layer, given: Mapping) -> Any:
+    """Shapes of a batch for which the network has these parameters.
+
+    Any that does will do: how many channels are flattened is the same for all of them.
+    """
+    for shape in _possible_inputs(net, given):
+        x = jax.ShapeDtypeStruct(shape, jnp.float32)
+        try:
+            shapes = _shapes(net, x)
+        except (ValueError, TypeError):  # too small, or of no use to this network
+            continue
+        if all(fits(given, shapes, at) for at in {**given, **shapes}):
+            return x
+    raise ValueError(
+        "to_torch: can not tell from the parameters what the network takes (or they "
+        "are another network's); pass x=, an example batch or its shape"
+    )
+
+
+def _possible_inputs(net: Layer, given: Mapping) -> Iterator[tuple[int, ...]]:
+    """Batches that fit the network's first layer."""
+    for path, layer in {"": net, **layer_paths(net)}.items():
+        w = given.get(("params", join(path, "w")))
+        if w is not None and isinstance(layer, Dense):
+            yield (2, w.shape[-2])
+        if w is not None and isinstance(layer, Conv | ConvTranspose):
+            for side in _SIDES:
+                yield (2, *[side] * (w.ndim - 2), w.shape[-2] * layer.groups)
+        if w is not None:
+            return

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does not fit, in words."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.torch_weights.arrays import Slot
+
+COUNT = "num_batches_tracked"  # nothing here has such a count
+_LISTED = 20  # names of a kind in one error message
+
+
+class Misfit(NamedTuple):
+    """How a state_dict differs from what the network needs."""
+
+    missing: dict[str, Slot]
+    misshapen: dict[str, tuple[Slot, tuple[int, ...]]]
+    unexpected: list[str]
+
+    @property
+    def size(self) -> int:
+        """How many names do not fit."""
+        return sum(map(len, self))
+
+    def __str__(self) -> str:
+        def missing(name: str) -> str:
+            slot, near = self.missing[name], trees.nearest(name, self.unexpected)
+            return f"{name} {_by(slot.shape)} for {slot.path}{near}"
+
+        def misshapen(name: str) -> str:
+            slot, shape = self.misshapen[name]
+            return f"{name} is {_by(shape)}, {slot.path} needs {_by(slot.shape)}"
+
+        def unexpected(name: str) -> str:
+            return name + trees.nearest(name, self.missing)
+
+        lines = [
+            *_listed("missing", self.missing, missing),
+            *_listed("misshapen", self.misshapen, misshapen),
+            *_listed("unexpected", self.unexpected, unexpected),
+        ]
+        return "\n  ".join(lines)
+
+
+def misfit(slots: Iterable[Slot], given: Mapping[str, np.ndarray]) -> Misfit:
+    """What is missing, misshapen and unexpected in a state_dict."""
+    wanted = {slot.torch: slot for slot in slots}
+    missing = {name: slot for name, slot in wanted.items() if name not in given}
+    misshapen = {
+        name: (slot, given[name].shape)
+        for name, slot in wanted.items()
+        if name in given and given[name].shape != slot.shape
+    }
+    others = [n for n in given if n not in wanted and not n.endswith(COUNT)]
+    return Misfit(missing, misshapen, others)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return str(list(shape)).replace(" ", "")
+
+
+def _listed(title: str, names: Iterable[str], text: Callable) -> list[str]:
+    names = list(names)
+    lines = [f"{title}: {text(name)}" for name in names[:_LISTED]]
+    more = len(names) - _LISTED
+    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
+
+
+def check_trees(given: Mapping, shapes: Mapping) -> None:
+    """Raise unless params and state are the network's."""
+    wrong = [at for at in {**given, **shapes} if not fits(given, shapes, at)]
+    if wrong:
+        lines = [
+            f"{'/'.join(at)}: got {trees.describe(given.get(at))}, the network has "
+            f"{trees.describe(shapes.get(at))}"
+            for at in wrong[:_LISTED]
+        ]
+        title = "to_torch: params and state do not fit the network:"
+        raise ValueError("\n  ".join([title, *lines]))
+
+
+def fits(given: Mapping[Any, Any], shapes: Mapping[Any, Any], at: Any) -> bool:
+    """Whether there is an array of the right shape at a path."""
+    return at in given and at in shapes and np.shape(given[at]) == shapes[at].shape

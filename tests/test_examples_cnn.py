@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples with convolutional networks: they run, learn, look inside and draw."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from real_data import find, needs_mnist
+
+import jaxnn as nn
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ["mnist_cnn", "fashion_cnn", "deep_dream"]
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that imports an example as `python examples/NAME.py` would."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def load(name):
+        path = EXAMPLES / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run(load, monkeypatch, tmp_path, capsys):
+    """Run an example's small mode offline; its numbers, pictures and what it said."""
+
+    def refuse():
+        pytest.fail("--small must run on a machine without the data")
+
+    for name in ("mnist", "fashion_mnist", "cifar10"):
+        monkeypatch.setattr(nn.data, name, refuse)
+
+    def run(name, *options):
+        numbers = load(name).main(["--small", "--out", str(tmp_path), *options])
+        pictures = {path.stem for path in tmp_path.glob("*.png") if drawn(path)}
+        return numbers, pictures, capsys.readouterr().out.strip().splitlines()
+
+    return run
+
+
+def drawn(path):
+    return imread(path)[..., :3].std() > 0.05
+
+
+INSIDE = {"learning_curves", "confusion", "filters", "feature_maps", "evidence"}
+
+
+def test_mnist_cnn_learns_and_looks_inside(run, tmp_path):
+    numbers, pictures, lines = run("mnist_cnn")
+    assert 0.95 < numbers["accuracy"] <= 1
+    assert pictures == INSIDE | {"predictions"}
+    assert f"accuracy {numbers['accuracy']:.2%}" in lines[-1]
+    wrong = int(lines[-1].split(": ")[-1].split(" of ")[0])
+    assert wrong == round((1 - numbers["accuracy"]) * 360)
+    saved = nn.load(tmp_path / "network.safetensors")
+    assert set(saved["params"]) >= {"conv_1", "conv_2", "conv_3", "dense_2"}
+
+
+def test_fashion_cnn_learns_and_shows_confusions(run):
+    numbers, pictures, lines = run("fashion_cnn")
+    assert 0.9 < numbers["accuracy"] <= 1
+    assert pictures == INSIDE | {"confused"}
+    assert f"accuracy {numbers['accuracy']:.2%}" in lines[-1]
+
+
+def test_deep_dream_makes_layers_livelier(run):
+    numbers, pictures, lines = run("deep_dream")
+    assert numbers["accuracy"] > 0.5
+    assert all(numbers[layer] > 1.2 for layer in ("block1", "block2", "block3"))
+    assert numbers["recognized"] >= 0.7
+    assert pictures == {"dreams", "classes"}
+    assert "dreams.png" in lines[-1]
+
+
+def test_dreaming_leaves_the_network_alone_and_pixels_in_range(load, key):
+    example = load("deep_dream")
+    images = jax.random.uniform(key, (2, 8, 8, 3))
+    trees = example.net.init(key, images)
+    score = example.own_class
+    ends, gain = example.dream(trees, images, score=score, sizes=(8,), steps=3)
+    assert ends.shape == images.shape
+    assert 0 <= ends.min() and ends.max() <= 1
+    assert not np.allclose(ends, images)
+    assert np.isfinite(gain)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_describes_the_example(load, name, capsys):
+    example = load(name)
+    with pytest.raises(SystemExit) as stop:
+        example.main(["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert example.__doc__.splitlines()[0] in shown
+    for option in ("--small", "--seed", "--out"):
+        assert option in shown
+
+
+# ---- augmentation ----
+
+
+def test_shift_moves_whole_pictures(load, key):
+    layer = load("augmentation").RandomShift(1)
+    x = jnp.zeros((64, 5, 5, 1)).at[:, 2, 2].set(1.0)
+    y, _ = jax.jit(lambda x: layer.apply({}, {}, x, key=key, train=True))(x)
+    places = np.argwhere(np.asarray(y[..., 0]))
+    assert len(places) == 64  # one pixel each, and none lost
+    assert {tuple(p) for p in places[:, 1:]} == {
+        (i, j) for i in (1, 2, 3) for j in (1, 2, 3)
+    }
+
+
+def test_what_leaves_the_picture_is_gone(load, key):
+    layer = load("augmentation").RandomShift(1)
+    y, _ = layer.apply({}, {}, jnp.ones((64, 1, 1, 1)), key=key, train=True)
+    assert set(np.ravel(y).tolist()) == {0.0, 1.0}
+
+
+def test_flip_mirrors_about_half(load, key):
+    layer = load("augmentation").RandomFlip()
+    x = jnp.broadcast_to(jnp.arange(3.0).reshape(1, 1, 3, 1), (100, 2, 3, 1))
+    y, _ = layer.apply({}, {}, x, key=key, train=True)
+    mirrored = (y == x[:, :, ::-1]).all((1, 2, 3))
+    assert (mirrored | (y == x).all((1, 2, 3))).all()
+    assert 30 < mirrored.sum() < 70
+
+
+@pytest.mark.parametrize("name, options", [("RandomShift", (2,)), ("RandomFlip", ())])
+def test_augmentation_is_for_training_only(load, name, options, key):
+    layer = getattr(load("augmentation"), name)(*options)
+    x = jax.random.normal(key, (4, 5, 5, 1))
+    assert (layer.apply({}, {}, x, key=key)[0] == x).all()
+
+
+# ---- the real data ----
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_mnist_cnn_on_mnist_itself(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXNN_DATA", str(find("mnist").parent))
+    result = load("mnist_cnn").main(["--epochs", "2", "--out", str(tmp_path)])
+    assert result["accuracy"] > 0.985

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CIFAR's residual network and the U-Net: they run, learn, resume and draw."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from real_data import needs
+
+import jaxnn as nn
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that imports an example as `python examples/NAME.py` would."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def load(name: str) -> ModuleType:
+        path = EXAMPLES / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Any use of the real images is a failure."""
+
+    def refuse():
+        pytest.fail("--small must run on a machine without the data")
+
+    monkeypatch.setattr(nn.data, "cifar10", refuse)
+    monkeypatch.setattr(nn.data, "isbi_em", refuse)
+
+
+def drawn(path: Path) -> bool:
+    """Whether a picture shows something."""
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3].std() > 0.05
+
+
+# ---- CIFAR-10 ----
+
+
+def test_cifar_learns_the_stand_in_and_says_so(load, offline, tmp_path, capsys):
+    result = load("cifar_resnet").main(["--small", "--out", str(tmp_path)])
+    said = capsys.readouterr().out.splitlines()
+    assert "synthetic" in said[0] and "stand-in" in said[0]
+    assert 0.6 < result["accuracy"] <= 1  # of ten classes
+    assert said[-1].startswith("synthetic stripes: after 3 of 3 epochs")
+    assert f"accuracy {result['accuracy']:.4f}" in said[-1]
+    for name in ("learning_curves", "augmented", "predictions", "confusion"):
+        assert drawn(tmp_path / f"{name}.png")
+
+
+def test_cifar_resumed_is_the_uninterrupted_run_to_the_last_bit(load, tmp_path):
+    main, files = load("cifar_resnet").main, "checkpoint.safetensors", "history.csv"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    flags = ["--small", "--seed", "7", "--epochs", "2", "--out"]
+    result = main([*flags, str(whole)])
+    early = main([*flags, str(parts), "--stop-after", "1"])
+    assert early != result
+    assert (parts / files[0]).read_bytes() != (whole / files[0]).read_bytes()
+    assert main([*flags, str(parts), "--resume"]) == result
+    for file in files:
+        assert (parts / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_cifar_augments_in_training_only(load):
+    augment = load("cifar_resnet").augment
+    image = jax.random.normal(jax.random.key(0), (32, 32, 3))
+    images = jnp.broadcast_to(image, (40, 32, 32, 3))
+    same, _ = augment.apply({}, {}, images, key=jax.random.key(1))
+    np.testing.assert_array_equal(same, images)
+    seen, _ = augment.apply({}, {}, images, key=jax.random.key(1), train=True)
+    wide = np.pad(image, ((4, 4), (4, 4), (0, 0)))
+    windows = {
+        wide[top : top + 32, left : left + 32][:, ::way].tobytes(): (top, left, way)
+        for top in range(9)
+        for left in range(9)
+        for way in (1, -1)
+    }
+    drawn = [windows[np.ascontiguousarray(one).tobytes()] for one in np.asarray(seen)]
+    assert len(set(drawn)) > 20
+    assert {way for _, _, way in drawn} == {1, -1}
+
+
+def test_cifar_has_the_papers_network_and_learning_rate(load):
+    example = load("cifar_resnet")
+    x = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    init = example.network(example.FULL).init
+    params, _ = jax.eval_shape(init, jax.random.key(0), x)
+    assert nn.trees.count(params) == 269_722
+    rate = example.learning_rate(example.FULL, 360)
+    rates = [rate(step) for step in (0, 32_399, 32_401, 48_599, 48_601, 64_799)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)
+
+
+@pytest.mark.slow
+@needs("cifar10-jpeg")
+def test_cifar_learns_in_one_epoch(load, tmp_path):
+    flags = ["--recipe", "cpu", "--epochs", "1", "--out", str(tmp_path)]
+    assert load("cifar_resnet").main(flags)["accuracy"] > 0.4
+
+
+# ---- cells ----
+
+
+def test_unet_beats_the_threshold_on_the_stand_in(load, offline, tmp_path, capsys):
+    result = load("segment_cells").main(["--small", "--out", str(tmp_path)])
+    said = capsys.readouterr().out.splitlines()
+    assert "synthetic" in said[0] and "stand-in" in said[0]
+    assert result["unet_error"] < result["threshold_error"] < result["all_cell_error"]
+    assert result["unet_membrane"] > result["threshold_membrane"] > 0.3
+    assert result["unet_cell"] > result["threshold_cell"] > 0.5
+    assert result["all_cell_membrane"] == 0
+    assert said[-1].startswith(f"synthetic cells: wrong pixels {result['unet_error']:")
+    for name in ("learning_curves", "augmented", "segmentation"):
+        assert drawn(tmp_path / f"{name}.png")
+
+
+def test_masks_follow_their_images(load):
+    example = load("segment_cells")
+    _, masks = example.cells(3, side=64)
+    images = masks[..., None].astype(np.float32)  # what is seen is the mask itself
+    for seed in range(3):
+        views, moved = example.warp(jax.random.key(seed), images, masks, 40)
+        assert views.shape == (3, 40, 40, 1) and moved.dtype == masks.dtype
+        np.testing.assert_array_equal(views[..., 0] > 0.5, moved == 1)
+        assert 0 < np.mean(moved) < 1
+
+
+def test_views_are_turned_and_bent_only_a_little(load):
+    places = load("segment_cells").places
+    jacobians = []
+    for seed in range(8):
+        y, x = places(jax.random.key(seed), 512, 192)
+        (yy, yx), (xy, xx) = np.gradient(y), np.gradient(x)
+        jacobians.append(yy * xx - yx * xy)
+    jacobians = np.array(jacobians)
+    assert (np.sign(jacobians) == np.sign(jacobians.mean((1, 2), keepdims=True))).all()
+    assert {*np.sign(jacobians[:, 0, 0])} == {-1, 1}  # some are mirrored
+    np.testing.assert_allclose(np.abs(jacobians).mean(), 1, atol=0.1)
+
+
+def test_scores_are_those_by_hand(load, capsys):
+    predicted = np.array([[[True, True, False, False, True]]])
+    masks = np.array([[[1, 1, 1, 0, 0]]])
+    result = load("segment_cells").scores("name", predicted, masks)
+    assert result == pytest.approx(
+        {"name_error": 2 / 5, "name_membrane": 1 / 3, "name_cell": 2 / 4}
+    )
+    assert "40.00%" in capsys.readouterr().out
+
+
+def test_threshold_is_the_best_of_all(load):
+    images = np.array([0.1, 0.3, 0.5, 0.7, 0.9]).reshape(1, 1, 5, 1)
+    masks = np.array([[[0, 1, 0, 1, 1]]])
+    threshold = load("segment_cells").best_threshold(images, masks)
+    assert 0.5 <= threshold < 0.7
+
+
+@pytest.mark.slow
+@needs("isbi-em")
+def test_unet_beats_the_threshold_in_two_epochs(load, tmp_path):
+    result = load("segment_cells").main(["--epochs", "2", "--out", str(tmp_path)])
+    assert result["unet_error"] < result["threshold_error"]
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet", "segment_cells"])
+def test_help_explains_the_example(load, name, capsys):
+    module = load(name)
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert module.__doc__.splitlines()[0] in said
+    assert all(flag in said for flag in ("--small", "--out", "--seed"))
