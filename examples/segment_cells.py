@@ -142,12 +142,8 @@ def places(key: jax.Array, side: int, view: int) -> jax.Array:
     y, x = jnp.meshgrid(line, line, indexing="ij")
     x = x * jax.random.rademacher(mirror_key, (), x.dtype)
     angle = jax.random.uniform(turn_key, maxval=2 * jnp.pi)
-    turned = jnp.stack(
-        [
-            y * jnp.cos(angle) - x * jnp.sin(angle),
-            y * jnp.sin(angle) + x * jnp.cos(angle),
-        ]
-    )
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    turned = jnp.stack([y * cos - x * sin, y * sin + x * cos])
     middle = jax.random.uniform(
         middle_key, (2, 1, 1), minval=view / 2, maxval=side - view / 2
     )

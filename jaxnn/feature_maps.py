@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxnn import checks
 from jaxnn.core import Layer, Params, State, as_layer, trace
@@ -214,7 +215,7 @@ def _pick(owner: str, scores: Any, target: Any) -> jax.Array:
             f"{owner}: target must be one class, or one for each of the {images} "
             f"images, [{images}], got {describe(target)}"
         )
-    if not isinstance(target, jax.core.Tracer):
+    if not isinstance(target, Tracer):
         _check_range(owner, np.asarray(target), classes)
     target = jnp.broadcast_to(jnp.asarray(target), (images,))
     return jnp.take_along_axis(scores, target[:, None], axis=1)[:, 0]

@@ -17,6 +17,8 @@ four in a `lax.scan`:
 """
 
 import functools
+import itertools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -187,6 +189,8 @@ def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.A
 
     def slices(x):
         x = _pad(x, pads, start)
+        if first is _first_max and stride == kernel and max(dilation) == 1:
+            return _block_max(x, kernel)
         for axis, *window in _backwards(kernel, stride, dilation):
             x = functools.reduce(first, _taps(x, axis, *window))
         return x
@@ -233,6 +237,53 @@ def _first_max(a: jax.Array, b: jax.Array) -> jax.Array:
 def _first_max_jvp(primals, tangents):
     (a, b), (da, db) = primals, tangents
     return _first_max(a, b), lax.select(b > a, db, da)  # itself: for second order
+
+
+# Windows that do not overlap: the gradient is written once, at its place, where slices
+# would add up padded ones (a step of the CNN in benchmarks/: 20.6 -> 19.5 ms).
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _block_max(x: jax.Array, kernel: Ints) -> jax.Array:
+    """The largest value of every block; what is left over behind is left out."""
+    return functools.reduce(lax.max, _values(_blocks(x, kernel)))
+
+
+@_block_max.defjvp
+def _block_max_jvp(kernel, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    blocks, changes = _blocks(x, kernel), _blocks(dx, kernel)
+    largest, *others = _values(blocks)
+    place = jnp.zeros(largest.shape, jnp.int32)
+    for i, value in enumerate(others, 1):
+        place = jnp.where(value > largest, i, place)
+        largest = lax.max(largest, value)
+    inside = tuple(range(2, blocks.ndim - 1, 2))
+    split = [side for k in kernel for side in (1, k)]
+    places = np.arange(math.prod(kernel), dtype=np.int32).reshape(1, *split, 1)
+    chosen = jnp.equal(
+        jnp.broadcast_to(jnp.expand_dims(place, inside), blocks.shape),
+        jnp.broadcast_to(places, blocks.shape),
+    )
+    change = jnp.where(chosen, changes, jnp.zeros_like(changes)).sum(inside)
+    return _block_max(x, kernel), change  # itself: for second order
+
+
+def _blocks(x: jax.Array, kernel: Ints) -> jax.Array:
+    """`[N, rows, row, columns, column, C]`: every block on axes of its own."""
+    counts = [n // k for n, k in zip(x.shape[1:-1], kernel, strict=True)]
+    for axis, (n, k) in enumerate(zip(counts, kernel, strict=True), 1):
+        x = lax.slice_in_dim(x, 0, n * k, axis=axis)
+    split = [side for pair in zip(counts, kernel, strict=True) for side in pair]
+    return x.reshape(x.shape[0], *split, x.shape[-1])
+
+
+def _values(blocks: jax.Array) -> Iterator[jax.Array]:
+    """The first value of every block, the second, and so on, in row-major order."""
+    axes = range(2, blocks.ndim - 1, 2)
+    for place in itertools.product(*(range(blocks.shape[a]) for a in axes)):
+        index = [slice(None)] * blocks.ndim
+        for axis, i in zip(axes, place, strict=True):
+            index[axis] = i
+        yield blocks[tuple(index)]
 
 
 def wide(x: jax.Array) -> jax.Array:
