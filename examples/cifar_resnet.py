@@ -138,7 +138,7 @@ def load_data(small: bool) -> tuple[str, Sequence[str], Any, Any]:
         return "CIFAR-10", THINGS, *nn.data.cifar10()
     print("--small: synthetic stripes, a stand-in for CIFAR-10 and much easier")
     classes = [f"{color} {way}" for color in COLORS for way in ("columns", "rows")]
-    return "synthetic stripes", classes, stripes(1500, seed=1), stripes(200, seed=2)
+    return "synthetic stripes", classes, stripes(1500, seed=1), stripes(150, seed=2)
 
 
 def stripes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

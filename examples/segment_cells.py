@@ -65,33 +65,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train, test, draw; returns error and IoU of the network and of a threshold."""
     args = parse(argv)
     recipe = SMALL if args.small else REAL
+    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
     title, train, validation, test = load_data(args.small)
     net = nn.models.unet(2, depth=recipe.depth, width=recipe.width, batch_norm=True)
-    data = [np.repeat(a, recipe.looks, axis=0) for a in train]
-    epochs = args.epochs or recipe.epochs
-    steps = epochs * -(-len(data[0]) // recipe.batch_size)
-    rate = optax.cosine_onecycle_schedule(steps, recipe.learning_rate)
-    optimizer = optax.adam(rate)
-    seen = jax.ShapeDtypeStruct((1, recipe.view, recipe.view, 1), jnp.float32)
-    state = nn.train_state(net, optimizer, seen, key=jax.random.key(args.seed))
-    print(f"{title}: {len(train[0])} images, {nn.trees.count(state.params):,} weights")
-
-    def validate(state: nn.TrainState) -> dict[str, Any]:
-        return nn.evaluate(
-            net, state, validation, loss=loss, metrics=metrics, batch_size=1
-        )
-
-    state, history = nn.fit(
-        warped(nn.train_step(net, loss, optimizer, metrics=metrics), recipe.view),
-        tuple(data),
-        epochs=epochs,
-        batch_size=recipe.batch_size,
-        state=state,
-        validation=validate,
-        progress=True,
-    )
-    threshold = best_threshold(*train)
+    print(f"{title}: {len(train[0])} images to train on, {len(test[0])} to test on")
+    state, history = learn(net, recipe, train, validation, jax.random.key(args.seed))
     predicted = np.asarray(nn.predict(net, state, test[0], batch_size=1).argmax(-1))
+    threshold = best_threshold(*train)
     result = {
         **scores("unet", predicted, test[1]),
         **scores("threshold", test[0][..., 0] > threshold, test[1]),
@@ -108,6 +88,33 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         f"{result['unet_membrane']:.3f}, threshold {result['threshold_membrane']:.3f}"
     )
     return result
+
+
+def learn(
+    net: nn.Layer, recipe: Recipe, train: tuple, validation: tuple, key: jax.Array
+) -> tuple[nn.TrainState, nn.History]:
+    """Train on random views; whole images are validated on."""
+    data = tuple(np.repeat(a, recipe.looks, axis=0) for a in train)
+    steps = recipe.epochs * -(-len(data[0]) // recipe.batch_size)
+    rate = optax.cosine_onecycle_schedule(steps, recipe.learning_rate)
+    optimizer = optax.adam(rate)
+    step = nn.train_step(net, loss, optimizer, metrics=metrics)
+    seen = jax.ShapeDtypeStruct((1, recipe.view, recipe.view, 1), jnp.float32)
+
+    def validate(state: nn.TrainState) -> dict[str, Any]:
+        return nn.evaluate(
+            net, state, validation, loss=loss, metrics=metrics, batch_size=1
+        )
+
+    return nn.fit(
+        warped(step, recipe.view),
+        data,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        state=nn.train_state(net, optimizer, seen, key=key),
+        validation=validate,
+        progress=True,
+    )
 
 
 # ---- augmentation ----

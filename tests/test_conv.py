@@ -128,10 +128,10 @@ axis = st.tuples(
 some_axes = st.lists(axis, min_size=1, max_size=3)
 #: groups, channels and features of each group
 some_groups = st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
-tests = settings(deadline=None, max_examples=15)
+few = settings(deadline=None, max_examples=15)
 
 
-@tests
+@few
 @given(
     axes=some_axes,
     widths=some_groups,
@@ -143,9 +143,7 @@ def test_any_convolution_is_the_loop(axes, widths, same, mode):
     groups, c, f = widths
     options = dict(stride=stride, dilation=dilation, groups=groups)
     padding = "SAME" if same else pads
-    layer = nn.Conv(
-        groups * f, kernel, padding=padding, padding_mode=mode, **options
-    )
+    layer = nn.Conv(groups * f, kernel, padding=padding, padding_mode=mode, **options)
     if same:
         pads = tuple(map(same_pads, sizes, kernel, stride, dilation))
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -165,7 +163,7 @@ def test_any_convolution_is_the_loop(axes, widths, same, mode):
         check(layer, sizes, groups * c, None)
 
 
-@tests
+@few
 @given(axes=some_axes, widths=some_groups, same=st.booleans())
 def test_any_transposed_convolution_is_the_loop(axes, widths, same):
     sizes, kernel, stride, dilation, pads = zip(*axes, strict=True)
@@ -376,7 +374,7 @@ def test_a_gradient_in_a_scan_is_the_one_outside_and_is_canonical(way):
 
 @ways
 def test_an_ensemble_is_its_members(way):
-    layer, params, x = built(way)
+    layer, _, x = built(way)
     keys = jax.random.split(jax.random.key(2), 3)
     members = jax.vmap(lambda key: layer.init(key, x)[0])(keys)
     ensemble = jax.jit(jax.vmap(gradients(layer), (0, None)))
@@ -446,7 +444,11 @@ print("equal")
 def test_two_devices_have_the_gradients_of_the_whole_batch(way, kind):
     flags = "--xla_force_host_platform_device_count=2"
     done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES.replace("{way}", way).replace("{kind}", kind)],
+        [
+            sys.executable,
+            "-c",
+            TWO_DEVICES.replace("{way}", way).replace("{kind}", kind),
+        ],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
@@ -475,7 +477,12 @@ REFUSED_WHEN_BUILT = [
     (nn.Conv, (8, 3), dict(stride=(2, 2, 2)), "stride must be a positive int or pair"),
     (nn.Conv, (8, (3,)), dict(stride=0), "or 1-tuple (the kernel slides along 1 axis)"),
     (nn.Conv, (8, (3,)), dict(stride=(1, 1)), "stride must be a positive int or 1-tup"),
-    (nn.Conv, (8, (3, 3, 3)), dict(dilation=(1, 1)), "int or triple (the kernel slides"),
+    (
+        nn.Conv,
+        (8, (3, 3, 3)),
+        dict(dilation=(1, 1)),
+        "int or triple (the kernel slides",
+    ),
     (nn.Conv, (8, 3), dict(dilation=0), "dilation must be a positive int or pair"),
     (nn.Conv, (8, 3), dict(dilation=1.5), "dilation must be a positive int or pair"),
     (nn.Conv, (8, 3), dict(padding="same"), "got 'same' (nearest: 'SAME')"),
@@ -520,7 +527,11 @@ REFUSED_AT_INIT = [
     (nn.Conv(8, (3,)), (4, 6, 6, 1), "x must be [N, T, C] for a kernel over 1 axis,"),
     (nn.Conv(8, (3, 3, 3)), (4, 6, 6, 1), "x must be [N, D, H, W, C]"),
     (nn.Conv(8, 3), (28,), "x must have at least 2 axes [N, ...]"),
-    (nn.Conv(8, 3, groups=4), (2, 5, 5, 6), "groups=4 and 6 channels: float32[2,5,5,6]"),
+    (
+        nn.Conv(8, 3, groups=4),
+        (2, 5, 5, 6),
+        "groups=4 and 6 channels: float32[2,5,5,6]",
+    ),
     (nn.Conv(8, 5, padding="VALID"), (2, 4, 6, 1), "the kernel spans 5x5"),
     (nn.Conv(8, 5, padding=((0, 0), 3)), (2, 4, 6, 1), "padded input is only 4x12"),
     (nn.Conv(8, 3, dilation=3, padding=1), (2, 4, 6, 1), "the kernel spans 7x7"),
@@ -532,7 +543,11 @@ REFUSED_AT_INIT = [
     (nn.ConvTranspose(8, 3), (4, 5, 5), "x must be [N, H, W, C]"),
     (nn.ConvTranspose(8, 3, groups=2), (4, 5, 5, 3), "groups=2 and 3 channels"),
     (nn.ConvTranspose(8, 3, stride=2), (4, 0, 5, 3), "x must not be empty"),
-    (nn.ConvTranspose(8, 3, padding=2), (4, 2, 5, 3), "cuts off all of the 4x7 outputs"),
+    (
+        nn.ConvTranspose(8, 3, padding=2),
+        (4, 2, 5, 3),
+        "cuts off all of the 4x7 outputs",
+    ),
     (nn.ConvTranspose(8, 2, padding=((0, 9), 0)), (4, 2, 5, 3), "use less padding"),
     (nn.SeparableConv(8, 3), (4, 5, 5), "x must be [N, H, W, C]"),
     (nn.SeparableConv(8, 3), (4, 5, 5, 0), "x must not be empty"),

@@ -77,11 +77,11 @@ def test_fashion_cnn_learns_and_shows_confusions(run):
 
 def test_deep_dream_makes_layers_livelier(run):
     numbers, pictures, lines = run("deep_dream")
-    assert numbers["accuracy"] > 0.5
+    assert numbers["accuracy"] > 0.85
     assert all(numbers[layer] > 1.2 for layer in ("block1", "block2", "block3"))
-    assert numbers["recognized"] >= 0.7
+    assert numbers["recognized"] >= 0.5  # by chance, a tenth
     assert pictures == {"dreams", "classes"}
-    assert "dreams.png" in lines[-1]
+    assert f"test accuracy {numbers['accuracy']:.2%}; block3 answers" in lines[-1]
 
 
 def test_dreaming_leaves_the_network_alone_and_pixels_in_range(load, key):

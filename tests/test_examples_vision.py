@@ -63,15 +63,16 @@ def test_cifar_learns_the_stand_in_and_says_so(load, offline, tmp_path, capsys):
         assert drawn(tmp_path / f"{name}.png")
 
 
-def test_cifar_resumed_is_the_uninterrupted_run_to_the_last_bit(load, tmp_path):
-    main, files = load("cifar_resnet").main, "checkpoint.safetensors", "history.csv"
+def test_cifar_resumed_is_the_uninterrupted_run(load, monkeypatch, tmp_path):
+    example, files = load("cifar_resnet"), ("checkpoint.safetensors", "history.csv")
+    monkeypatch.setattr(example, "draw", lambda *_: None)  # seconds of pictures
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     flags = ["--small", "--seed", "7", "--epochs", "2", "--out"]
-    result = main([*flags, str(whole)])
-    early = main([*flags, str(parts), "--stop-after", "1"])
+    result = example.main([*flags, str(whole)])
+    early = example.main([*flags, str(parts), "--stop-after", "1"])
     assert early != result
     assert (parts / files[0]).read_bytes() != (whole / files[0]).read_bytes()
-    assert main([*flags, str(parts), "--resume"]) == result
+    assert example.main([*flags, str(parts), "--resume"]) == result
     for file in files:
         assert (parts / file).read_bytes() == (whole / file).read_bytes()
 
@@ -165,9 +166,9 @@ def test_scores_are_those_by_hand(load, capsys):
 
 def test_threshold_is_the_best_of_all(load):
     images = np.array([0.1, 0.3, 0.5, 0.7, 0.9]).reshape(1, 1, 5, 1)
-    masks = np.array([[[0, 1, 0, 1, 1]]])
+    masks = np.array([[[0, 1, 0, 0, 1]]])
     threshold = load("segment_cells").best_threshold(images, masks)
-    assert 0.5 <= threshold < 0.7
+    assert 0.7 <= threshold < 0.9  # one mistake; two with any other
 
 
 @pytest.mark.slow

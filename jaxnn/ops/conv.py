@@ -9,12 +9,12 @@ TPU compilers know, and on the CPU as `conv_cpu.py` found to be fast.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -54,7 +54,7 @@ def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
     [1.0, 3.0, 6.0, 9.0, 7.0]
     """
     window = Window(x.shape[1:-1], w.shape[:-2], stride, pads, dilation, groups)
-    return _conv_p.bind(*_alike(x, w.astype(x.dtype)), window=window)
+    return _bind(_CONV, *_alike(x, w.astype(x.dtype)), window)
 
 
 def conv_transpose(x, w, *, sizes, stride, pads, dilation, groups: int = 1):
@@ -73,7 +73,7 @@ def conv_transpose(x, w, *, sizes, stride, pads, dilation, groups: int = 1):
     """
     window = Window(sizes, w.shape[:-2], stride, pads, dilation, groups)
     w = _swap_channels(w.astype(x.dtype), groups)
-    return _input_p.bind(*_alike(x, w), window=window)
+    return _bind(_INPUT, *_alike(x, w), window)
 
 
 def _swap_channels(w, groups: int):
@@ -145,23 +145,42 @@ def _filter_shape(x, g, window: Window):
 # Three primitives.
 
 
-def _primitive(name, shape, default, cpu, merge, keeps_batch=True) -> Primitive:
-    """A bilinear primitive of two arrays and a window."""
-    primitive = Primitive(name)
+class _Kind(NamedTuple):
+    """What one of the three is made of."""
+
+    name: str
+    shape: Callable[..., tuple]
+    default: Callable[..., jax.Array]
+    cpu: Callable[..., jax.Array]
+    is_sum: bool = False  # over the batch
+
+
+def _bind(kind: _Kind, a, b, window: Window):
+    return _primitive(kind).bind(a, b, window=window)
+
+
+@functools.cache
+def _primitive(kind: _Kind):
+    """A bilinear primitive of two arrays and a window, made when first needed."""
+    from jax.extend.core import Primitive  # (its import takes 20 ms)
+
+    primitive = Primitive(kind.name)
 
     @primitive.def_abstract_eval
     def abstract(a, b, *, window):
-        sharding = a.sharding if keeps_batch else _unsharded(a)
-        return a.update(shape=shape(a, b, window), sharding=sharding, weak_type=False)
+        shape = kind.shape(a, b, window)
+        sharding = _unsharded(a) if kind.is_sum else a.sharding
+        return a.update(shape=shape, sharding=sharding, weak_type=False)
 
     @primitive.def_impl
     @functools.partial(jax.jit, static_argnames="window")
     def compiled(a, b, *, window):
         return primitive.bind(a, b, window=window)
 
-    mlir.register_lowering(primitive, _lowering(default))
-    mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
-    batching.primitive_batchers[primitive] = functools.partial(_batched, merge)
+    mlir.register_lowering(primitive, _lowering(kind.default))
+    mlir.register_lowering(primitive, _lowering(kind.cpu), platform="cpu")
+    batching.primitive_batchers[primitive] = functools.partial(_batched, kind)
+    ad.defbilinear(primitive, *_TRANSPOSES[kind])
     return primitive
 
 
@@ -176,14 +195,23 @@ def _unsharded(a):
     return NamedSharding(a.sharding.mesh, PartitionSpec(*[None] * a.ndim))
 
 
-def _batched(merge, args, dims, *, window: Window):
+def _batched(kind: _Kind, args, dims, *, window: Window):
     """`vmap`: examples join the batch, sets of weights become groups."""
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
-    moved = [
-        None if d is None else jnp.moveaxis(a, d, 0)
-        for a, d in zip(args, dims, strict=True)
-    ]
-    return merge(*args, *moved, size, window), 0
+    a, b = (
+        x if d is None else jnp.moveaxis(x, d, 0)
+        for x, d in zip(args, dims, strict=True)
+    )
+    if dims[1] is None and not kind.is_sum:  # weights are shared: a larger batch
+        y = _bind(kind, _examples(a), b, window)
+        return y.reshape(size, -1, *y.shape[1:]), 0
+    a, b = (
+        jnp.broadcast_to(x, (size, *x.shape)) if d is None else x
+        for x, d in zip((a, b), dims, strict=True)
+    )
+    window = window._replace(groups=window.groups * size)
+    y = _bind(kind, _into_channels(a), _into_channels(b), window)
+    return _out_of_channels(y, size), 0
 
 
 def _examples(a):
@@ -202,69 +230,25 @@ def _out_of_channels(a, size):
     return jnp.moveaxis(a.reshape(*a.shape[:-1], size, -1), -2, 0)
 
 
-def _wide(moved, a, size):
-    """The batched form, or every member the same."""
-    return jnp.broadcast_to(a, (size, *a.shape)) if moved is None else moved
-
-
-def _merge(primitive, a, b, moved_a, moved_b, size, window: Window, by_example: bool):
-    if by_example and moved_b is None:  # weights are shared: a larger batch
-        y = primitive().bind(_examples(moved_a), b, window=window)
-        return y.reshape(size, -1, *y.shape[1:])
-    window = window._replace(groups=window.groups * size)
-    a, b = _wide(moved_a, a, size), _wide(moved_b, b, size)
-    y = primitive().bind(_into_channels(a), _into_channels(b), window=window)
-    return _out_of_channels(y, size)
-
-
-_conv_p = _primitive(
-    "conv",
-    _output_shape,
-    _lax_conv,
-    conv_cpu.conv,
-    functools.partial(_merge, lambda: _conv_p, by_example=True),
-)
-_input_p = _primitive(
-    "conv_input_gradient",
-    _input_shape,
-    _lax_input,
-    conv_cpu.input_gradient,
-    functools.partial(_merge, lambda: _input_p, by_example=True),
-)
-_filter_p = _primitive(
-    "conv_filter_gradient",
-    _filter_shape,
-    _lax_filter,
-    conv_cpu.filter_gradient,
-    functools.partial(_merge, lambda: _filter_p, by_example=False),
-    keeps_batch=False,
+_CONV = _Kind("conv", _output_shape, _lax_conv, conv_cpu.conv)
+_INPUT = _Kind("conv_input_gradient", _input_shape, _lax_input, conv_cpu.input_gradient)
+_FILTER = _Kind(
+    "conv_filter_gradient", _filter_shape, _lax_filter, conv_cpu.filter_gradient, True
 )
 
-
-def _defbilinear(primitive, to_first, to_second) -> None:
-    """The transposes by the first and by the second argument, as other primitives."""
-
-    def first(cotangent, a, b, *, window):
-        return to_first(cotangent, b, window)
-
-    def second(cotangent, a, b, *, window):
-        return to_second(cotangent, a, window)
-
-    ad.defbilinear(primitive, first, second)
-
-
-_defbilinear(
-    _conv_p,
-    lambda g, w, window: _input_p.bind(g, w, window=window),
-    lambda g, x, window: _filter_p.bind(x, g, window=window),
-)
-_defbilinear(
-    _input_p,  # of (g, w), its cotangent is an x
-    lambda x, w, window: _conv_p.bind(x, w, window=window),
-    lambda x, g, window: _filter_p.bind(x, g, window=window),
-)
-_defbilinear(
-    _filter_p,  # of (x, g), its cotangent is a w
-    lambda w, g, window: _input_p.bind(g, w, window=window),
-    lambda w, x, window: _conv_p.bind(x, w, window=window),
-)
+#: By the first and by the second argument, from the cotangent, the arguments (the one
+#: sought is undefined) and the window.
+_TRANSPOSES = {
+    _CONV: (  # of (x, w), its cotangent is a g
+        lambda g, x, w, window: _bind(_INPUT, g, w, window),
+        lambda g, x, w, window: _bind(_FILTER, x, g, window),
+    ),
+    _INPUT: (  # of (g, w), its cotangent is an x
+        lambda x, g, w, window: _bind(_CONV, x, w, window),
+        lambda x, g, w, window: _bind(_FILTER, x, g, window),
+    ),
+    _FILTER: (  # of (x, g), its cotangent is a w
+        lambda w, x, g, window: _bind(_INPUT, g, w, window),
+        lambda w, x, g, window: _bind(_CONV, x, w, window),
+    ),
+}
