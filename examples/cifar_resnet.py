@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from augmentation import RandomFlip, RandomShift
@@ -195,7 +196,9 @@ def save_augmented(path: Path, images: np.ndarray) -> None:
     rows = [images]
     for seed in range(3):
         key = jax.random.key(seed)
-        seen, _ = augment.apply({}, {}, center(images), key=key, train=True)
+        seen, _ = augment.apply(
+            {}, {}, center(jnp.asarray(images)), key=key, train=True
+        )
         rows.append(np.asarray(seen) * 0.25 + 0.47)
     figure = Figure(figsize=(1.3 * len(images), 5.6), layout="constrained")
     figure.suptitle("Top: images as they are. Below: shifted and mirrored at random")

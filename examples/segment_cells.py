@@ -125,7 +125,8 @@ def warped(step: Callable[..., Any], view: int) -> Callable[..., Any]:
 
     def warped_step(state: nn.TrainState, batch: tuple) -> tuple[nn.TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)  # so a run can be repeated
-        return step(state, warp(key, *batch, view))
+        images, masks = batch
+        return step(state, warp(key, images, masks, view))
 
     return warped_step
 
@@ -134,7 +135,7 @@ def warp(key: jax.Array, images: jax.Array, masks: jax.Array, view: int) -> tupl
     """Random views `[N, view, view, 1]` of images, and of their masks."""
 
     def one(key, image, mask):
-        where = places(key, len(image), view)
+        where = [*places(key, len(image), view)]
         gray = map_coordinates(image[..., 0], where, order=1, mode="mirror")
         share = map_coordinates(mask.astype(gray.dtype), where, order=1, mode="mirror")
         return gray[..., None], (share > 0.5).astype(mask.dtype)
@@ -195,15 +196,17 @@ def load_data(small: bool) -> tuple[str, Any, Any, Any]:
     else:
         title, (images, masks), test, chosen = "ISBI EM", nn.data.isbi_em(), 5, 3
     cuts = [len(images) - test - chosen, len(images) - test]
-    parts = zip(np.split(images, cuts), np.split(masks, cuts), strict=True)
-    return title, *parts
+    train, validation, last = zip(
+        np.split(images, cuts), np.split(masks, cuts), strict=True
+    )
+    return title, train, validation, last
 
 
 def cells(count: int, side: int = 96) -> tuple[np.ndarray, np.ndarray]:
     """Bright cells with dark membranes and dark grains; masks as in `isbi_em`."""
     rng = np.random.default_rng(0)
-    pixels = np.stack(np.mgrid[:side, :side], -1)[None, :, :, None]
-    grid = np.stack(np.mgrid[8:side:16, 8:side:16], -1).reshape(1, 1, 1, -1, 2)
+    pixels = np.stack([*np.mgrid[:side, :side]], -1)[None, :, :, None]
+    grid = np.stack([*np.mgrid[8:side:16, 8:side:16]], -1).reshape(1, 1, 1, -1, 2)
     middles = grid + rng.uniform(-7, 7, (count, *grid.shape[1:]))
     grains = rng.uniform(0, side, (count, 1, 1, 40, 2))
     near = np.sort(np.linalg.norm(pixels - middles, axis=-1), axis=-1)
@@ -218,7 +221,8 @@ def cells(count: int, side: int = 96) -> tuple[np.ndarray, np.ndarray]:
 
 def save_warped(path: Path, train: tuple, view: int) -> None:
     """Draw random views of the first images, and their masks."""
-    images, masks = warp(jax.random.key(0), *(a[:6] for a in train), view)
+    images, masks = (a[:6] for a in train)
+    images, masks = warp(jax.random.key(0), images, masks, view)
     figure = Figure(figsize=(13, 4.9), layout="constrained")
     figure.suptitle("What training sees: random views of six images, and their masks")
     for axes, image, mask in zip(figure.subplots(2, 6).T, images, masks, strict=True):
