@@ -21,10 +21,8 @@ class Contender(first_call.Deep):
         self.net = nn.models.resnet(50, repeat=repeat)
         self.optimizer = optax.sgd(first_call.RATE, first_call.MOMENTUM)
         key, x = jax.random.key(seed), self.data[0]
-        start = jax.jit(
-            lambda key: nn.train_state(self.net, self.optimizer, x, key=key)
-        )
-        self.state, self.epochs = jax.block_until_ready(start(key)), 0
+        start = nn.train_state(self.net, self.optimizer, x, key=key)
+        self.state, self.epochs = jax.block_until_ready(start), 0
 
     def call(self):
         self.epochs += 1

@@ -74,6 +74,9 @@ def input_gradient(g, w, *, window):
     )
     if math.prod(window.stride) == 1:
         return conv(g, w, window=backwards)
+    if _exchanged(g.shape[1:-1], window.kernel):
+        g = lax.optimization_barrier(_put_back(g, _ORIGIN, window))
+        return conv(g, w, window=backwards._replace(sizes=g.shape[1:-1]))
     return _canonical(g, w, backwards, spread=window.stride)
 
 
