@@ -325,7 +325,11 @@ def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:
 def _add_bias(y, params):
     if "b" not in params:
         return y
-    return y + jnp.broadcast_to(params["b"].astype(y.dtype), y.shape)
+    # In single precision: XLA on the CPU would sum the gradient by b in half, and of
+    # 65536 ones in bfloat16 make 8192.
+    wide = jnp.float32 if y.dtype.itemsize < 4 else y.dtype
+    b = jnp.broadcast_to(params["b"].astype(wide), y.shape)
+    return (y.astype(wide) + b).astype(y.dtype)
 
 
 def _pad_by_mode(x, pads, mode: str):

@@ -74,8 +74,8 @@ def input_gradient(g, w, *, window):
     )
     if math.prod(window.stride) == 1:
         return conv(g, w, window=backwards)
-    if _exchanged(g.shape[1:-1], window.kernel):
-        g = lax.optimization_barrier(_put_back(g, _ORIGIN, window))
+    if _has_more(window.kernel, g.shape[1:-1]):
+        g = lax.optimization_barrier(_spread(g, window.stride))
         return conv(g, w, window=backwards._replace(sizes=g.shape[1:-1]))
     return _canonical(g, w, backwards, spread=window.stride)
 
@@ -92,6 +92,8 @@ def filter_gradient(x, g, *, window):
         return _added_pieces(_patches_filter, x, g, window, patches)
     if window.stride[0] == 1:
         return _added_pieces(_strips_filter, x, g, window, strips)
+    if _has_more(g.shape[1:-1], window.sizes):
+        return _added_pieces(_patches_filter, x, g, window, patches)
     return _canonical_filter(x, g, window)
 
 
@@ -99,7 +101,13 @@ def _use_patches(c: int, window) -> bool:
     """Few numbers under a window, or few windows."""
     kernel = math.prod(window.kernel)
     strides = math.prod(window.stride)
-    return kernel == 1 or kernel * c <= 32 or (strides > 1 and kernel <= 3 * strides)
+    few = kernel == 1 or kernel * c <= 32 or (strides > 1 and kernel <= 3 * strides)
+    return few or _has_more(window.kernel, window.sizes)
+
+
+def _has_more(kernel, sizes) -> bool:
+    """Whether a kernel has more places than the image: then XLA exchanges the two."""
+    return math.prod(kernel) > math.prod(sizes)
 
 
 # Canonical.
@@ -279,6 +287,12 @@ def _put_back(g, entry, window):
         low = i * d - before
         pads.append((low, size - low - extent(outputs, s), s - 1))
     return lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
+
+
+def _spread(g, stride):
+    """`g` with zeros between its numbers."""
+    edges = ((0, 0, 0), *((0, 0, s - 1) for s in stride), (0, 0, 0))
+    return lax.pad(g, jnp.zeros((), g.dtype), edges)
 
 
 def _entries(kernel):
