@@ -112,6 +112,9 @@ CONV = [
     ((7, 8), 3, 6, (3, 5), (1, 2), (1, 2), dict(groups=3, stride=2)),
     ((5, 5), 2, 3, 5, "VALID", 0, {}),
     ((2, 3), 2, 3, 3, 2, 2, {}),  # more padding than input
+    ((2, 2), 8, 4, 3, "SAME", "same", {}),
+    ((5, 6), 4, 3, 5, 2, 2, dict(stride=2)),
+    ((4, 4), 8, 8, 4, 5, 5, dict(stride=2)),  # more outputs than inputs
     ((8,), 3, 5, (3,), "SAME", "same", {}),
     ((9,), 4, 6, (4,), 2, 2, dict(stride=3, groups=2)),
     ((12,), 2, 2, (3,), (((3, 1)),), [(3, 1)], dict(dilation=3)),
