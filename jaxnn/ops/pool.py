@@ -20,6 +20,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -280,7 +281,7 @@ def _values(blocks: jax.Array) -> Iterator[jax.Array]:
     """The first value of every block, the second, and so on, in row-major order."""
     axes = range(2, blocks.ndim - 1, 2)
     for place in itertools.product(*(range(blocks.shape[a]) for a in axes)):
-        index = [slice(None)] * blocks.ndim
+        index: list[Any] = [slice(None)] * blocks.ndim
         for axis, i in zip(axes, place, strict=True):
             index[axis] = i
         yield blocks[tuple(index)]

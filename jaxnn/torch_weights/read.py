@@ -41,7 +41,7 @@ def _natural(name: str) -> list[Any]:
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f"from_torch: reading {path.name} needs torch (pip install torch); or save "
