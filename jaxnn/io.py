@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,10 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import trees
-from jaxnn.torch_weights import from_torch as from_torch
-from jaxnn.torch_weights import to_torch as to_torch
+
+if TYPE_CHECKING:
+    from jaxnn.torch_weights import from_torch as from_torch
+    from jaxnn.torch_weights import to_torch as to_torch
 
 VERSION = 1
 
@@ -63,6 +65,14 @@ _FORMATS = {
 _LISTED = 20  # names in one error message
 
 _Number = (bool, int, float, complex)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("from_torch", "to_torch"):  # imported when first asked for
+        from jaxnn import torch_weights
+
+        return getattr(torch_weights, name)
+    raise AttributeError(f"module 'jaxnn.io' has no attribute {name!r}")
 
 
 def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
