@@ -14,7 +14,7 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
-from jaxnn.train.epoch import AnyStep, Stats, as_step, stats_shapes
+from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
 from jaxnn.train.loop import Run
@@ -269,7 +269,21 @@ def _check_step(
         source.check = partial(_check_batch, check_targets)
     elif check_targets is not None:
         check_targets(unpack(tuple(data))[1])  # on the host, where they were given
+    if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
+        _check_single(step, shapes, example)
     return stats_shapes(step, shapes, example)
+
+
+def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
+    """Trace a step on one example, which batch normalization may refuse."""
+    try:
+        stats_shapes(step, shapes, _rows_of(example, 1))
+    except Exception as error:
+        error.add_note(
+            "the last batch of an epoch has 1 example: choose a batch_size that leaves "
+            "none or more"
+        )
+        raise
 
 
 def _check_batch(check_targets: Any, batch: Any, number: int) -> None:

@@ -54,6 +54,10 @@ CASES = {
     "lengths": (lambda: fit((X, Y[:-1])), ["inputs has 70", "targets has 69"]),
     "empty": (lambda: fit((X[:0], Y[:0])), ["empty"]),
     "batch size": (lambda: fit(batch_size=71), ["71", "70"]),
+    "a last batch of one": (
+        lambda: fit(net=nn.Sequential(nn.Dense(3), nn.BatchNorm()), batch_size=23),
+        ["in batch_norm_1", "the last batch of an epoch has 1 example"],
+    ),
     "zero batch": (lambda: fit(batch_size=0), ["positive int"]),
     "float batch": (lambda: fit(batch_size=8.0), ["positive int"]),
     "no batch size": (lambda: fit(batch_size=None), ["batch_size: is needed"]),
