@@ -2,10 +2,15 @@
 """Checks of hyperparameters and inputs that several layers share."""
 
 import numbers
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxnn.trees import describe
 
@@ -57,3 +62,37 @@ def param_dtype(x: Any) -> Any:
     """
     wide = is_float(x) and jax.dtypes.canonicalize_dtype(x.dtype) == jnp.float64
     return jnp.float64 if wide else jnp.float32
+
+
+Deferred = tuple[Callable[..., None], tuple]
+_deferred: ContextVar[list[Deferred] | None] = ContextVar("deferred", default=None)
+
+
+def is_known(x: Any) -> bool:
+    """Whether the values of an array can be looked at: not while it is traced."""
+    known = isinstance(x, jax.Array | np.ndarray)
+    return known and not isinstance(x, Tracer)
+
+
+def values(check: Callable[..., None], *arrays: Any) -> None:
+    """Check values: now where they are known; where they are traced, leave it to `fit`.
+
+    Args:
+        check: `check(*arrays)` raises where something is wrong.
+        arrays: arrays, or None where one was not given.
+    """
+    given = [a for a in arrays if a is not None]
+    if all(map(is_known, given)):
+        check(*arrays)
+    elif (found := _deferred.get()) is not None:
+        found.append((check, arrays))
+
+
+@contextmanager
+def deferred() -> Iterator[list[Deferred]]:
+    """Gather the checks of values that the trace inside can not make."""
+    token = _deferred.set([])
+    try:
+        yield _deferred.get()  # type: ignore[misc]
+    finally:
+        _deferred.reset(token)

@@ -18,14 +18,17 @@ kl_divergence            log probabilities     classes
 sigmoid_cross_entropy    binary logits         binary
 binary_cross_entropy     binary probabilities  binary
 hinge                    binary logits         binary
+ctc                      logits                classes
 =======================  ====================  =======
 
 The mean over the examples is the trainer's; every later axis is averaged here, unless
-the name says sum. Shapes must be equal: nothing broadcasts. Class labels are integers
-`[N]` (`[N, T]` for outputs `[N, T, C]`), or one-hot or soft rows of the outputs' shape.
-An integer label outside 0 to C - 1, or an integer binary target other than 0 and 1,
-gives NaN. Losses have the outputs' dtype and are computed in float32 at least.
-Logarithms are natural: losses are in nats; divide by log 2 for bits.
+the name says sum. With an `ignore_label`, such as that of padding, examples count by
+how many other labels they hold: the trainer's mean is then the mean over these labels.
+Shapes must be equal: nothing broadcasts. Class labels are integers `[N]` (`[N, T]` for
+outputs `[N, T, C]`), or one-hot or soft rows of the outputs' shape. An integer label
+outside 0 to C - 1, or an integer binary target other than 0 and 1, gives NaN. Losses
+have the outputs' dtype and are computed in float32 at least. Logarithms are natural:
+losses are in nats; divide by log 2 for bits.
 """
 
 import functools
@@ -37,6 +40,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxnn.ops.ctc import negative_log_probability
+
 Outputs = Literal[
     "any",
     "logits",
@@ -46,6 +51,7 @@ Outputs = Literal[
     "log probabilities",
 ]
 Targets = Literal["numbers", "classes", "binary"]
+Transcripts = ArrayLike | tuple[ArrayLike, ...]
 Function = TypeVar("Function", bound=Callable)
 
 #: Up to so many classes the label's entry is picked by comparing, with no gather and no
@@ -115,17 +121,20 @@ def contract_of(loss: Callable) -> Contract | None:
 
 
 def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
-    """Weight of each example under a loss that ignores a label; None if none does.
+    """How many labels of each example count; None for a loss that ignores none.
+
+    A loss that ignores a label gives each example's mean over the others. Weighted by
+    their number, the mean of these means is the mean over all labels that count.
 
     Args:
         loss: one with a contract; it ignores a label where a `functools.partial`
             binds its `ignore_label`.
         targets: integer labels, [N] or [N, ...].
-    Returns: float32 [N]: 0 where all labels of an example are ignored, else 1.
+    Returns: float32 [N]: 0 where all labels of an example are ignored.
     Example:
         >>> loss = functools.partial(softmax_cross_entropy, ignore_label=-1)
-        >>> print(example_weights(loss, jnp.array([[2, -1], [-1, -1]])))
-        [1. 0.]
+        >>> print(example_weights(loss, jnp.array([[2, 1], [3, -1], [-1, -1]])))
+        [2. 1. 0.]
     """
     ignored, function = None, loss
     while isinstance(function, functools.partial) and ignored is None:
@@ -133,7 +142,7 @@ def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
     if ignored is None or contract_of(loss) is None:
         return None
     kept = _signed(jnp.asarray(targets)) != ignored
-    return kept.any(axis=_later_axes(kept)).astype(jnp.float32)
+    return kept.sum(axis=_later_axes(kept), dtype=jnp.float32)
 
 
 # ---- numbers ----
@@ -274,8 +283,10 @@ def softmax_cross_entropy(
         logits: z, floats [N, C] or [N, ..., C].
         labels: integers [N, ...], or one-hot or soft rows of the logits' shape.
         label_smoothing: s in [0, 1): t becomes (1 − s) t + s/C.
-        ignore_label: an integer label that does not count: the mean is over the other
-            positions, and 0 where there are none (see `example_weights`).
+        ignore_label: an integer label that does not count, such as that of padding:
+            the mean is over the other positions, and 0 where there are none. What the
+            logits are there, NaN even, matters neither to the loss nor to its gradient.
+            Examples then weigh as many labels as they hold (see `example_weights`).
     Returns: [N].
     Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit or
         an option is out of range.
@@ -292,7 +303,9 @@ def softmax_cross_entropy(
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"{name}: label_smoothing is in [0, 1), got {label_smoothing}")
     counted = _counted(name, z, labels, ignore_label)
-    labels = labels if counted is None else jnp.where(counted, labels, 0)
+    if counted is not None:
+        labels = jnp.where(counted, labels, 0)
+        z = jnp.where(counted[..., None], z, 0)
     losses = _softmax_surprise(z, labels)
     if label_smoothing:
         uniform = -jax.nn.log_softmax(z).mean(-1)
@@ -393,6 +406,69 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
         t = t.astype(log_q.dtype)
         log_q = log_q - jnp.log(jnp.where(t == 0, 1, t))
     return _mean(-_expected(t, log_q), dtype)
+
+
+@expects(outputs="logits", targets="classes")
+def ctc(logits: ArrayLike, targets: Transcripts, *, blank: int = 0) -> jax.Array:
+    """Connectionist temporal classification: −log Σ_a Π_t softmax(z_t)_{a_t}, in nats.
+
+    The sum is over all alignments a: a class for each step, which gives the labels once
+    repeats are merged and blanks dropped. It is the loss of a whole sequence, not of a
+    label. Labels that need more steps than there are (one each, and one between two
+    that are equal) have no alignment: their loss is inf, and its gradient 0.
+
+    Args:
+        logits: z, floats [N, T, C].
+        targets: labels [N, S], integers filled up with `blank` behind their ends; or
+            `(labels, label_lengths)`, or `(labels, label_lengths, lengths)`, where
+            lengths [N] say how many of the T steps are real. What logits and labels
+            are behind those matters not.
+        blank: the class that stands for no label.
+    Returns: [N]; 0 for no labels on no steps. A label outside 0 to C − 1, a blank
+        among the labels, or a length outside 0 to S or T gives NaN.
+    Raises: TypeError or ValueError if dtypes or shapes do not fit.
+    Example:
+        Three of the four alignments of two steps are of the label 1: 1-, -1 and 11.
+
+        >>> print(jnp.exp(-ctc(jnp.zeros((1, 2, 2)), jnp.array([[1]]))).round(4))
+        [0.75]
+
+    Reference: Graves et al., Connectionist Temporal Classification: Labelling
+    Unsegmented Sequence Data with Recurrent Neural Networks, 2006.
+    """
+    z = _floats("ctc", logits)
+    labels, label_lengths, lengths = _ctc_targets(z, targets, blank)
+    wide = z.astype(_at_least_float32(z.dtype))
+    return negative_log_probability(wide, labels, label_lengths, lengths, blank).astype(
+        z.dtype
+    )
+
+
+def _ctc_targets(
+    z: jax.Array, targets: Transcripts, blank: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Labels [N, S], how many of them are real [N], and how many steps are [N]."""
+    parts = targets if isinstance(targets, tuple) else (targets,)
+    labels, *given = map(jnp.asarray, parts)
+    shapes = ", ".join(map(_show, (labels, *given)))
+    fits = z.ndim == 3 and labels.ndim == 2 and 0 not in z.shape + labels.shape
+    fits &= [x.ndim for x in given] in ([], [1], [1, 1])
+    examples = z.shape[:1]
+    if not fits or {examples} != {x.shape[:1] for x in (labels, *given)}:
+        raise ValueError(
+            "ctc: logits must be [N, T, C] and targets labels [N, S], alone or with "
+            f"label_lengths [N] and lengths [N], got {_show(z)} and {shapes}"
+        )
+    if not all(jnp.issubdtype(x.dtype, jnp.integer) for x in (labels, *given)):
+        raise TypeError(f"ctc: labels and lengths must be integers, got {shapes}")
+    if not 0 <= blank < z.shape[2]:
+        raise ValueError(
+            f"ctc: blank must be a class from 0 to {z.shape[2] - 1}, got {blank}"
+        )
+    labels = _signed(labels)
+    ends = _signed(given[0]) if given else (labels != blank).sum(1)
+    steps = _signed(given[1]) if len(given) > 1 else jnp.full(examples, z.shape[1])
+    return labels, ends.astype(labels.dtype), steps.astype(labels.dtype)
 
 
 # ---- binary ----

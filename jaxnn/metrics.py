@@ -7,8 +7,9 @@ a data set is exact in any batches: `accuracy`, `top_k_accuracy`, `binary_accura
 
 Metrics that are no such mean are frozen dataclasses with two pure functions, `update`
 (a batch to its statistics) and `compute` (statistics to the value): `ConfusionMatrix`,
-`Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError` and `R2`; `Mean` makes one
-of a function. All of them run inside jit, scan and vmap.
+`Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError`, `R2` and `Perplexity`
+(`perplexity` is one that ignores no label); `Mean` makes one of a function. All of them
+run inside jit, scan and vmap.
 """
 
 import functools
@@ -33,6 +34,7 @@ from jaxnn.losses import (
     _signed,
     example_weights,
     expects,
+    softmax_cross_entropy,
 )
 from jaxnn.losses import mean_absolute_error as mean_absolute_error
 from jaxnn.losses import mean_squared_error as mean_squared_error
@@ -53,7 +55,8 @@ def accuracy(
         labels: integers [N, ...], or one-hot rows of the outputs' shape. A label out of
             range is never right.
         ignore_label: a label that does not count: the mean is over the other positions,
-            and 0 where there are none (an example that `Mean` leaves out).
+            and 0 where there are none. `Mean` is then the share of all labels that
+            count, whatever examples they are in.
     Returns: float32 [N]: 0 or 1, or a share if there are further axes.
     Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
     Example:
@@ -205,8 +208,9 @@ def as_metric(metric: Callable | Metric) -> Metric:
 class Mean(Metric):
     """Mean over the examples of a function of one value per example: Σ w f / Σ w.
 
-    The mean of no examples is NaN. A function with a contract that binds `ignore_label`
-    leaves out the examples that have no other label.
+    The mean of no examples is NaN. Under a function with a contract that binds
+    `ignore_label`, examples weigh as many other labels as they hold: the mean is over
+    labels.
 
     Args:
         function: (outputs, targets) -> [N]. A `functools.partial` equals one alike.
@@ -496,6 +500,47 @@ class R2(Metric):
         flat = jnp.where(residual == 0, 1.0, 0.0)
         varied = 1 - residual / jnp.where(total == 0, 1, total)
         return jnp.where(total == 0, flat, varied).mean()
+
+
+@dataclass(frozen=True)
+class Perplexity(Metric):
+    """exp of the mean cross-entropy of a label, in nats: exp(−1/M Σ log softmax(z)_t).
+
+    How many equally likely classes would be as hard to tell. The mean is over all M
+    labels of the data set that are not ignored, however they lie in examples and
+    batches. Outputs are logits [N, C] or [N, ..., C], targets integers [N, ...]; an
+    example of weight 0 is left out.
+
+    Args:
+        ignore_label: a label that does not count, such as that of padding.
+    Example:
+        >>> logits, labels = jnp.zeros((2, 3, 65)), jnp.array([[5, 6, 0], [7, 0, 0]])
+        >>> print(Perplexity(ignore_label=0)(logits, labels).round(3))
+        65.0
+
+    Reference: Jelinek et al., Perplexity: a Measure of the Difficulty of Speech
+    Recognition Tasks, 1977.
+    """
+
+    ignore_label: int | None = None
+    stack: ClassVar[bool] = True  # sums over millions of labels would lose digits
+
+    def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
+        loss = functools.partial(softmax_cross_entropy, ignore_label=self.ignore_label)
+        nats = _wide(loss(outputs, targets))
+        labels = example_weights(loss, targets)
+        if labels is None:
+            each = jnp.size(targets) // max(len(nats), 1)
+            labels = jnp.full(nats.shape, each, jnp.float32)
+        labels = jnp.where(jnp.asarray(weights) == 0, 0, labels).astype(nats.dtype)
+        return {"nats": _times(labels, nats), "labels": labels}
+
+    def compute(self, stats: Stats) -> jax.Array:
+        return jnp.exp(stats["nats"].sum() / stats["labels"].sum())
+
+
+#: The perplexity of data without padding; see `Perplexity` for an `ignore_label`.
+perplexity = Perplexity()
 
 
 # ---- shared ----

@@ -1,14 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real data sets, and the steps that make arrays ready for training: NumPy throughout.
+"""Real data sets, and the steps that make them ready for training: NumPy throughout.
 
-Every data set is two pairs, `(images, labels)` to train on and `(images, labels)` to
-test on; `isbi_em` alone, of which the test labels are not public, is one pair. Nothing
-here imports JAX or touches a device.
+A data set of images is two pairs, `(images, labels)` to train on and `(images, labels)`
+to test on; `isbi_em` alone, of which the test labels are not public, is one pair. Of
+texts, time series and sounds each loader says what it gives. Nothing here imports
+JAX or touches a device, until `log_mel` is called.
 """
 
+from jaxnn.data import text as text
+from jaxnn.data.batches import Padded as Padded
+from jaxnn.data.batches import length_buckets as length_buckets
+from jaxnn.data.batches import next_tokens as next_tokens
+from jaxnn.data.batches import pad as pad
+from jaxnn.data.batches import token_streams as token_streams
 from jaxnn.data.cifar10 import cifar10 as cifar10
+from jaxnn.data.corpora import multi30k as multi30k
+from jaxnn.data.corpora import rt_polarity as rt_polarity
+from jaxnn.data.corpora import tiny_shakespeare as tiny_shakespeare
 from jaxnn.data.digits import digits as digits
 from jaxnn.data.isbi_em import isbi_em as isbi_em
+from jaxnn.data.measurements import airline_passengers as airline_passengers
+from jaxnn.data.measurements import etth1 as etth1
+from jaxnn.data.measurements import melbourne_temperatures as melbourne_temperatures
+from jaxnn.data.measurements import nab as nab
 from jaxnn.data.mnist import fashion_mnist as fashion_mnist
 from jaxnn.data.mnist import mnist as mnist
 from jaxnn.data.prepare import Standardizer as Standardizer
@@ -17,3 +31,9 @@ from jaxnn.data.prepare import one_hot as one_hot
 from jaxnn.data.prepare import split as split
 from jaxnn.data.prepare import standardize as standardize
 from jaxnn.data.prepare import standardizer as standardizer
+from jaxnn.data.series import seasonal_naive as seasonal_naive
+from jaxnn.data.series import split_in_time as split_in_time
+from jaxnn.data.series import windows as windows
+from jaxnn.data.sound import log_mel as log_mel
+from jaxnn.data.sound import mel_frames as mel_frames
+from jaxnn.data.spoken_digits import spoken_digits as spoken_digits

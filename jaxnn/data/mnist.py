@@ -6,8 +6,6 @@ the user's cache, then on public mirrors; a download stays in the cache.
 """
 
 import math
-import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnn.data.download import DownloadError, fetch
+from jaxnn.data.places import cache_folder, own_folder
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -180,7 +179,7 @@ def _labels(dataset: IdxSet, file: IdxFile) -> np.ndarray:
 
 def _bytes(dataset: IdxSet, file: IdxFile) -> np.ndarray:
     """The uint8 array of a file: the user's own, the cached, or a fresh download."""
-    placed, cache = _placed(dataset.folder), _cache(dataset.folder)
+    placed, cache = own_folder(dataset.folder), cache_folder(dataset.folder)
     for path in _present(placed, file):
         return _own(dataset, file, path)
     tried = [_missing("$JAXNN_DATA", placed, file)]
@@ -219,21 +218,6 @@ def _downloaded(
     else:
         return _read(file, path)
     raise FileNotFoundError(_advice(dataset, file, tried))
-
-
-def _placed(folder: str) -> Path | None:
-    """The folder in which the user may have put the files."""
-    root = os.environ.get("JAXNN_DATA")
-    return Path(root).expanduser() / folder if root else None
-
-
-def _cache(folder: str) -> Path:
-    """The folder for downloads, by the custom of the system."""
-    if sys.platform == "win32":
-        root, usual = os.environ.get("LOCALAPPDATA"), "~/AppData/Local"
-    else:
-        root, usual = os.environ.get("XDG_CACHE_HOME"), "~/.cache"
-    return Path(root or usual).expanduser() / "jaxnn" / folder
 
 
 def _present(folder: Path | None, file: IdxFile) -> list[Path]:

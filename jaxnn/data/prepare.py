@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays made ready for training, on the host: split, one-hot labels, standardize."""
 
-import operator
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+
+from jaxnn.data.checks import first, integer, map_tree, seed_of
 
 Tree = TypeVar("Tree")
 
@@ -53,29 +53,17 @@ def split(
         classes = np.zeros(length, int)
     else:
         classes = _classes(data, stratify, length)
-    chosen = _choose(classes, total, _seed(seed))
+    chosen = _choose(classes, total, seed_of("split", seed))
     return (
-        _map(lambda _, leaf: np.asarray(leaf)[~chosen], data),
-        _map(lambda _, leaf: np.asarray(leaf)[chosen], data),
+        map_tree(lambda _, leaf: np.asarray(leaf)[~chosen], data),
+        map_tree(lambda _, leaf: np.asarray(leaf)[chosen], data),
     )
-
-
-def _map(function: Callable[[str, Any], Any], tree: Any, path: str = "data") -> Any:
-    """The tree with `function(path, leaf)` in place of each leaf."""
-    if tree is None:
-        return None
-    if isinstance(tree, Mapping):
-        return {k: _map(function, part, f"{path}[{k!r}]") for k, part in tree.items()}
-    if not isinstance(tree, tuple | list):
-        return function(path, tree)
-    parts = [_map(function, part, f"{path}[{i}]") for i, part in enumerate(tree)]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
 
 
 def _common_length(data: Any) -> int:
     """The length of the first axis, which all arrays of a tree must share."""
     shapes: dict[str, tuple[int, ...]] = {}
-    _map(lambda path, leaf: shapes.update({path: np.shape(leaf)}), data)
+    map_tree(lambda path, leaf: shapes.update({path: np.shape(leaf)}), data)
     if not shapes:
         raise ValueError(f"split: data must hold at least one array, got {data!r}")
     first, *_ = shapes
@@ -111,29 +99,6 @@ def _share(fraction: float, length: int) -> int:
             f"validation and {length - total} for training; neither may be empty"
         )
     return total
-
-
-def _seed(seed: int) -> int:
-    """A seed that is a non-negative int."""
-    value = _integer(seed)
-    if value is None:
-        raise TypeError(
-            f"split: seed must be an int such as 0, got {type(seed).__name__}; "
-            f"splitting runs on the host and takes no JAX key"
-        )
-    if value < 0:
-        raise ValueError(f"split: seed must not be negative, got {value}")
-    return value
-
-
-def _integer(value: Any) -> int | None:
-    """The value as an int; None if it is another kind of thing, a bool for one."""
-    if isinstance(value, bool | np.bool) or np.ndim(value):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
 
 
 def _classes(data: Any, stratify: bool | ArrayLike, length: int) -> np.ndarray:
@@ -199,7 +164,7 @@ def one_hot(
         array([[0., 0., 1.],
                [1., 0., 0.]], dtype=float32)
     """
-    count = _integer(classes)
+    count = integer(classes)
     if count is None:
         raise TypeError(f"one_hot: classes must be a positive int, got {classes!r}")
     if count < 1:
@@ -217,28 +182,16 @@ def _labels(labels: ArrayLike, classes: int) -> np.ndarray:
         fractional = values.dtype.kind == "f" and (values != np.floor(values))
         raise TypeError(
             f"one_hot: labels must be integers, got {values.dtype}: "
-            f"{_first(fractional, values, 'labels')}; if they are whole numbers, "
+            f"{first(fractional, values, 'labels')}; if they are whole numbers, "
             f"convert them with np.asarray(labels).astype(int)"
         )
     bad = (values < 0) | (values >= classes)
     if np.any(bad):
         raise ValueError(
             f"one_hot: labels must be in 0 to {classes - 1} for {classes} classes, "
-            f"got {_first(bad, values, 'labels')}"
+            f"got {first(bad, values, 'labels')}"
         )
     return values.astype(np.intp)
-
-
-def _first(bad: ArrayLike, values: np.ndarray, name: str, axes: int = 0) -> str:
-    """The first bad entry, as `name[index] = value`; the very first if none is marked.
-
-    An entry is what is left of `values` after all axes but the last `axes`.
-    """
-    shape = values.shape[: values.ndim - axes]
-    flat = int(np.argmax(np.broadcast_to(bad, shape)))
-    index = tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
-    place = f"{name}[{', '.join(map(str, index))}]" if index else name
-    return f"{place} = {values[index].tolist()!r}"
 
 
 def from_one_hot(vectors: ArrayLike) -> np.ndarray:
@@ -266,7 +219,7 @@ def from_one_hot(vectors: ArrayLike) -> np.ndarray:
     if np.any(bad):
         raise ValueError(
             f"from_one_hot: a vector must hold a single 1 and zeros, got "
-            f"{_first(bad, values, 'vectors', axes=1)}; of scores take argmax(-1)"
+            f"{first(bad, values, 'vectors', axes=1)}; of scores take argmax(-1)"
         )
     return np.asarray(values == 1).argmax(-1).astype(np.int32)
 
@@ -353,7 +306,7 @@ def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardi
     bad = ~np.isfinite(values)
     if np.any(bad):
         raise ValueError(
-            f"standardizer: train must be finite, got {_first(bad, values, 'train')}; "
+            f"standardizer: train must be finite, got {first(bad, values, 'train')}; "
             f"drop or fill in such values first"
         )
     low = values.min(axes, keepdims=True)[0].astype(np.float64)

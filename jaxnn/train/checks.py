@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.checks import is_positive_int
 from jaxnn.losses import contract_of
-from jaxnn.train.outputs import output_kind
+from jaxnn.train.outputs import Facts, facts
 from jaxnn.trees import describe
 
 #: For each kind of outputs that a loss wants, the kinds of outputs that it refuses.
@@ -123,10 +123,10 @@ def check_epochs(epochs: Any) -> None:
         raise ValueError(f"epochs: must be a positive int, got {epochs!r}")
 
 
-def check_network(net: Any, params: Any, state: Any, x: Any) -> tuple[Any, str | None]:
-    """Trace the network on a batch's shapes: outputs, and what kind they are."""
-    outputs, kind = output_kind(net, params, state, x)
-    for path, y in trees.paths(outputs).items():
+def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
+    """Trace the network on a batch's shapes: what it puts out, and asks for."""
+    found = facts(net, params, state, x)
+    for path, y in trees.paths(found.outputs).items():
         rows = jax.tree.leaves(x)[0].shape[0]
         if not y.shape or y.shape[0] != rows:
             name = f"output {path}" if path else "its output"
@@ -134,7 +134,17 @@ def check_network(net: Any, params: Any, state: Any, x: Any) -> tuple[Any, str |
                 f"net: must keep the first axis, that of examples; {rows} examples "
                 f"came in and {name} is {describe(y)}"
             )
-    return outputs, kind
+    return found
+
+
+def check_values(found: Facts, inputs: Any, what: str = "data") -> None:
+    """Raise if a layer refuses the values of the inputs, such as an unknown id."""
+    for check in found.checks:
+        try:
+            check(inputs)
+        except (ValueError, IndexError) as error:
+            error.add_note(f"in the inputs of {what}")
+            raise
 
 
 def check_loss(loss: Callable[..., Any], kind: str | None) -> None:

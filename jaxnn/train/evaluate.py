@@ -15,7 +15,7 @@ from jaxnn.metrics import Mean, Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
-from jaxnn.train.outputs import output_kind
+from jaxnn.train.outputs import facts
 from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import check_values, loss_weights, unpack
@@ -94,15 +94,16 @@ class Evaluator:
         checks.check_pair(batch, what)
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
-        outputs, kind = checks.check_network(self.net, params, state, _rows(x, 1))
+        found = checks.check_network(self.net, params, state, _rows(x, 1))
+        checks.check_values(found, x, what)
         if self.loss is not None:
-            checks.check_loss(self.loss, kind)
-            checks.check_targets(self.loss, outputs, targets, what)
+            checks.check_loss(self.loss, found.kind)
+            checks.check_targets(self.loss, found.outputs, targets, what)
         self._check_values(params, state, *_rows((x, targets), 2))
 
     def _check_values(self, params: Any, state: Any, x: Any, targets: Any) -> None:
         """Raise unless every loss and metric gives one value per example."""
-        outputs, _ = output_kind(self.net, params, state, x)
+        outputs = facts(self.net, params, state, x).outputs
         for name, metric in self.measures.items():
             if isinstance(metric, Mean):
                 values = jax.eval_shape(metric.function, outputs, targets)
@@ -159,6 +160,8 @@ def measure(params, state, data, *, what: Measurement, batch_size: int):
         for name, metric in measures:
             weight = own if name == "loss" else counted
             if isinstance(metric, Mean):
+                if name != "loss":  # which has left its ignored labels out already
+                    weight = loss_weights(metric.function, targets, weight, batch_size)
                 stats[name] = (metric.function(outputs, targets), weight)
             else:
                 weight = weight if metric.stack else weight * fresh.astype(weight.dtype)
@@ -250,10 +253,12 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
             f"inputs: must all hold as many examples, got {describe(inputs):.100}"
         )
     checks.check_batch_size(batch_size, 2**62)
-    outputs, _ = checks.check_network(net, params, net_state, _rows(inputs, 1))
+    found = checks.check_network(net, params, net_state, _rows(inputs, 1))
+    checks.check_values(found, inputs, "predict")
     examples = length(inputs)
     if examples == 0:
-        return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), outputs)
+        shapes = found.outputs
+        return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
     inputs = jax.tree.map(jnp.asarray, inputs)
     size = min(batch_size, examples)
     return _predict(params, net_state, inputs, net=net, batch_size=size)

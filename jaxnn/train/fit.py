@@ -18,6 +18,7 @@ from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
 from jaxnn.train.loop import Run
+from jaxnn.train.outputs import Facts
 from jaxnn.train.shapes import traced_once
 from jaxnn.train.source import (
     ArraySource,
@@ -259,16 +260,16 @@ def _check_step(
     step: AnyStep, shapes: Any, source: Any, data: Any, example: Any
 ) -> Stats:
     """Trace a step, so that what is wrong is said before compiling; its statistics."""
-    check_targets = None
+    check_batch = None
     if isinstance(step, TrainStep):
         x, _, _ = unpack(example)
-        outputs, kind = checks.check_network(step.net, shapes.params, shapes.state, x)
-        checks.check_loss(step.loss, kind)
-        check_targets = partial(checks.check_targets, step.loss, outputs)
+        found = checks.check_network(step.net, shapes.params, shapes.state, x)
+        checks.check_loss(step.loss, found.kind)
+        check_batch = partial(_check_batch, step.loss, found)
     if isinstance(source, StreamSource):
-        source.check = partial(_check_batch, check_targets)
-    elif check_targets is not None:
-        check_targets(unpack(tuple(data))[1])  # on the host, where they were given
+        source.check = partial(_check_numbered, check_batch)
+    elif check_batch is not None:
+        check_batch(tuple(data))  # on the host, where they were given
     if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
         _check_single(step, shapes, example)
     return stats_shapes(step, shapes, example)
@@ -286,11 +287,18 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         raise
 
 
-def _check_batch(check_targets: Any, batch: Any, number: int) -> None:
+def _check_batch(loss: Any, found: Facts, batch: Any, what: str = "data") -> None:
+    """Hold inputs and targets against what the network and the loss ask of them."""
+    x, targets, _ = unpack(batch)
+    checks.check_values(found, x, what)
+    checks.check_targets(loss, found.outputs, targets, what)
+
+
+def _check_numbered(check_batch: Any, batch: Any, number: int) -> None:
     """Hold one batch of an iterable against the same rules as arrays."""
     checks.check_arrays(batch, f"batch {number}")
-    if check_targets is not None:
-        check_targets(unpack(batch)[1], f"batch {number}")
+    if check_batch is not None:
+        check_batch(batch, f"batch {number}")
 
 
 def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of numbers a network puts out, read off its program without running it."""
+"""What a network puts out and asks of its inputs, found by tracing it once."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 
+from jaxnn import checks
 from jaxnn.core import Layer
 from jaxnn.train.shapes import traced_once
 
@@ -24,21 +26,50 @@ _TRANSPARENT = {
 _PRODUCTS = {"dot_general", "conv_general_dilated", "conv", "conv_input_gradient"}
 
 
-@traced_once
-def output_kind(net: Layer, params: Any, state: Any, x: Any) -> tuple[Any, str | None]:
-    """The shapes of a network's outputs for inputs like `x`, and their kind.
+class Facts(NamedTuple):
+    """What a trace tells of a network.
 
-    Returns:
-        `(shapes, kind)`: kind is `softmax`, `log_softmax`, `sigmoid`, `raw`, or None
-        where it can not be told.
+    Attributes:
+        outputs: their shapes.
+        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None where it can not be
+            told.
+        checks: `check(inputs)`, what the layers ask of the values of the inputs.
     """
 
+    outputs: Any
+    kind: str | None
+    checks: tuple[Callable[[Any], None], ...]
+
+
+@traced_once
+def facts(net: Layer, params: Any, state: Any, x: Any) -> Facts:
+    """Trace a network for inputs like `x`."""
+    asked: list[Callable[[Any], None]] = []
+
     def forward(params, state, x):
-        return net.apply(params, state, x)[0]
+        with checks.deferred() as found:
+            y = net.apply(params, state, x)[0]
+        asked.extend(_on_inputs(check, arrays, x) for check, arrays in found)
+        return y
 
     jaxpr, outputs = jax.make_jaxpr(forward, return_shape=True)(params, state, x)
     single = len(jaxpr.jaxpr.outvars) == 1
-    return outputs, _kind(jaxpr.jaxpr, jaxpr.jaxpr.outvars[0]) if single else None
+    kind = _kind(jaxpr.jaxpr, jaxpr.jaxpr.outvars[0]) if single else None
+    return Facts(outputs, kind, tuple(asked))
+
+
+def _on_inputs(check: Callable[..., None], arrays: tuple, x: Any) -> Callable:
+    """The check of traced arrays as one of the inputs, if the arrays are inputs."""
+    leaves = jax.tree.leaves(x)
+    places = [[i for i, leaf in enumerate(leaves) if leaf is a] for a in arrays]
+    known = all(a is None or place for a, place in zip(arrays, places, strict=True))
+
+    def on_inputs(inputs):
+        given = jax.tree.leaves(inputs)
+        if known:  # else a layer before has changed them: then it is for the replay
+            check(*(given[place[0]] if place else None for place in places))
+
+    return on_inputs
 
 
 def _kind(jaxpr: Any, var: Any) -> str | None:

@@ -71,7 +71,9 @@ _order = jax.jit(epoch_order, static_argnames="examples")
 class StreamSource:
     """An iterable of batches: a list, a DataLoader, or a function that makes one.
 
-    Batches are read ahead in a thread and trained on several at a time.
+    Batches are read ahead in a thread and trained on several at a time. An iterable
+    that has a method `epoch(number)`, which gives the batches of that epoch, is asked
+    for them: it may draw an order of its own for each, and resume exactly.
 
     Args:
         batches: an iterable with a new iterator for each epoch, or a function without
@@ -89,9 +91,10 @@ class StreamSource:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
         self._used = False
 
-    def fresh(self) -> Iterator[Any]:
-        """A new iterator over the batches."""
-        batches = iterate(self.batches)
+    def fresh(self, epoch: int = 0) -> Iterator[Any]:
+        """A new iterator over the batches of an epoch."""
+        draw = getattr(self.batches, "epoch", None)
+        batches = iterate(self.batches) if draw is None else iter(draw(epoch))
         if batches is self.batches:
             if self._used:
                 raise ValueError(
@@ -119,7 +122,7 @@ class StreamSource:
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of equal batches, read one group ahead."""
-        batches = itertools.islice(self.fresh(), skip, None)
+        batches = itertools.islice(self.fresh(epoch), skip, None)
         for piece in read_ahead(self._pool, _groups(self._checked(batches, skip))):
             yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
 

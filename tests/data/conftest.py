@@ -12,7 +12,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Serves `/behavior/name`, for each behavior that mirrors are known for."""
 
     def do_GET(self):
-        behavior, name = self.path.strip("/").split("/")
+        behavior, name = self.path.strip("/").split("/", 1)
         asked = self.headers.get("Range")
         self.server.seen.append((behavior, name, asked))
         content = self.server.files.get(name)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound as pictures: spectrograms on the mel scale, in JAX."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxnn.data.checks import positive
+
+if TYPE_CHECKING:
+    import jax
+
+
+def log_mel(
+    waves: "ArrayLike | jax.Array",
+    rate: int,
+    *,
+    mels: int = 40,
+    window: float = 0.025,
+    hop: float = 0.010,
+    low: float = 0.0,
+    high: float | None = None,
+    floor: float = 1e-8,
+) -> "jax.Array":
+    """Log-mel spectrograms: how loud each band of pitch is, moment by moment.
+
+    `log max(M |FFT(w · frame)|², floor)`, in nats. Frame i begins at sample i · hop and
+    is weighted by the periodic Hann window w; the last one is filled up with zeros. The
+    FFT has the least power of 2 of samples that holds a frame. Band m of M is a
+    triangle of height 1 over the frequencies, its corners equally spaced in mel =
+    2595 log₁₀(1 + f / 700) (O'Shaughnessy's formula, as in HTK).
+
+    Padding a wave with zeros changes none of its `mel_frames(samples, rate)` frames:
+    pad clips to one length, and take their numbers of frames as the lengths of the
+    sequences. Silence is log floor.
+
+    A pure function that jit and grad go through; all but `waves` are constants.
+
+    Args:
+        waves: floats [..., T], in -1 to 1.
+        rate: samples a second.
+        mels: M, how many bands.
+        window, hop: seconds that a frame lasts, and from one frame to the next.
+        low, high: the lowest and the highest frequency in Hz; by default rate / 2.
+        floor: the least power, so that silence is finite.
+
+    Returns:
+        [..., frames, M], of the waves' dtype.
+
+    Raises:
+        TypeError: if waves are not floats.
+        ValueError: if there is no sample, an option is out of range, or a band is so
+            narrow that no frequency of the FFT lies in it.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxnn.data import log_mel
+        >>> tone = np.sin(2 * np.pi * 440 * np.arange(800) / 8000)
+        >>> bands = log_mel(tone.astype(np.float32), 8000, mels=20)
+        >>> bands.shape, int(bands.mean(0).argmax())
+        ((9, 20), 4)
+
+    Reference:
+        Davis and Mermelstein, Comparison of parametric representations for
+        monosyllabic word recognition, 1980.
+    """
+    import jax.numpy as jnp
+
+    from jaxnn.ops.sound import log_bands
+
+    x = jnp.asarray(waves)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"log_mel: waves must be floats in -1 to 1, got {x.dtype}; of 16-bit "
+            "samples take waves.astype('float32') / 2**15"
+        )
+    if not x.ndim or not x.shape[-1]:
+        raise ValueError(f"log_mel: waves must be [..., T], got shape {x.shape}")
+    if not floor > 0:
+        raise ValueError(f"log_mel: floor must be positive, got {floor}")
+    grid = _grid("log_mel", rate, window, hop)
+    bank = mel_bank(rate, grid.fft, mels, low, high)
+    return log_bands(x, *grid, bank, float(floor))
+
+
+def mel_frames(
+    samples: ArrayLike, rate: int, *, window: float = 0.025, hop: float = 0.010
+) -> np.ndarray:
+    """How many frames `log_mel` makes of so many samples.
+
+    `⌈max(samples − window, 0) / hop⌉ + 1`, all in samples.
+
+    Args:
+        samples: lengths of clips, integers of 1 or more, of any shape.
+        rate, window, hop: as for `log_mel`.
+
+    Returns:
+        int32, of the same shape.
+
+    Example:
+        >>> from jaxnn.data import mel_frames
+        >>> mel_frames([100, 201, 800], 8000)
+        array([1, 2, 9], dtype=int32)
+    """
+    grid = _grid("mel_frames", rate, window, hop)
+    beyond = np.maximum(np.asarray(samples) - grid.window, 0)
+    return np.asarray(-(-beyond // grid.hop) + 1, np.int32)
+
+
+class _Grid(NamedTuple):
+    """Samples of a frame, from frame to frame, and of its FFT."""
+
+    window: int
+    hop: int
+    fft: int
+
+
+def _grid(owner: str, rate: int, window: float, hop: float) -> _Grid:
+    count = positive(owner, "rate", rate)
+    sizes = {"window": round(window * count), "hop": round(hop * count)}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(
+                f"{owner}: {name} must last a sample at least, 1 / {count} s, got "
+                f"{window if name == 'window' else hop} s; it is in seconds"
+            )
+    return _Grid(**sizes, fft=1 << (sizes["window"] - 1).bit_length())
+
+
+@lru_cache
+def mel_bank(
+    rate: int, fft: int, mels: int, low: float = 0.0, high: float | None = None
+) -> np.ndarray:
+    """The weight of each frequency of an FFT in each mel band; see `log_mel`.
+
+    Args:
+        rate: samples a second.
+        fft: samples of the FFT.
+        mels: how many bands.
+        low, high: the lowest and the highest frequency in Hz; by default rate / 2.
+
+    Returns:
+        float64 [mels, fft / 2 + 1].
+
+    Raises:
+        ValueError: if an option is out of range, or no frequency lies in a band.
+
+    Example:
+        >>> from jaxnn.data.sound import mel_bank
+        >>> mel_bank(8, 8, 1).round(2)  # 0, 1, 2, 3 and 4 Hz
+        array([[0. , 0.5, 1. , 0.5, 0. ]])
+    """
+    top = rate / 2 if high is None else high
+    if not 0 <= low < top <= rate / 2:
+        raise ValueError(
+            f"log_mel: low and high must be 0 <= low < high <= rate / 2 = {rate / 2:g} "
+            f"Hz, got {low} and {top}"
+        )
+    mel = np.linspace(_mel(low), _mel(top), positive("log_mel", "mels", mels) + 2)
+    corners = 700 * (10 ** (mel / 2595) - 1)
+    frequencies = np.arange(fft // 2 + 1) * rate / fft
+    left, peak, right = (corners[i : mels + i, None] for i in range(3))
+    rising = (frequencies[None] - left) / (peak - left)
+    falling = (right - frequencies[None]) / (right - peak)
+    bank = np.maximum(np.minimum(rising, falling), 0)
+    if not (heard := bank.any(1)).all():
+        band = int(heard.argmin())
+        raise ValueError(
+            f"log_mel: band {band} of {mels} lies between two frequencies of the FFT, "
+            f"which are {rate / fft:.3g} Hz apart; take fewer mels or a longer window"
+        )
+    return bank
+
+
+def _mel(frequency: float) -> float:
+    return 2595 * np.log10(1 + frequency / 700)

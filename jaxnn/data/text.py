@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text as ids and back: vocabularies of characters, words and byte pairs.
+
+`encode(text)` gives ids, `decode(ids)` text, and `len` the number of ids.  Special
+tokens come first, as many as are asked for: `pad`, `unknown`, `begin` and `end` are
+attributes with their ids, or None.  `pad` is 0, so that padding with 0 is right.
+"""
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxnn.data.checks import positive
+
+SPECIALS = ("pad", "unknown", "begin", "end")
+WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (an apostrophe as printed)
+_FORMAT = "jaxnn vocabulary 1"
+
+
+def read(path: str | Path) -> str:
+    """The text of a file in UTF-8, unpacked if it is a gzip file.
+
+    Line ends become `\\n`, and a byte-order mark is dropped.
+
+    Raises:
+        ValueError: if the file is empty or not UTF-8, with the place of the first
+            wrong byte.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxnn.data import text
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "song.txt")
+        ...     _ = path.write_bytes("Ein Mädchen\\r\\noder Weibchen".encode())
+        ...     text.read(path)
+        'Ein Mädchen\\noder Weibchen'
+    """
+    content = Path(path).read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = _unzip(content, path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"text.read: {path} is not UTF-8: byte {error.start} (line {line}) is "
+            f"0x{content[error.start]:02x}; save it as UTF-8"
+        ) from error
+    if not text.strip():
+        raise ValueError(f"text.read: {path} is empty ({len(content)} bytes)")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unzip(content: bytes, path: str | Path) -> bytes:
+    import gzip
+    import zlib
+
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"text.read: {path} is no whole gzip file: {error}") from error
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, without the white space around each.
+
+    Only `\\n` ends a line: `str.splitlines` would also cut at characters that stand
+    within sentences, such as U+0085, and parallel texts would no longer be parallel.
+
+    >>> lines("one\\ntwo \\x85 three\\n")
+    ['one', 'two \\x85 three']
+    """
+    return [line.strip() for line in text.removesuffix("\n").split("\n")]
+
+
+class Vocabulary(ABC):
+    """What texts are made of, each part with an id; made by the functions below.
+
+    Attributes:
+        kind: "characters", "words" or "byte pairs".
+        specials: the names of its special tokens, whose ids are 0, 1, ...
+        pad, unknown, begin, end: their ids; None for one that it does not have.
+    """
+
+    kind: ClassVar[str]
+    pad: int | None
+    unknown: int | None
+    begin: int | None
+    end: int | None
+
+    def __init__(self, specials: Sequence[str]):
+        self.specials = _checked_specials(specials)
+        for name in SPECIALS:
+            present = name in self.specials
+            setattr(self, name, self.specials.index(name) if present else None)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many ids there are, special ones included."""
+
+    def encode(
+        self, text: str, *, begin: bool = False, end: bool = False
+    ) -> np.ndarray:
+        """The ids of a text.
+
+        Args:
+            text: any string.
+            begin, end: whether to put that special token before or behind.
+
+        Returns:
+            int32 [T].
+
+        Raises:
+            ValueError: if a part of the text is not in the vocabulary, and the
+                vocabulary has no token `unknown`; it names the part.
+        """
+        first = [self._special("begin")] if begin else []
+        last = [self._special("end")] if end else []
+        return np.array([*first, *self._encode(text), *last], np.int32)
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The text of ids [T]; `pad`, `begin` and `end` give none, `unknown` a �.
+
+        Raises:
+            ValueError: if an id is outside the vocabulary.
+        """
+        values = np.asarray(ids)
+        if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+            raise ValueError(
+                f"decode: ids must be integers [T], got {values.dtype}"
+                f"{list(values.shape)}; of a batch decode each row"
+            )
+        bad = (values < 0) | (values >= len(self))
+        if bad.any():
+            raise ValueError(
+                f"decode: ids must be from 0 to {len(self) - 1}, got "
+                f"{values[bad][0]} at place {int(bad.argmax())}"
+            )
+        silent = {i for i in (self.pad, self.begin, self.end) if i is not None}
+        return self._decode([i for i in values.tolist() if i not in silent])
+
+    def save(self, path: str | Path) -> None:
+        """Writes it to a JSON file, for `nn.data.text.load`."""
+        head = {"format": _FORMAT, "kind": self.kind, "specials": self.specials}
+        content = json.dumps(head | self._content(), ensure_ascii=False, indent=0)
+        Path(path).write_text(content, encoding="utf-8")
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Vocabulary)
+            and (self.kind, self.specials) == (other.kind, other.specials)
+            and self._content() == other._content()
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return (
+            f"<{len(self)} {self.kind}, special: {', '.join(self.specials) or 'none'}>"
+        )
+
+    def _special(self, name: str) -> int:
+        if name not in self.specials:
+            raise ValueError(
+                f"encode: {name}=True needs the special token {name!r}, got specials="
+                f"{self.specials}; build the vocabulary with it"
+            )
+        return self.specials.index(name)
+
+    @abstractmethod
+    def _encode(self, text: str) -> list[int]: ...
+
+    @abstractmethod
+    def _decode(self, ids: list[int]) -> str: ...
+
+    @abstractmethod
+    def _content(self) -> dict[str, Any]:
+        """What a file holds of it beside its kind and special tokens."""
+
+
+class _Table(Vocabulary):
+    """A vocabulary that is a list of parts."""
+
+    def __init__(self, tokens: Sequence[str], specials: Sequence[str]):
+        super().__init__(specials)
+        self.tokens = list(tokens)
+
+    def __len__(self) -> int:
+        return len(self.specials) + len(self.tokens)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {t: i for i, t in enumerate(self.tokens, len(self.specials))}
+
+    def _encode(self, text: str) -> list[int]:
+        ids, unknown = self._ids, self.unknown
+        parts = self._split(text)
+        if unknown is not None:
+            return [ids.get(part, unknown) for part in parts]
+        try:
+            return [ids[part] for part in parts]
+        except KeyError as error:
+            raise ValueError(
+                f"encode: {error.args[0]!r} is none of the {len(self)} {self.kind}; "
+                "build the vocabulary from all texts, or with the special token "
+                "'unknown'"
+            ) from None
+
+    def _decode(self, ids: list[int]) -> str:
+        start = len(self.specials)
+        return self._join(["�" if i < start else self.tokens[i - start] for i in ids])
+
+    def _content(self) -> dict[str, Any]:
+        return {"tokens": self.tokens}
+
+    @abstractmethod
+    def _split(self, text: str) -> Sequence[str]: ...
+
+    @abstractmethod
+    def _join(self, parts: list[str]) -> str: ...
+
+
+class Characters(_Table):
+    """A vocabulary of characters; see `characters`."""
+
+    kind = "characters"
+
+    def _split(self, text: str) -> Sequence[str]:
+        return text
+
+    def _join(self, parts: list[str]) -> str:
+        return "".join(parts)
+
+
+class Words(_Table):
+    """A vocabulary of words; see `words`."""
+
+    kind = "words"
+
+    def __init__(
+        self, tokens: Sequence[str], specials: Sequence[str], lower: bool, pattern: str
+    ):
+        super().__init__(tokens, specials)
+        self.lower, self.pattern = lower, pattern
+
+    def _split(self, text: str) -> Sequence[str]:
+        return _words(text, self.lower, self.pattern)
+
+    def _join(self, parts: list[str]) -> str:
+        return " ".join(parts)
+
+    def _content(self) -> dict[str, Any]:
+        options = {"lower": self.lower, "pattern": self.pattern}
+        return options | super()._content()
+
+
+class BytePairs(Vocabulary):
+    """A vocabulary of byte pairs; see `byte_pairs`."""
+
+    kind = "byte pairs"
+
+    def __init__(self, model: str, specials: Sequence[str]):
+        super().__init__(specials)
+        # Special tokens stay out of the model: it would find "<pad>" in a text.
+        self.tokenizer = _tokenizers().Tokenizer.from_str(model)
+
+    def __len__(self) -> int:
+        return len(self.specials) + self.tokenizer.get_vocab_size()
+
+    def _encode(self, text: str) -> list[int]:
+        start = len(self.specials)
+        return [start + i for i in self.tokenizer.encode(text).ids]
+
+    def _decode(self, ids: list[int]) -> str:
+        start = len(self.specials)
+        return self.tokenizer.decode([i - start for i in ids if i >= start])
+
+    def _content(self) -> dict[str, Any]:
+        return {"model": json.loads(self.tokenizer.to_str())}
+
+
+def characters(
+    texts: str | Iterable[str],
+    *,
+    min_count: int = 1,
+    size: int | None = None,
+    specials: Sequence[str] = (),
+) -> Characters:
+    """The characters of texts, in the order of their code points.
+
+    Args:
+        texts: what to train on.
+        min_count: how often a character must be there to count.
+        size: at most so many ids, special ones included: those most frequent.
+        specials: of "pad", "unknown", "begin" and "end"; by default none.
+
+    Raises:
+        ValueError: if there is no character, or an option is out of range.
+
+    Example:
+        >>> from jaxnn.data import text
+        >>> vocabulary = text.characters("hello world")
+        >>> len(vocabulary), vocabulary.encode("hold")
+        (8, array([3, 5, 4, 1], dtype=int32))
+        >>> vocabulary.decode([3, 2, 4, 4, 5])
+        'hello'
+    """
+    counts = Counter(character for text in _texts(texts) for character in text)
+    tokens = _frequent("characters", counts, min_count, size, specials)
+    return Characters(sorted(tokens), specials)
+
+
+def words(
+    texts: str | Iterable[str],
+    *,
+    min_count: int = 1,
+    size: int | None = None,
+    specials: Sequence[str] = SPECIALS,
+    lower: bool = True,
+    pattern: str = WORD,
+) -> Words:
+    """The words and punctuation marks of texts, the most frequent first.
+
+    Args:
+        texts: what to train on.
+        min_count: how often a word must be there to count.
+        size: at most so many ids, special ones included: those most frequent.
+        specials: of "pad", "unknown", "begin" and "end"; by default all.
+        lower: whether to make all letters small.
+        pattern: a regular expression of one word; r"\\S+" cuts at white space alone.
+
+    Raises:
+        ValueError: if there is no word, or an option is out of range.
+
+    Example:
+        >>> from jaxnn.data import text
+        >>> vocabulary = text.words(["A dog runs.", "The dog sleeps."])
+        >>> ids = vocabulary.encode("The cat sleeps.", end=True)
+        >>> ids, vocabulary.decode(ids)
+        (array([9, 1, 8, 4, 3], dtype=int32), 'the � sleeps .')
+    """
+    counts = Counter(w for text in _texts(texts) for w in _words(text, lower, pattern))
+    tokens = _frequent("words", counts, min_count, size, specials)
+    return Words(tokens, specials, lower, pattern)
+
+
+def byte_pairs(
+    texts: str | Iterable[str],
+    size: int,
+    *,
+    min_count: int = 2,
+    specials: Sequence[str] = SPECIALS,
+) -> BytePairs:
+    """Pieces of words by byte-pair encoding: frequent words whole, rare ones in parts.
+
+    Bytes are merged, the most frequent pair first, until there are `size` ids. Every
+    text can be encoded and comes back exactly. Needs the package `tokenizers`.
+
+    Args:
+        texts: what to train on.
+        size: how many ids, special ones included; at least 256 more than those.
+        min_count: how often a pair must be there to be merged.
+        specials: of "pad", "unknown", "begin" and "end"; by default all. Nothing is
+            ever unknown.
+
+    Raises:
+        ImportError: if `tokenizers` is not installed.
+        ValueError: if `size` is too small, or there is no text.
+
+    Example:
+        >>> from jaxnn.data import text
+        >>> vocabulary = text.byte_pairs(["low lower lowest"] * 9, 264)
+        >>> ids = vocabulary.encode("lower?")
+        >>> len(ids), vocabulary.decode(ids)
+        (4, 'lower?')
+
+    Reference:
+        Sennrich, Haddow and Birch, Neural machine translation of rare words with
+        subword units, ACL 2016.
+    """
+    library, specials = _tokenizers(), _checked_specials(specials)
+    learned = positive("byte_pairs", "size", size) - len(specials)
+    if learned < 256:
+        raise ValueError(
+            f"byte_pairs: size must be at least {256 + len(specials)}, one id a byte "
+            f"and {len(specials)} special tokens, got {size}"
+        )
+    texts = list(_texts(texts))
+    if not any(texts):
+        raise ValueError("byte_pairs: texts must hold a word at least, got none")
+    bytes_ = library.pre_tokenizers.ByteLevel
+    model = library.Tokenizer(library.models.BPE())
+    model.pre_tokenizer = bytes_(add_prefix_space=False)
+    model.decoder = library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=learned,
+        min_frequency=positive("byte_pairs", "min_count", min_count),
+        initial_alphabet=sorted(bytes_.alphabet()),
+        show_progress=False,
+    )
+    model.train_from_iterator(texts, trainer)
+    return BytePairs(model.to_str(), specials)
+
+
+def load(path: str | Path) -> Vocabulary:
+    """The vocabulary that `Vocabulary.save` wrote.
+
+    Raises:
+        ValueError: if the file is no such vocabulary.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxnn.data import text
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "letters.json")
+        ...     text.characters("abc").save(path)
+        ...     text.load(path)
+        <3 characters, special: none>
+    """
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+        if content.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        kinds = {cls.kind: cls for cls in (Characters, Words, BytePairs)}
+        kind = kinds[content.pop("kind")]
+        if kind is BytePairs:
+            content["model"] = json.dumps(content["model"])
+        return kind(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"text.load: {path} is no vocabulary that jaxnn saved: {error}"
+        ) from error
+
+
+def _texts(texts: str | Iterable[str]) -> Iterable[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _words(text: str, lower: bool, pattern: str) -> list[str]:
+    return re.findall(pattern, text.lower() if lower else text)
+
+
+def _checked_specials(specials: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(specials)
+    if isinstance(specials, str) or not set(names) <= set(SPECIALS):
+        raise ValueError(f"specials: must be of {SPECIALS}, got {specials!r}")
+    # In one order, so that `pad` is 0 wherever there is one.
+    return tuple(name for name in SPECIALS if name in names)
+
+
+def _frequent(
+    owner: str,
+    counts: Counter[str],
+    min_count: int,
+    size: int | None,
+    specials: Sequence[str],
+) -> list[str]:
+    """The tokens that are frequent enough, the most frequent first."""
+    least = positive(owner, "min_count", min_count)
+    taken = len(_checked_specials(specials))
+    room = None if size is None else max(positive(owner, "size", size) - taken, 0)
+    kept = [token for token, count in counts.items() if count >= least]
+    kept = sorted(kept, key=lambda token: (-counts[token], token))[:room]
+    if not kept:
+        raise ValueError(
+            f"{owner}: no token is left of {len(counts)} in the texts, with min_count="
+            f"{min_count}, size={size} and {taken} special tokens"
+        )
+    return kept
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(
+            "byte_pairs needs tokenizers: python -m pip install tokenizers"
+        ) from error
+    return tokenizers

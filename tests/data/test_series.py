@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows, splits in time and the naive forecast, against loops."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxnn.data import seasonal_naive, split_in_time, windows
+
+few = settings(max_examples=60, deadline=None)
+
+
+@few
+@given(
+    st.integers(1, 20),
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_windows_are_those_of_a_loop(steps, length, horizon, stride, several):
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(steps, 3) if several else steps).astype(np.float32)
+    if steps < length + horizon:
+        with pytest.raises(ValueError, match=r"length \+ horizon = .*, got"):
+            windows(series, length, horizon, stride)
+        return
+    inputs, targets = windows(series, length, horizon, stride)
+    starts = range(0, steps - length - horizon + 1, stride)
+    assert len(inputs) == len(targets) == (steps - length - horizon) // stride + 1
+    for n, start in enumerate(starts):
+        np.testing.assert_array_equal(inputs[n], series[start : start + length])
+        after = series[start + length : start + length + horizon]
+        np.testing.assert_array_equal(targets[n], after)
+    assert inputs.dtype == np.float32 and inputs.flags.c_contiguous
+
+
+def test_a_gap_in_a_series_is_named():
+    series = np.ones((9, 3))
+    series[4, 2] = series[7, 0] = np.nan
+    message = r"windows: .* got series\[4, 2\] = nan \(2 of 27 numbers\)"
+    with pytest.raises(ValueError, match=message):
+        windows(series, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.ones(9), 0), ValueError, "length must be a positive int, got 0"),
+        ((np.ones(9), 2.0), TypeError, "length must be a positive int, got 2.0"),
+        ((np.ones(9), 2, 0), ValueError, "horizon must be a positive int"),
+        ((np.ones(9), 2, 1, -1), ValueError, "stride must be a positive int"),
+        ((["a", "b"], 1), TypeError, "series must be numbers"),
+        ((np.ones(()), 1), TypeError, "series must be numbers"),
+    ],
+)
+def test_windows_refuse(arguments, error, message):
+    with pytest.raises(error, match=f"windows: {message}"):
+        windows(*arguments)
+
+
+@few
+@given(st.integers(3, 40), st.integers(0, 5), st.data())
+def test_parts_follow_each_other(steps, context, data):
+    first = data.draw(st.integers(1, steps - 2))
+    second = data.draw(st.integers(1, steps - first - 1))
+    context = min(context, first)
+    series = {"x": np.arange(steps), "y": (np.arange(steps) * 2, np.arange(steps))}
+    parts = split_in_time(series, first, second, context=context)
+    ends = [0, first, first + second, steps]
+    for part, start, end in zip(parts, ends, ends[1:], strict=False):
+        start = max(start - context, 0)
+        np.testing.assert_array_equal(part["x"], np.arange(start, end))
+        np.testing.assert_array_equal(part["y"][0], np.arange(start, end) * 2)
+
+
+def test_with_context_every_step_is_a_target_once():
+    series = np.arange(30.0)
+    parts = split_in_time(series, 0.5, 0.2, context=4)
+    targets = [windows(part, 4)[1].ravel() for part in parts]
+    np.testing.assert_array_equal(np.concatenate(targets), series[4:])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "error", "message"),
+    [
+        ((), {}, ValueError, "every part must hold a step"),
+        ((10,), {}, ValueError, r"got parts of \[10, 0\] steps of 10"),
+        ((0.01,), {}, ValueError, r"got parts of \[0, 10\]"),
+        ((4, 7), {}, ValueError, r"\[4, 7, -1\]"),
+        ((1.5,), {}, ValueError, "share between 0 and 1, got 1.5"),
+        (("8",), {}, TypeError, "a size must be a number, got '8'"),
+        ((3,), {"context": 4}, ValueError, "context must be an int from 0 to .* 3"),
+        ((3,), {"context": -1}, ValueError, "context must be an int"),
+    ],
+)
+def test_splits_refuse(sizes, options, error, message):
+    with pytest.raises(error, match=f"split_in_time: .*{message}"):
+        split_in_time(np.arange(10), *sizes, **options)
+
+
+def test_splits_need_one_length():
+    with pytest.raises(ValueError, match="arrays of one length, got"):
+        split_in_time((np.ones(3), np.ones(4)), 1)
+
+
+@few
+@given(st.integers(1, 6), st.integers(1, 8), st.integers(1, 6))
+def test_the_naive_forecast_repeats_a_season(length, horizon, season):
+    inputs = np.arange(2 * length * 3).reshape(2, length, 3)
+    if season > length:
+        with pytest.raises(ValueError, match=f"at least season={season}, got"):
+            seasonal_naive(inputs, horizon, season)
+        return
+    forecast = seasonal_naive(inputs, horizon, season)
+    series = inputs
+    for _ in range(horizon):  # each step is the one a season before
+        series = np.concatenate([series, series[:, -season][:, None]], axis=1)
+    np.testing.assert_array_equal(forecast, series[:, length:])
+
+
+def test_the_naive_forecast_of_a_periodic_series_is_perfect():
+    inputs, targets = windows(np.tile([3.0, 1, 4, 1], 10), 6, horizon=5)
+    np.testing.assert_array_equal(seasonal_naive(inputs, 5, season=4), targets)
