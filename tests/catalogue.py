@@ -32,9 +32,50 @@ class Twice(nn.Composite):
         return y @ run.params["layer"]["w"].T.astype(y.dtype)
 
 
+class Cells(nn.Composite):
+    """One step of every recurrent cell, one after the other."""
+
+    rnn: nn.Layer
+    gru: nn.Layer
+    lstm: nn.Layer
+    conv: nn.Layer
+
+    def forward(self, run, x):
+        for name, cell in self.children().items():
+            x = x[:, None, None] if name == "conv" else x
+            carry = jax.tree.map(jnp.ones_like, cell.zero_carry(x))
+            _, x = run(name, (carry, x))
+        return x[:, 0, 0]
+
+
+class OnIds(nn.Composite):
+    """A layer on ids, made of numbers."""
+
+    layer: nn.Layer
+
+    def forward(self, run, x):
+        ids = (3 * jnp.abs(x)).astype(jnp.int32) % 5
+        return run("layer", ids).astype(x.dtype)
+
+
+class Asks(nn.Composite):
+    """A layer that asks a memory, on numbers that are both."""
+
+    layer: nn.Layer
+
+    def forward(self, run, x):
+        lengths = jnp.full(x.shape[0], 2)
+        memory = 1 - x[:, ::-1]
+        return run("layer", nn.Attend(x, memory, memory_lengths=lengths))
+
+
 DENSE = ("w", "b")
+CELL = ("input/b", "input/w", "recurrent/w")
+GRU = ("input/b", "input/w", "recurrent/b", "recurrent/w")
 MLP = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3))
 MLP_PATHS = ("dense_1/b", "dense_1/w", "dense_2/b", "dense_2/w")
+MLP_OF_BLOCK = ("down/b", "down/w", "up/b", "up/w")
+ATTENTION = tuple(f"{n}/{p}" for n in ("key", "out", "query", "value") for p in "bw")
 LEAKY = functools.partial(jax.nn.leaky_relu, negative_slope=0.1)
 
 CATALOGUE = [
@@ -292,6 +333,117 @@ CATALOGUE = [
         (2, 2, 2, 6),
         ("excite/b", "excite/w", "squeeze/b", "squeeze/w"),
         wrong=(2, 2, 2, 4),
+    ),
+    Entry(
+        "cells",
+        Cells(nn.RNNCell(3), nn.GRUCell(2), nn.LSTMCell(2), nn.ConvLSTMCell(2, 1)),
+        (2, 3),
+        (
+            *("conv/input/b", "conv/input/w", "conv/recurrent/w"),
+            *(f"gru/{path}" for path in GRU),
+            *(f"{name}/{path}" for name in ("lstm", "rnn") for path in CELL),
+        ),
+        wrong=(2, 4),
+    ),
+    Entry(
+        "recurrent_rnn",
+        nn.Recurrent(nn.RNNCell(3, activation=jax.nn.silu), reverse=True),
+        (2, 4, 3),
+        CELL,
+        wrong=(2, 4, 2),
+    ),
+    Entry("recurrent_gru", nn.Recurrent(nn.GRUCell(3)), (2, 3, 2), GRU, wrong=(2, 2)),
+    Entry(
+        "recurrent_lstm_peepholes",
+        nn.Recurrent(nn.LSTMCell(2, peepholes=True)),
+        (2, 3, 3),
+        ("input/b", "input/w", "peephole/scale", "recurrent/w"),
+        wrong=(2, 3, 2),
+    ),
+    Entry(
+        "recurrent_conv_lstm",
+        nn.Recurrent(nn.ConvLSTMCell(2, 3)),
+        (2, 2, 3, 2, 2),
+        CELL,
+        wrong=(2, 2, 3, 2, 1),
+    ),
+    Entry(
+        "bidirectional",
+        nn.Bidirectional(nn.GRUCell(2), nn.RNNCell(3)),
+        (2, 3, 2),
+        (*(f"backward/{p}" for p in CELL), *(f"forward/{p}" for p in GRU)),
+        wrong=(2, 3, 4),
+    ),
+    Entry(
+        "lstm",
+        nn.lstm(2, layers=2, dropout=0.4),
+        (2, 3, 3),
+        tuple(f"layer{i}/{path}" for i in (1, 2) for path in CELL),
+        random=True,
+        wrong=(2, 3, 2),
+    ),
+    Entry(
+        "tied_embedding",
+        OnIds(nn.TiedOutput(nn.Embed(5, 3), nn.Dense(3))),
+        (2, 4),
+        ("layer/body/b", "layer/body/w", "layer/embed/table"),
+    ),
+    Entry(
+        "sinusoidal_positions", nn.SinusoidalPositions(), (2, 3, 3), (), wrong=(2, 3)
+    ),
+    Entry(
+        "learned_positions",
+        nn.LearnedPositions(3),
+        (2, 3, 2),
+        ("table",),
+        wrong=(2, 4, 2),
+    ),
+    Entry(
+        "attention",
+        nn.MultiHeadAttention(4, kv_heads=2, causal=True, rotary=True, dropout=0.3),
+        (2, 3, 8),
+        ATTENTION,
+        random=True,
+        wrong=(2, 3, 4),
+    ),
+    Entry(
+        "transformer_encoder",
+        nn.TransformerEncoder(2, 2, hidden=3, rotary=100.0, repeat=True),
+        (2, 3, 4),
+        (
+            *(f"blocks/block/attention/{path}" for path in ATTENTION),
+            *(f"blocks/block/mlp/{path}" for path in MLP_OF_BLOCK),
+            *(f"blocks/block/norm{i}/{p}" for i in (1, 2) for p in ("offset", "scale")),
+            *("norm/offset", "norm/scale"),
+        ),
+        wrong=(2, 3, 6),
+    ),
+    Entry(
+        "transformer_decoder",
+        Asks(nn.TransformerDecoder(1, 2, hidden=3, pre_norm=False)),
+        (2, 3, 4),
+        (
+            *(f"layer/block1/attention/{path}" for path in ATTENTION),
+            *(f"layer/block1/cross/{path}" for path in ATTENTION),
+            *(f"layer/block1/mlp/{path}" for path in MLP_OF_BLOCK),
+            *(
+                f"layer/block1/norm{i}/{p}"
+                for i in (1, 2, 3)
+                for p in ("offset", "scale")
+            ),
+        ),
+        wrong=(2, 3, 6),
+    ),
+    Entry(
+        "attentive_recurrent",
+        Asks(nn.AttentiveRecurrent(nn.GRUCell(3), nn.AdditiveAttention(4))),
+        (2, 3, 2),
+        (
+            *("layer/attention/memory/b", "layer/attention/memory/w"),
+            *("layer/attention/query/w", "layer/attention/score/w"),
+            *(f"layer/cell/{path}" for path in GRU),
+        ),
+        wrong=(2, 3, 4),
     ),
 ]
 

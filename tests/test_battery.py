@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from catalogue import CATALOGUE, Entry, Twice, example
+from catalogue import CATALOGUE, Asks, Cells, Entry, OnIds, Twice, example
 from jax.test_util import check_grads
 
 import jaxnn as nn
@@ -21,6 +21,9 @@ NAMESPACE = {
     **vars(nn),
     "jax": jax,
     "functools": __import__("functools"),
+    "Asks": Asks,
+    "Cells": Cells,
+    "OnIds": OnIds,
     "Twice": Twice,
 }
 

@@ -16,12 +16,13 @@ LEVELS = [
     ["checks", "initializers", "losses", "metrics"],
     ["core"],
     ["layers"],
-    ["combine"],
+    ["combine", "stateful", "transformer"],
     ["surgery"],
     ["feature_maps"],
     ["torch_weights"],
     ["io"],
     ["train"],
+    ["decode"],
     ["models"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -94,3 +95,22 @@ def test_everything_public_is_documented():
     for name, value in vars(nn).items():
         if not name.startswith("_") and (isinstance(value, type) or callable(value)):
             assert (value.__doc__ or "").strip(), name
+
+
+@pytest.mark.parametrize("package", [nn, nn.layers], ids=lambda p: p.__name__)
+def test_names_found_later_are_those_that_type_checkers_see(package):
+    body = ast.parse(Path(package.__file__).read_text("utf8")).body
+    seen = {
+        alias.asname
+        for block in body
+        if isinstance(block, ast.If)
+        for line in block.body
+        if isinstance(line, ast.ImportFrom)
+        for alias in line.names
+    }
+    assert seen and seen <= set(dir(package))
+    assert all(getattr(package, name) is not None for name in seen)
+    later = set(package._LATER if package is nn.layers else package._LAYERS)
+    assert later <= seen
+    with pytest.raises(AttributeError, match="no attribute 'Densee'"):
+        package.Densee  # noqa: B018

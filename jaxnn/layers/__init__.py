@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers, one concept a file."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jaxnn.layers.activations import Maxout as Maxout
 from jaxnn.layers.activations import PReLU as PReLU
 from jaxnn.layers.batch_norm import BatchNorm as BatchNorm
@@ -30,3 +33,57 @@ from jaxnn.layers.shape import Flatten as Flatten
 from jaxnn.layers.shape import Identity as Identity
 from jaxnn.layers.shape import Reshape as Reshape
 from jaxnn.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+
+if TYPE_CHECKING:
+    from jaxnn.layers.additive_attention import AdditiveAttention as AdditiveAttention
+    from jaxnn.layers.additive_attention import AttentiveRecurrent as AttentiveRecurrent
+    from jaxnn.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from jaxnn.layers.cells import ConvLSTMCell as ConvLSTMCell
+    from jaxnn.layers.cells import GRUCell as GRUCell
+    from jaxnn.layers.cells import LSTMCell as LSTMCell
+    from jaxnn.layers.cells import RNNCell as RNNCell
+    from jaxnn.layers.embed import Embed as Embed
+    from jaxnn.layers.embed import TiedOutput as TiedOutput
+    from jaxnn.layers.padding import Attend as Attend
+    from jaxnn.layers.positions import LearnedPositions as LearnedPositions
+    from jaxnn.layers.positions import SinusoidalPositions as SinusoidalPositions
+    from jaxnn.layers.recurrent import Bidirectional as Bidirectional
+    from jaxnn.layers.recurrent import Recurrent as Recurrent
+    from jaxnn.layers.recurrent import RecurrentStack as RecurrentStack
+    from jaxnn.layers.recurrent import gru as gru
+    from jaxnn.layers.recurrent import lstm as lstm
+    from jaxnn.layers.recurrent import rnn as rnn
+    from jaxnn.layers.sequences import Sequences as Sequences
+
+# Imported when first asked for: a network without sequences need not wait for them.
+_LATER = {
+    "AdditiveAttention": "additive_attention",
+    "AttentiveRecurrent": "additive_attention",
+    "MultiHeadAttention": "attention",
+    "ConvLSTMCell": "cells",
+    "GRUCell": "cells",
+    "LSTMCell": "cells",
+    "RNNCell": "cells",
+    "Embed": "embed",
+    "TiedOutput": "embed",
+    "Attend": "padding",
+    "LearnedPositions": "positions",
+    "SinusoidalPositions": "positions",
+    "Bidirectional": "recurrent",
+    "gru": "recurrent",
+    "lstm": "recurrent",
+    "Recurrent": "recurrent",
+    "RecurrentStack": "recurrent",
+    "rnn": "recurrent",
+    "Sequences": "sequences",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"jaxnn.layers.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'jaxnn.layers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

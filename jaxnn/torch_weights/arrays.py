@@ -2,13 +2,13 @@
 """The arrays of both sides: the same numbers in other orders of axes."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxnn.core import Layer
-from jaxnn.layers import ConvTranspose
+from jaxnn.layers import ConvTranspose, GRUCell, Recurrent
 from jaxnn.torch_weights.parts import Names, Part, join
 
 #: What PyTorch calls our arrays; in its layers every name has this one meaning.
@@ -31,6 +31,7 @@ class Slot(NamedTuple):
     path: str
     index: tuple[int, ...]
     part: Part
+    zero: bool = False  # the second half of a sum: zero there, added to the first here
 
     @property
     def leaf(self) -> str:
@@ -43,15 +44,31 @@ def find_slots(parts: list[Part], shapes: Mapping, naming: Names) -> list[Slot]:
     slots = []
     for part in parts:
         module = naming.get(part.name, f"({part.name})")
-        for leaf, suffix in _SUFFIX.items():
+        for leaf, suffix, zero in _leaves(part):
             kind = "state" if leaf in ("mean", "var") else "params"
             path = join(part.path, leaf)
             if (kind, path) in shapes:
                 whole = shapes[kind, path].shape
-                shape = _their_shape(part.layer, leaf, whole[len(part.index) :])
+                own = whole[len(part.index) :]
+                shape = _their_shape(part.layer, leaf.rpartition("/")[2], own)
                 name = f"{module}.{suffix}" if module else suffix
-                slots.append(Slot(name, shape, kind, path, part.index, part))
+                slots.append(Slot(name, shape, kind, path, part.index, part, zero))
     return slots
+
+
+def _leaves(part: Part) -> Iterator[tuple[str, str, bool]]:
+    """Our arrays, PyTorch's names for them, and whether it is the rest of a sum.
+
+    Its recurrent layers have two biases where one would do; a GRU needs both.
+    """
+    if not part.row:
+        yield from ((leaf, suffix, False) for leaf, suffix in _SUFFIX.items())
+        return
+    both = isinstance(part.layer, Recurrent) and isinstance(part.layer.cell, GRUCell)
+    yield "input/w", f"weight_ih_{part.row}", False
+    yield "recurrent/w", f"weight_hh_{part.row}", False
+    yield "input/b", f"bias_ih_{part.row}", False
+    yield "recurrent/b" if both else "input/b", f"bias_hh_{part.row}", not both
 
 
 def _their_shape(layer: Layer, leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,6 +99,8 @@ def _weight_here(layer: Layer, w: np.ndarray) -> np.ndarray:
 
 def to_theirs(slot: Slot, array: np.ndarray) -> np.ndarray:
     """An array as PyTorch has it: a new one, in its order."""
+    if slot.zero:
+        return np.zeros(slot.shape, np.float32)
     array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
     if slot.part.picture:
         array = _reorder(slot, array, _channels_first)

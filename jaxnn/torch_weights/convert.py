@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import Layer, abstract, as_layer
-from jaxnn.layers import Conv, ConvTranspose, Dense
+from jaxnn.layers import Conv, ConvTranspose, Dense, Recurrent
 from jaxnn.surgery import layer_paths
 from jaxnn.torch_weights.arrays import find_slots, to_ours, to_theirs
 from jaxnn.torch_weights.parts import (
@@ -76,11 +76,12 @@ def from_torch(
         raise ValueError(
             f"from_torch: the state_dict does not fit the network:\n  {problems}"
         )
-    arrays = {at: np.empty(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
+    arrays = {at: np.zeros(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
     for slot in slots:
         whole = arrays[slot.kind, slot.path]
         one = to_ours(slot, given[slot.torch])
-        whole[slot.index] = one.reshape(whole[slot.index].shape)
+        one = one.reshape(whole[slot.index].shape).astype(whole.dtype)
+        whole[slot.index] += one  # where PyTorch has two biases, ours is their sum
     return _nest("params", arrays), _nest("state", arrays)
 
 
@@ -197,7 +198,10 @@ def _some_input(net: Layer, given: Mapping) -> Any:
 def _possible_inputs(net: Layer, given: Mapping) -> Iterator[tuple[int, ...]]:
     """Batches that fit the network's first layer."""
     for path, layer in {"": net, **layer_paths(net)}.items():
-        w = given.get(("params", join(path, "w")))
+        own = "input/w" if isinstance(layer, Recurrent) else "w"
+        w = given.get(("params", join(path, own)))
+        if w is not None and isinstance(layer, Recurrent):
+            yield (2, 2, w.shape[-2])
         if w is not None and isinstance(layer, Dense):
             yield (2, w.shape[-2])
         if w is not None and isinstance(layer, Conv | ConvTranspose):

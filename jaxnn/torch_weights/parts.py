@@ -10,20 +10,28 @@ from jaxnn.combine import Remat, Repeat
 from jaxnn.core import Call, Composite, Layer, trace
 from jaxnn.layers import (
     BatchNorm,
+    Bidirectional,
     Conv,
     ConvTranspose,
     Dense,
     GroupNorm,
+    GRUCell,
     InstanceNorm,
     LayerNorm,
+    LSTMCell,
     PReLU,
+    Recurrent,
+    RecurrentStack,
     RMSNorm,
+    RNNCell,
     SeparableConv,
 )
+from jaxnn.surgery import layer_paths
 
 Names = Mapping[str, str]
 _NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm)
-_KNOWN = (Dense, Conv, ConvTranspose, SeparableConv, PReLU, *_NORMS)
+_KNOWN = (Dense, Conv, ConvTranspose, SeparableConv, PReLU, Recurrent, *_NORMS)
+_CELLS = (RNNCell, GRUCell, LSTMCell)
 
 
 class Part(NamedTuple):
@@ -38,11 +46,13 @@ class Part(NamedTuple):
     index: tuple[int, ...]
     layer: Layer
     picture: tuple[int, ...]  # [..., C] where its features were flattened, or ()
+    row: str = ""  # of a recurrent layer in PyTorch's module: l0, l0_reverse, l1, ...
 
 
 def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
     """Every layer with arrays of its own, in the order of calls."""
     parts, picture = [], ()
+    in_rows = False  # sequences flatten step by step, there as here
     for call in trace(net, x):
         own = call.path if isinstance(net, Composite) else ""
         at, called = join(path, own), join(name, own)
@@ -57,11 +67,32 @@ def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
             parts += find_parts(call.layer.layer, call.x, called, at, index)
         elif call.params or isinstance(call.layer, _KNOWN):
             _check_known(call.layer, at)
+            above, row = _module_and_row(net, own) if _is_rnn(call.layer) else (own, "")
             for step in _steps(call.layer):
-                names = join(called, step), join(at, step)
-                parts.append(Part(*names, index, call.layer, picture))
-        picture = _flattened(call, picture)
+                names = join(name, above, step), join(at, step)
+                parts.append(Part(*names, index, call.layer, picture, row))
+        in_rows = _is_rnn(call.layer) if call.params else in_rows
+        picture = () if in_rows else _flattened(call, picture)
     return parts
+
+
+def _is_rnn(layer: Layer) -> bool:
+    return isinstance(layer, Recurrent)
+
+
+def _module_and_row(net: Layer, path: str) -> tuple[str, str]:
+    """The outermost layer that is PyTorch's one module with a recurrent layer.
+
+    There a stack is one module, all layers and directions in it.
+    """
+    layers, row, turn = {"": net, **layer_paths(net)}, 0, ""
+    above, _, last = path.rpartition("/")
+    if path and isinstance(layers[above], Bidirectional):
+        path, turn = above, "_reverse" if last == "backward" else ""
+        above, _, last = path.rpartition("/")
+    if path and isinstance(layers[above], RecurrentStack):
+        path, row = above, int(last.removeprefix("layer")) - 1
+    return path, f"l{row}{turn}"
 
 
 def _steps(layer: Layer) -> tuple[str, ...]:
@@ -75,10 +106,12 @@ def join(*names: str) -> str:
 
 
 def _check_known(layer: Layer, path: str) -> None:
-    if not isinstance(layer, _KNOWN):
-        known = ", ".join(kind.__name__ for kind in _KNOWN)
+    cell = layer.cell if isinstance(layer, Recurrent) else None
+    foreign = cell is not None and not isinstance(cell, _CELLS)
+    if foreign or not isinstance(layer, _KNOWN) or getattr(cell, "peepholes", False):
+        known = ", ".join(kind.__name__ for kind in (*_KNOWN, *_CELLS))
         raise TypeError(
-            f"torch weights: {type(layer).__name__} at {path!r} has no counterpart in "
+            f"torch weights: {layer!r:.60} at {path!r} has no counterpart in "
             f"PyTorch that is known here; known are {known}"
         )
 
@@ -105,7 +138,8 @@ def all_namings(parts: list[Part], given: Iterable[str]) -> Iterator[Names]:
     """What modules may be called: by the network, or in the order of a state_dict."""
     yield from own_namings(parts)
     modules = dict.fromkeys(name.rpartition(".")[0] for name in given)
-    yield {part.name: m for part, m in zip(parts, modules, strict=False)}
+    names = dict.fromkeys(part.name for part in parts)
+    yield dict(zip(names, modules, strict=False))
 
 
 def with_names(parts: list[Part], naming: Names, names: Names | None) -> Names:

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-head attention, over a whole sequence or step by step with a cache."""
+
+import numbers
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import checks, initializers
+from jaxnn.core import Layer, Params
+from jaxnn.keys import Key, fold_in
+from jaxnn.layers.dense import check_width
+from jaxnn.layers.dropout import needed_key
+from jaxnn.layers.norm import check_switches
+from jaxnn.layers.padding import Attend, blank, check_lengths, unpack, within
+from jaxnn.layers.positions import moved, steps_at, zero_position
+from jaxnn.ops.attention import attention, rotary, visible, write
+from jaxnn.ops.dense import dense
+from jaxnn.trees import describe
+
+
+class MultiHeadAttention(Layer):
+    """Each step's average of what it finds in others: `softmax(q kᵀ / √D) v`, by head.
+
+    Queries are `x w + b` for the step that asks, keys and values the same for the steps
+    that are asked; head h sees D = features / heads of their numbers. The heads'
+    averages, side by side, go through `out`. Parameters: `query/w`, `[C, features]`,
+    `key/w` and `value/w`, `[M, kv_heads · D]`, `out/w`, `[features, features]`, and
+    `b` of each.
+
+    It takes `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` for a memory to ask
+    or a mask, and gives `[N, T, features]`. A step that may see nothing, by a mask,
+    gets zeros (and `out/b`), and no gradient passes.
+
+    Args:
+        heads: how many, H.
+        features: of all heads together and of the output; by default C.
+        kv_heads: how many heads keys and values have; H / kv_heads neighboring heads
+            share one. By default H; 1 is multi-query attention.
+        causal: whether a step sees only those before it and itself.
+        bias: whether there are `b`.
+        dropout: in training, the probability of dropping a weight of the average.
+        rotary: whether queries and keys are turned by their position; True turns with
+            base 10000, a number with that base.
+        w_init: initializer of all `w`.
+
+    Raises:
+        ValueError: heads do not divide features, kv_heads not heads; a mask or lengths
+            of another shape; `x` or the memory have another width than at `init`.
+
+    Reference: Vaswani et al., Attention Is All You Need, 2017; Su et al., RoFormer,
+    2021 (rotary); Ainslie et al., GQA, 2023 (grouped heads).
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.MultiHeadAttention(4, causal=True), jnp.ones((2, 5, 8))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].shape
+    (2, 5, 8)
+    >>> memory = nn.Attend(x, memory=jnp.ones((2, 3, 6)), memory_lengths=jnp.array([3, 1]))
+    >>> params, state = nn.MultiHeadAttention(4).init(jax.random.key(0), memory)
+    >>> params["key"]["w"].shape
+    (6, 8)
+    """
+
+    heads: int
+    _: KW_ONLY
+    features: int | None = None
+    kv_heads: int | None = None
+    causal: bool = False
+    bias: bool = True
+    dropout: float = 0.0
+    rotary: bool | float = False
+    w_init: initializers.InitializerFunction = initializers.glorot_uniform()
+
+    def __post_init__(self):
+        owner = "MultiHeadAttention"
+        checks.positive_int(owner, "heads", self.heads)
+        for name in ("features", "kv_heads"):
+            if getattr(self, name) is not None:
+                checks.positive_int(owner, name, getattr(self, name))
+        check_switches(owner, causal=self.causal, bias=self.bias)
+        checks.probability(owner, "dropout", self.dropout)
+        if not isinstance(self.rotary, numbers.Real) or self.rotary < 0:
+            raise ValueError(
+                f"{owner}: rotary must be True, False or a base above 0, "
+                f"got {self.rotary!r}"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(
+                f"{owner}: kv_heads must divide heads, got kv_heads={self.kv_heads} "
+                f"for heads={self.heads}"
+            )
+        if self.features is not None:
+            self._size(self.features)
+
+    def init(self, key, x):
+        given = self._check(x)
+        width, other = (a.shape[-1] for a in (given.x, seen(given)))
+        features = self.features or width
+        narrow = self._size(features) * (self.kv_heads or self.heads)
+        shapes = {
+            "query": (width, features),
+            "key": (other, narrow),
+            "value": (other, narrow),
+            "out": (features, features),
+        }
+        dtype = checks.param_dtype(given.x)
+        return {n: self._affine(fold_in(key, n), s, dtype) for n, s in shapes.items()}, {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        given = self._check(x)
+        q, k, v = self.project(params, given)
+        if self.rotary:
+            q, k = (self.turn(a, jnp.arange(a.shape[2])[None]) for a in (q, k))
+        dropped = self.dropped(key, train)
+        y = attention(q, k, v, mask=allowed(given), causal=self.causal, **dropped)
+        return self.merge(params, y), state
+
+    def project(self, params: Params, given: Attend) -> list[jax.Array]:
+        """Queries, keys and values, each `[N, heads, T, D]`."""
+        owner, memory = "MultiHeadAttention", seen(given)
+        check_width(owner, given.x, params["query"]["w"].shape[0])
+        check_width(owner, memory, params["key"]["w"].shape[0])
+        memory = blank(memory, seen_lengths(given))
+        q = dense(given.x, **params["query"])
+        k, v = (dense(memory, **params[name]) for name in ("key", "value"))
+        size = q.shape[-1] // self.heads
+        return [a.reshape(*a.shape[:2], -1, size).swapaxes(1, 2) for a in (q, k, v)]
+
+    def merge(self, params: Params, y: jax.Array) -> jax.Array:
+        """The heads `[N, heads, T, D]` side by side, through `out`."""
+        n, _, t, _ = y.shape
+        return dense(y.swapaxes(1, 2).reshape(n, t, -1), **params["out"])
+
+    def turn(self, x: jax.Array, positions: jax.Array) -> jax.Array:
+        """Queries or keys turned by their positions."""
+        return rotary(x, positions, 10000.0 if self.rotary is True else self.rotary)
+
+    def dropped(self, key: Key | None, train: bool) -> dict[str, Any]:
+        """By which key and at which rate weights are dropped, if at all."""
+        if not train or not self.dropout:
+            return {}
+        key = needed_key("MultiHeadAttention", key)
+        return {"dropout_key": key, "rate": self.dropout}
+
+    def as_stateful(self, length: int | None) -> Layer:
+        """This layer with the keys and values that it has seen in its state."""
+        return CachedAttention(self, length)
+
+    def _affine(self, key, shape, dtype) -> Params:
+        params = {"w": self.w_init(key, shape, dtype)}
+        return params | ({"b": jnp.zeros(shape[-1], dtype)} if self.bias else {})
+
+    def _size(self, features: int) -> int:
+        """Of one head."""
+        if features % self.heads:
+            raise ValueError(
+                f"MultiHeadAttention: heads must divide features, got heads="
+                f"{self.heads} for features={features}"
+            )
+        size = features // self.heads
+        if self.rotary and size % 2:
+            raise ValueError(
+                f"MultiHeadAttention: rotary turns pairs, features / heads must be "
+                f"even, got {features} / {self.heads} = {size}"
+            )
+        return size
+
+    def _check(self, x: Any) -> Attend:
+        given = check_attend("MultiHeadAttention", x)
+        if given.memory is not None and (self.causal or self.rotary):
+            option = "causal" if self.causal else "rotary"
+            raise ValueError(
+                f"MultiHeadAttention: {option} is for attention to x itself, got a "
+                f"memory {describe(given.memory)}; leave {option} out"
+            )
+        if given.mask is not None:
+            check_mask(given, self.heads)
+        return given
+
+
+def as_attend(x: Any) -> Attend:
+    """An array, a pair `(x, lengths)` or an `Attend` as an `Attend`."""
+    if isinstance(x, Attend):
+        return x
+    array, lengths, _ = unpack(x)
+    return Attend(array, lengths=lengths)
+
+
+def seen(given: Attend) -> Any:
+    """What is asked: the memory, or `x` itself."""
+    return given.x if given.memory is None else given.memory
+
+
+def seen_lengths(given: Attend) -> Any:
+    """How many of its steps are real, or None for all."""
+    return given.lengths if given.memory is None else given.memory_lengths
+
+
+def check_attend(owner: str, x: Any) -> Attend:
+    """What came as an `Attend`, its shapes checked."""
+    given = as_attend(x)
+    checks.batch(owner, given.x, axes=3)
+    check_lengths(owner, given.lengths, given.x)
+    if given.memory is None:
+        if given.memory_lengths is not None:
+            raise ValueError(f"{owner}: memory_lengths came without a memory")
+        return given
+    checks.batch(owner, given.memory, axes=3)
+    check_lengths(owner, given.memory_lengths, given.memory, "memory_lengths")
+    if given.x.shape[0] != given.memory.shape[0]:
+        raise ValueError(
+            f"{owner}: x and memory must have as many examples, got "
+            f"{describe(given.x)} and {describe(given.memory)}"
+        )
+    return given
+
+
+def check_mask(given: Attend, heads: int) -> None:
+    """Raise unless the mask is boolean and has one of the three shapes."""
+    mask, (n, t), s = given.mask, given.x.shape[:2], seen(given).shape[1]
+    if getattr(mask, "dtype", None) != bool:
+        raise TypeError(
+            "MultiHeadAttention: mask must hold booleans, True where a step may be "
+            f"seen, got {describe(mask)}"
+        )
+    full = (n, heads, t, s)
+    shape = _four(mask.shape)
+    if shape is None or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
+        raise ValueError(
+            f"MultiHeadAttention: mask must be [{t}, {s}], [{n}, {t}, {s}] or "
+            f"[{n}, {heads}, {t}, {s}] (any of them may be 1), got {describe(mask)}"
+        )
+
+
+def _four(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape of a mask with axes for examples and heads."""
+    if len(shape) == 3:
+        return (shape[0], 1, *shape[1:])
+    return {2: (1, 1, *shape), 4: shape}.get(len(shape))
+
+
+def allowed(given: Attend) -> jax.Array | None:
+    """Who may see what by the lengths and the mask, as `[N, heads, T, S]` or ones."""
+    lengths, mask = seen_lengths(given), given.mask
+    if mask is not None:
+        mask = mask.reshape(_four(mask.shape))
+    if lengths is None:
+        return mask
+    real = within(lengths, seen(given).shape[1])[:, None, None]
+    return real if mask is None else mask & real
+
+
+class CachedAttention(Layer):
+    """Causal attention that remembers: made of a `MultiHeadAttention` by `nn.stateful`.
+
+    State, under `carry`: `key` and `value`, `[N, kv_heads, length, D]`, and `position`,
+    `[N]`, how many steps of each example were seen. A call takes any number of steps, or
+    `(x, lengths)` of which only the real ones count. A step beyond the cache gives NaN.
+
+    Args:
+        layer: the attention.
+        length: how many steps the cache holds.
+
+    Raises:
+        ValueError: the attention is not causal and is not given a memory.
+    """
+
+    layer: MultiHeadAttention
+    length: int | None
+
+    def init(self, key, x):
+        given = self._check(x)
+        params, state = self.layer.init(key, x)
+        if given.memory is not None:
+            return params, state
+        narrow = params["key"]["w"].shape[1]
+        size = params["query"]["w"].shape[1] // self.layer.heads
+        shape = (given.x.shape[0], narrow // size, self.length, size)
+        cache = {name: jnp.zeros(shape, given.x.dtype) for name in ("key", "value")}
+        return params, {"carry": cache | {"position": zero_position(given.x)}}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        given, layer = self._check(x), self.layer
+        if given.memory is not None:
+            return layer.apply(params, state, x, key=key, train=train)
+        q, k, v = layer.project(params, given)
+        carry = state["carry"]
+        steps = steps_at(carry["position"], given.x)
+        if layer.rotary:
+            q, k = (layer.turn(a, steps) for a in (q, k))
+        k, v = (write(carry[n], a, steps) for n, a in (("key", k), ("value", v)))
+        mask = visible(steps, k.shape[2])
+        y = attention(q, k, v, mask=mask, **layer.dropped(key, train))
+        inside = (steps < k.shape[2])[:, None, :, None]
+        y = jnp.where(inside, y, jnp.full((), jnp.nan, y.dtype))
+        position = moved(carry["position"], given.x, given.lengths)
+        carry = {"key": k, "value": v, "position": position}
+        return layer.merge(params, y), {"carry": carry}
+
+    def _check(self, x: Any) -> Attend:
+        given = as_attend(x)
+        if given.memory is None and not self.layer.causal:
+            raise ValueError(
+                "stateful: attention can only go on from call to call if it is causal, "
+                f"got {self.layer!r}; it needs the whole sequence at once"
+            )
+        if given.memory is None and given.mask is not None:
+            raise ValueError(
+                "stateful: a mask can not be told apart from call to call; leave it out"
+            )
+        if given.memory is None and not checks.is_positive_int(self.length):
+            raise ValueError(
+                "stateful: attention needs a length, how many steps its cache is to "
+                f"hold, nn.stateful(net, length=...), got {self.length!r}"
+            )
+        return check_attend("MultiHeadAttention", x)

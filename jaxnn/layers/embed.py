@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From ids to vectors, and back by the same table."""
+
+import functools
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn import checks, initializers
+from jaxnn.core import Composite, Layer, Params
+from jaxnn.layers.dense import check_width
+from jaxnn.layers.padding import (
+    blank,
+    check_integers,
+    check_lengths,
+    unpack,
+)
+from jaxnn.ops.embed import embed, is_id, tied_logits
+from jaxnn.trees import describe
+
+
+class Embed(Layer):
+    """A vector for each id of a vocabulary, `y = table[id]`; param `table`, `[V, F]`.
+
+    It takes ids `[N, T]` (or of any shape) and gives `[N, T, F]`; of `(ids, lengths)`
+    it gives `(vectors, lengths)`, with zeros past each end, where any id may stand.
+    An id outside 0 to V - 1 is an error; inside compiled code, where values are not
+    known, its vector is NaN, so that `fit` finds it: it is never wrapped or clamped.
+
+    Args:
+        vocabulary: how many ids there are, V.
+        features: the length of a vector, F.
+        w_init: initializer of `table`.
+
+    Raises:
+        TypeError: the ids are no integers.
+        IndexError: an id is not in the vocabulary; names the value and its place.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, ids = nn.Embed(65, 8), jnp.array([[3, 64, 3]])
+    >>> params, state = layer.init(jax.random.key(0), ids)
+    >>> layer.apply(params, state, ids)[0].shape
+    (1, 3, 8)
+    """
+
+    vocabulary: int
+    features: int
+    _: KW_ONLY
+    w_init: initializers.InitializerFunction = initializers.normal(0.1)
+
+    def __post_init__(self):
+        checks.positive_int("Embed", "vocabulary", self.vocabulary)
+        checks.positive_int("Embed", "features", self.features)
+
+    def init(self, key, x):
+        self._check(x)
+        shape = (self.vocabulary, self.features)
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        return {"table": self.w_init(key, shape, dtype)}, {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        self._check(x)
+        ids, lengths, put_back = unpack(x)
+        return put_back(blank(embed(params["table"], ids), lengths)), state
+
+    def attend(self, params: Params, x: jax.Array) -> jax.Array:
+        """Logits by the same table, `x tableᵀ`: `[..., F]` to `[..., V]`.
+
+        In a `Composite`: `self.embed.attend(run.params["embed"], x)`.
+
+        Args:
+            params: those of this layer.
+            x: `[..., F]`.
+
+        >>> import jax.numpy as jnp, jaxnn as nn
+        >>> params = {"table": jnp.eye(3)}
+        >>> nn.Embed(3, 3).attend(params, jnp.array([[0.0, 2.0, 1.0]])).tolist()
+        [[0.0, 2.0, 1.0]]
+        """
+        check_width("Embed.attend", x, self.features)
+        return tied_logits(x, params["table"])
+
+    def _check(self, x: Any) -> None:
+        ids, lengths, _ = unpack(x)
+        check_integers("Embed", "ids", ids)
+        check_lengths("Embed", lengths, ids)
+        check = functools.partial(check_ids, "Embed", vocabulary=self.vocabulary)
+        checks.values(check, ids, lengths)
+
+
+def check_ids(owner: str, ids: Any, lengths: Any = None, *, vocabulary: int) -> None:
+    """Raise unless all ids that are known, up to each row's length, are ids.
+
+    Args:
+        owner: who asks, for the message.
+        ids: integers of any shape; `[N, T]` with lengths.
+        lengths: `[N]` or None.
+        vocabulary: the ids must be from 0 to this - 1.
+
+    Raises:
+        IndexError: names the first wrong id, its place and the vocabulary.
+    """
+    ids = np.asarray(ids)
+    wrong = ~is_id(ids, vocabulary)
+    if lengths is not None:
+        wrong &= np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise IndexError(
+            f"{owner}: ids must be from 0 to {vocabulary - 1}, the vocabulary being "
+            f"{vocabulary}, got {int(ids[place])} at {list(place)} of {describe(ids)}"
+        )
+
+
+class TiedOutput(Composite):
+    """A network from ids to logits whose output layer is the table of its input.
+
+    `y = body(table[ids]) tableᵀ`
+
+    Args:
+        embed: an `Embed`, of V ids and F features.
+        body: a layer from `[N, T, F]` to `[N, T, F]`.
+
+    Reference: Press and Wolf, Using the Output Embedding to Improve Language Models,
+    2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, ids = nn.TiedOutput(nn.Embed(65, 8), nn.Dense(8)), jnp.array([[3, 64, 3]])
+    >>> params, state = net.init(jax.random.key(0), ids)
+    >>> net.apply(params, state, ids)[0].shape
+    (1, 3, 65)
+    """
+
+    embed: Layer
+    body: Layer
+
+    def forward(self, run, x):
+        y = run("body", run("embed", x))
+        table = run.params["embed"]["table"]
+        check_width("TiedOutput", y, table.shape[1])
+        return tied_logits(y, table)

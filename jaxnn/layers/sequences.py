@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sequence layers take and give: arrays, their lengths, a memory to go on from."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import checks
+from jaxnn.trees import describe
+
+
+class Sequences(NamedTuple):
+    """Sequences of different lengths, and the memory that a layer starts from.
+
+    A recurrent layer or stack takes an array `x`, or `(x, lengths)`, and gives an
+    array. Given `Sequences` it gives `Sequences`: the outputs, the same lengths, and
+    the carry that each example has after its own last step.
+
+    Attributes:
+        x: `[N, T, ...]`, N examples of T steps; what stands past an example's end
+            counts for nothing, whatever it is.
+        lengths: `[N]` ints from 1 to T, how many steps of each example are real; None
+            where all are.
+        carry: the memory to start from, as the layer gave it; None for zeros.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.lstm(8), jnp.ones((2, 5, 3))
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> (y, _, carry), _ = net.apply(params, state, nn.Sequences(x))
+    >>> y.shape, carry["layer1"]["h"].shape
+    ((2, 5, 8), (2, 8))
+    """
+
+    x: Any
+    lengths: Any = None
+    carry: Any = None
+
+
+def unpack(owner: str, x: Any) -> Sequences:
+    """`x`, `(x, lengths)` or `Sequences` as checked `Sequences`, lengths in int32."""
+    if not isinstance(x, Sequences):
+        x = Sequences(*x) if type(x) is tuple and len(x) == 2 else Sequences(x)
+    checks.batch(owner, x.x, axes=3)
+    if x.x.shape[1] == 0:
+        raise ValueError(
+            f"{owner}: x must have at least one step [N, T, ...], got {describe(x.x)}"
+        )
+    lengths = None if x.lengths is None else _lengths(owner, x.x, x.lengths)
+    return x._replace(lengths=lengths)
+
+
+def pack(given: Any, y: Any, sequences: Sequences, carry: Any) -> Any:
+    """Outputs in the form of what was given: `Sequences` for `Sequences`."""
+    given_carry = isinstance(given, Sequences)
+    return Sequences(y, sequences.lengths, carry) if given_carry else y
+
+
+def _lengths(owner: str, x: Any, lengths: Any) -> Any:
+    """Lengths as an array, if they are such.
+
+    In compiled code, where values are not known, a length below 0 counts as 0 and one
+    beyond T as T.
+    """
+    dtype = getattr(lengths, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(
+            f"{owner}: lengths must be an int array [N], got {describe(lengths)}"
+        )
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"{owner}: lengths must be one int an example, [{x.shape[0]}], got "
+            f"{describe(lengths)} for {describe(x)}"
+        )
+    checks.values(functools.partial(_check_values, owner, x.shape[1]), lengths)
+    if isinstance(lengths, jax.ShapeDtypeStruct):
+        return lengths
+    return jnp.asarray(lengths, jnp.int32)
+
+
+def _check_values(owner: str, time: int, lengths: Any) -> None:
+    lengths = np.asarray(lengths)
+    wrong = np.flatnonzero((lengths < 1) | (lengths > time))
+    if wrong.size:
+        at = int(wrong[0])
+        raise ValueError(
+            f"{owner}: lengths must be from 1 to T = {time}, the steps of x, got "
+            f"{int(lengths[at])} for example {at}"
+        )

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that go on from where their last call ended.
+
+A layer that has a memory has a method `as_stateful(length)`: the same layer, with the
+same parameters, that keeps its memory in its state under `carry`, from call to call.
+`stateful` puts these in place of the layers they come from.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import checks, trees
+from jaxnn.combine import Remat
+from jaxnn.core import Layer, State, abstract, as_layer
+
+
+def stateful(net: Layer, length: int | None = None) -> Layer:
+    """The network with its memory in the state: it goes on where its last call ended.
+
+    Recurrent layers keep their carry, attention its keys and values, positions their
+    count. Parameters and paths are those of the network, so that the trained ones fit.
+    A call takes any number of steps: all of a prompt at once, one at a time to
+    generate, a chunk of a long sequence for truncated back-propagation through time
+    (train the stateful network, without shuffling: gradients end at the chunk's edge,
+    because the state that comes in is a constant).
+
+    The state belongs to a batch of N examples; `zero_carry` makes a fresh one.
+
+    Args:
+        net: a network.
+        length: how many steps there will be at most; needed where attention or learned
+            positions have a table of that size.
+
+    Returns:
+        A network with the same parameters and more state.
+
+    Raises:
+        ValueError: if a layer needs the whole sequence, such as one in reverse, or the
+            network has no memory at all.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.Sequential(nn.lstm(8), nn.Dense(2)), jnp.ones((3, 4, 5))
+    >>> params, state = net.init(jax.random.key(0), x)
+    >>> whole, _ = net.apply(params, state, x)
+    >>> live = nn.stateful(net)
+    >>> state = nn.zero_carry(live, x)
+    >>> first, state = live.apply(params, state, x[:, :3])
+    >>> last, state = live.apply(params, state, x[:, 3:])
+    >>> bool(jnp.allclose(whole, jnp.concatenate([first, last], 1), atol=1e-6))
+    True
+    """
+    net = as_layer(net, "stateful")
+    if length is not None:
+        checks.positive_int("stateful", "length", length)
+    live = _convert(net, length)
+    if live is net:
+        raise ValueError(
+            f"stateful: the network has no layer with a memory: {net!r:.200}"
+        )
+    return live
+
+
+def _convert(layer: Layer, length: int | None, path: str = "") -> Layer:
+    """The layer with those that have a memory replaced; itself if there are none."""
+    if hasattr(layer, "as_stateful"):
+        try:
+            return layer.as_stateful(length)  # type: ignore[attr-defined]
+        except ValueError as error:
+            error.add_note(f"in {path}: {layer!r:.200}" if path else f"{layer!r:.200}")
+            raise
+    if isinstance(layer, Remat):  # stands for the layer inside: no child of its own
+        new = _convert(layer.layer, length, path)
+        return layer if new is layer.layer else Remat(new)
+    for name, child in layer.children().items():
+        new = _convert(child, length, f"{path}/{name}".lstrip("/"))
+        if new is not child:
+            layer = layer.with_child(name, new)
+    return layer
+
+
+def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
+    """The state of a stateful network that has seen nothing yet.
+
+    Args:
+        live: what `stateful` gave.
+        x: an example batch, or only its `jax.ShapeDtypeStruct`; only N matters.
+        state: the trained state, if the network has any (running statistics).
+
+    Returns:
+        The state with an empty memory for N examples: zeros under each `carry`.
+
+    Raises:
+        ValueError: if the network has state of other kinds and none was given.
+    """
+
+    def init(x):
+        return live.init(jax.random.key(0), x)[1]
+
+    shapes, given = jax.eval_shape(init, abstract(x)), trees.paths(state or {})
+
+    def start(path, leaf):
+        if path in given:
+            return given[path]
+        if "carry" not in path.split("/"):
+            raise ValueError(
+                f"zero_carry: the network has state at {path!r} that is no memory; "
+                "pass the trained one, zero_carry(live, x, state)"
+            )
+        return jnp.zeros(leaf.shape, leaf.dtype)
+
+    leaves = [start(path, leaf) for path, leaf in trees.paths(shapes).items()]
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
