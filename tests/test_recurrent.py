@@ -306,7 +306,7 @@ def test_stacks_are_edited_tapped_and_summarized():
         net, "memory/*/backward", nn.Recurrent(nn.GRUCell(3), reverse=True)
     )
     edited = nn.edit(edited, "memory/dropout", nn.Identity())
-    assert eval(repr(edited), vars(nn)) == edited
+    assert eval(repr(edited), {name: getattr(nn, name) for name in dir(nn)}) == edited
     params, state = edited.init(KEY, X)
     assert params["memory"]["layer2"]["forward"]["input"]["w"].shape == (5, 8)
     (y, taps), _ = nn.Tap(edited, "*/layer?").apply(params, state, (X, LENGTHS))

@@ -62,7 +62,8 @@ def _check_range(owner: str, name: str, steps: int, lengths: Any) -> None:
 
 def within(lengths: jax.Array, steps: int) -> jax.Array:
     """Which steps are real, `[N, T]`."""
-    return jnp.arange(steps)[None, :] < lengths[:, None]
+    lengths = jnp.asarray(lengths, jnp.int32)
+    return jnp.arange(steps, dtype=jnp.int32)[None] < lengths[:, None]
 
 
 def blank(x: jax.Array, lengths: jax.Array | None) -> jax.Array:

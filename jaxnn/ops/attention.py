@@ -49,7 +49,7 @@ def attention(
     k, s = key.shape[1:3]
     # The heads that share a key are more rows of one product.
     query = (query * d**-0.5).reshape(n, k, h // k * t, d)
-    wide = jnp.promote_types(query.dtype, jnp.float32)
+    wide = query.dtype if query.dtype.itemsize >= 4 else jnp.float32
     fit = jnp.einsum("nkqd,nksd->nkqs", query, key, preferred_element_type=wide)
     fit = fit.reshape(n, k, h // k, t, s)
     if mask is not None:
@@ -223,5 +223,6 @@ def visible(positions: jax.Array, length: int) -> jax.Array:
     Returns:
         `[N, 1, T, S]` booleans.
     """
-    return jnp.arange(length)[None, None, None] <= positions[:, None, :, None]
+    places = jnp.arange(length, dtype=positions.dtype)
+    return places[None, None, None] <= positions[:, None, :, None]
 

@@ -110,8 +110,9 @@ def _check_known(layer: Layer, path: str) -> None:
     foreign = cell is not None and not isinstance(cell, _CELLS)
     if foreign or not isinstance(layer, _KNOWN) or getattr(cell, "peepholes", False):
         known = ", ".join(kind.__name__ for kind in (*_KNOWN, *_CELLS))
+        name = type(layer).__name__ if cell is None else f"{cell!r:.60}"
         raise TypeError(
-            f"torch weights: {layer!r:.60} at {path!r} has no counterpart in "
+            f"torch weights: {name} at {path!r} has no counterpart in "
             f"PyTorch that is known here; known are {known}"
         )
 
