@@ -245,9 +245,7 @@ class TransformerEncoder(Composite):
         attention = MultiHeadAttention(
             self.heads, causal=self.causal, rotary=self.rotary, **options
         )
-        return EncoderBlock(
-            attention, _mlp(self), self.norm, self.norm, **_ways(self)
-        )
+        return EncoderBlock(attention, _mlp(self), self.norm, self.norm, **_ways(self))
 
     def children(self):
         return _blocks(self)
@@ -312,9 +310,7 @@ class TransformerDecoder(Composite):
     def block(self) -> Layer:
         """One of its blocks, as built."""
         options: dict[str, Any] = {"dropout": self.dropout, "kv_heads": self.kv_heads}
-        own = MultiHeadAttention(
-            self.heads, causal=True, rotary=self.rotary, **options
-        )
+        own = MultiHeadAttention(self.heads, causal=True, rotary=self.rotary, **options)
         cross = MultiHeadAttention(self.heads, **options)
         norms = [self.norm] * 3
         return DecoderBlock(own, cross, _mlp(self), *norms, **_ways(self))

@@ -58,8 +58,8 @@ class MultiHeadAttention(Layer):
     >>> params, state = layer.init(jax.random.key(0), x)
     >>> layer.apply(params, state, x)[0].shape
     (2, 5, 8)
-    >>> memory = nn.Attend(x, memory=jnp.ones((2, 3, 6)), memory_lengths=jnp.array([3, 1]))
-    >>> params, state = nn.MultiHeadAttention(4).init(jax.random.key(0), memory)
+    >>> asked = nn.Attend(x, jnp.ones((2, 3, 6)), memory_lengths=jnp.array([3, 1]))
+    >>> params, state = nn.MultiHeadAttention(4).init(jax.random.key(0), asked)
     >>> params["key"]["w"].shape
     (6, 8)
     """
@@ -107,7 +107,9 @@ class MultiHeadAttention(Layer):
             "out": (features, features),
         }
         dtype = checks.param_dtype(given.x)
-        return {n: self._affine(fold_in(key, n), s, dtype) for n, s in shapes.items()}, {}
+        return {
+            n: self._affine(fold_in(key, n), s, dtype) for n, s in shapes.items()
+        }, {}
 
     def apply(self, params, state, x, *, key=None, train=False):
         given = self._check(x)
@@ -221,7 +223,7 @@ def check_attend(owner: str, x: Any) -> Attend:
 def check_mask(given: Attend, heads: int) -> None:
     """Raise unless the mask is boolean and has one of the three shapes."""
     mask, (n, t), s = given.mask, given.x.shape[:2], seen(given).shape[1]
-    if getattr(mask, "dtype", None) != bool:
+    if not jnp.issubdtype(getattr(mask, "dtype", int), jnp.bool_):
         raise TypeError(
             "MultiHeadAttention: mask must hold booleans, True where a step may be "
             f"seen, got {describe(mask)}"

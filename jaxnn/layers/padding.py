@@ -40,17 +40,17 @@ def check_lengths(owner: str, lengths: Any, x: Any, name: str = "lengths") -> No
     if lengths is None:
         return
     check_integers(owner, name, lengths)
-    n, steps = x.shape[:2]
+    n = x.shape[0]
     if lengths.shape != (n,):
         raise ValueError(
             f"{owner}: {name} must be one number for each of the {n} examples, "
             f"[{n}], got {describe(lengths)} for {describe(x)}"
         )
-    checks.values(functools.partial(_check_range, owner, name, steps), lengths)
+    checks.values(functools.partial(_check_range, owner, name), lengths, x)
 
 
-def _check_range(owner: str, name: str, steps: int, lengths: Any) -> None:
-    lengths = np.asarray(lengths)
+def _check_range(owner: str, name: str, lengths: Any, x: Any) -> None:
+    lengths, steps = np.asarray(lengths), x.shape[1]
     wrong = np.flatnonzero((lengths < 1) | (lengths > steps))
     if wrong.size:
         row = int(wrong[0])

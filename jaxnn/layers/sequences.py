@@ -74,14 +74,14 @@ def _lengths(owner: str, x: Any, lengths: Any) -> Any:
             f"{owner}: lengths must be one int an example, [{x.shape[0]}], got "
             f"{describe(lengths)} for {describe(x)}"
         )
-    checks.values(functools.partial(_check_values, owner, x.shape[1]), lengths)
+    checks.values(functools.partial(_check_values, owner), lengths, x)
     if isinstance(lengths, jax.ShapeDtypeStruct):
         return lengths
     return jnp.asarray(lengths, jnp.int32)
 
 
-def _check_values(owner: str, time: int, lengths: Any) -> None:
-    lengths = np.asarray(lengths)
+def _check_values(owner: str, lengths: Any, x: Any) -> None:
+    lengths, time = np.asarray(lengths), x.shape[1]
     wrong = np.flatnonzero((lengths < 1) | (lengths > time))
     if wrong.size:
         at = int(wrong[0])

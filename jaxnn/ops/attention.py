@@ -225,4 +225,3 @@ def visible(positions: jax.Array, length: int) -> jax.Array:
     """
     places = jnp.arange(length, dtype=positions.dtype)
     return places[None, None, None] <= positions[:, None, :, None]
-

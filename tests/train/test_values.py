@@ -83,6 +83,19 @@ def test_batches_of_a_stream_are_asked_too():
     assert "in the inputs of batch 1" in caught.value.__notes__
 
 
+def test_batches_of_a_stream_may_have_different_lengths():
+    batches = [((ids()[:4, :t], np.full(4, t)), LABELS[:4]) for t in (3, 6, 4)]
+    state, _ = nn.fit(
+        Classifier(),
+        batches,
+        loss=CROSS_ENTROPY,
+        optimizer=optax.sgd(0.1),
+        epochs=1,
+        key=jax.random.key(0),
+    )
+    assert int(state.step) == 3
+
+
 def test_ids_that_a_layer_has_made_are_found_by_the_replay():
     class Shifted(nn.Composite):
         body: nn.Layer
