@@ -314,7 +314,7 @@ def _likeliest(logits: jax.Array, i: Any) -> jax.Array:
 def _drawn(logits, i, key, temperature, top_k=None, top_p=None) -> jax.Array:
     """A token for each row, `[N]`."""
     key, logits = jax.random.fold_in(key, i), logits.astype(jnp.float32) / temperature
-    if top_k is None:
+    if top_k is None or top_p is None:  # both come or none
         return jax.random.categorical(key, logits)
     order = jnp.argsort(logits, descending=True)
     ranked = jnp.take_along_axis(logits, order, -1)

@@ -136,7 +136,8 @@ class DecoderBlock(Composite):
     Reference: Vaswani et al., Attention Is All You Need, 2017.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
-    >>> net = nn.DecoderBlock(nn.MultiHeadAttention(2, causal=True), nn.MultiHeadAttention(2))
+    >>> cross = nn.MultiHeadAttention(2)
+    >>> net = nn.DecoderBlock(nn.MultiHeadAttention(2, causal=True), cross)
     >>> x = nn.Attend(jnp.ones((2, 5, 8)), memory=jnp.ones((2, 3, 8)))
     >>> net.apply(*net.init(jax.random.key(0), x), x)[0].x.shape
     (2, 5, 8)
@@ -312,8 +313,8 @@ class TransformerDecoder(Composite):
         options: dict[str, Any] = {"dropout": self.dropout, "kv_heads": self.kv_heads}
         own = MultiHeadAttention(self.heads, causal=True, rotary=self.rotary, **options)
         cross = MultiHeadAttention(self.heads, **options)
-        norms = [self.norm] * 3
-        return DecoderBlock(own, cross, _mlp(self), *norms, **_ways(self))
+        norms: dict[str, Any] = {f"norm{i}": self.norm for i in (1, 2, 3)}
+        return DecoderBlock(own, cross, _mlp(self), **norms, **_ways(self))
 
     def children(self):
         return _blocks(self)

@@ -92,7 +92,8 @@ print(b.backends_are_initialized())"
 
 @pytest.mark.quick
 def test_everything_public_is_documented():
-    for name, value in vars(nn).items():
+    for name in dir(nn):
+        value = getattr(nn, name)
         if not name.startswith("_") and (isinstance(value, type) or callable(value)):
             assert (value.__doc__ or "").strip(), name
 

@@ -333,11 +333,11 @@ def refuse(match, x, layer=None, error=ValueError):
 @pytest.mark.parametrize(
     ("lengths", "match"),
     [
-        ([5, 6, 1], "from 1 to T = 5.*got 6 for example 1"),
+        ([5, 6, 1], "from 1 to 5.*got 6 for example 1"),
         ([5, 0, 1], "got 0 for example 1"),
         ([-1, 2, 1], "got -1 for example 0"),
-        ([5, 2], r"one int an example, \[3\], got int.*\[2\]"),
-        ([[5, 2, 1]], "one int an example"),
+        ([5, 2], r"one number for each of the 3 examples, \[3\], got int.*\[2\]"),
+        ([[5, 2, 1]], "one number for each"),
     ],
 )
 def test_bad_lengths_are_refused(lengths, match):
@@ -346,8 +346,8 @@ def test_bad_lengths_are_refused(lengths, match):
 
 
 def test_bad_input_is_refused():
-    refuse("lengths must be an int array", (X, np.array([5.0, 2, 1])), error=TypeError)
-    refuse("lengths must be an int array", (X, [5, 2, 1]), error=TypeError)
+    refuse("lengths must be integers", (X, np.array([5.0, 2, 1])), error=TypeError)
+    refuse("lengths must be integers", (X, [5, 2, 1]), error=TypeError)
     refuse("at least one step", X[:, :0])
     refuse("at least 3 axes", X[0])
     refuse(r"x must be \[N, C\] at each step", X[:, :, :, None])

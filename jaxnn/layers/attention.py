@@ -259,8 +259,9 @@ class CachedAttention(Layer):
     """Causal attention that remembers: made of a `MultiHeadAttention` by `nn.stateful`.
 
     State, under `carry`: `key` and `value`, `[N, kv_heads, length, D]`, and `position`,
-    `[N]`, how many steps of each example were seen. A call takes any number of steps, or
-    `(x, lengths)` of which only the real ones count. A step beyond the cache gives NaN.
+    `[N]`, how many steps of each example were seen. A call takes any number of steps,
+    or `(x, lengths)` of which only the real ones count. A step beyond the cache gives
+    NaN.
 
     Args:
         layer: the attention.

@@ -112,8 +112,8 @@ class LearnedPositions(Layer):
 class Counted(Layer):
     """A layer of positions that goes on counting from call to call.
 
-    State, under `carry`: `position`, `[N]`, how many steps of each example were seen; by so many as
-    its length says it moves on. Made by `nn.stateful`.
+    State, under `carry`: `position`, `[N]`, how many steps of each example were seen;
+    of `(x, lengths)` only the real ones count. Made by `nn.stateful`.
 
     Args:
         layer: `SinusoidalPositions` or `LearnedPositions`.

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What sequence layers take and give: arrays, their lengths, a memory to go on from."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxnn import checks
+from jaxnn.layers.padding import check_lengths
 from jaxnn.trees import describe
 
 
@@ -48,44 +47,13 @@ def unpack(owner: str, x: Any) -> Sequences:
         raise ValueError(
             f"{owner}: x must have at least one step [N, T, ...], got {describe(x.x)}"
         )
-    lengths = None if x.lengths is None else _lengths(owner, x.x, x.lengths)
-    return x._replace(lengths=lengths)
+    check_lengths(owner, x.lengths, x.x)
+    if x.lengths is None or isinstance(x.lengths, jax.ShapeDtypeStruct):
+        return x
+    return x._replace(lengths=jnp.asarray(x.lengths, jnp.int32))
 
 
 def pack(given: Any, y: Any, sequences: Sequences, carry: Any) -> Any:
     """Outputs in the form of what was given: `Sequences` for `Sequences`."""
     given_carry = isinstance(given, Sequences)
     return Sequences(y, sequences.lengths, carry) if given_carry else y
-
-
-def _lengths(owner: str, x: Any, lengths: Any) -> Any:
-    """Lengths as an array, if they are such.
-
-    In compiled code, where values are not known, a length below 0 counts as 0 and one
-    beyond T as T.
-    """
-    dtype = getattr(lengths, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
-        raise TypeError(
-            f"{owner}: lengths must be an int array [N], got {describe(lengths)}"
-        )
-    if lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"{owner}: lengths must be one int an example, [{x.shape[0]}], got "
-            f"{describe(lengths)} for {describe(x)}"
-        )
-    checks.values(functools.partial(_check_values, owner), lengths, x)
-    if isinstance(lengths, jax.ShapeDtypeStruct):
-        return lengths
-    return jnp.asarray(lengths, jnp.int32)
-
-
-def _check_values(owner: str, lengths: Any, x: Any) -> None:
-    lengths, time = np.asarray(lengths), x.shape[1]
-    wrong = np.flatnonzero((lengths < 1) | (lengths > time))
-    if wrong.size:
-        at = int(wrong[0])
-        raise ValueError(
-            f"{owner}: lengths must be from 1 to T = {time}, the steps of x, got "
-            f"{int(lengths[at])} for example {at}"
-        )

@@ -2,9 +2,9 @@
 """Attention: averages of values, weighted by how well keys fit a query.
 
 `jax.nn.dot_product_attention` computes the same with heads behind the steps. Its
-gradient takes 1.6 to 1.7 times as long on a CPU (float32, 16 sequences of 128 steps, two
-cores: 16.3 ms for 9.5 with 8 heads of 32, 9.8 for 6.1 with 4 of 64), and it averages
-what was forbidden where nothing is allowed.
+gradient takes 1.6 to 1.7 times as long on a CPU (float32, 16 sequences of 128 steps,
+two cores: 16.3 ms for 9.5 with 8 heads of 32, 9.8 for 6.1 with 4 of 64), and it
+averages what was forbidden where nothing is allowed.
 """
 
 import jax
@@ -42,8 +42,10 @@ def attention(
 
     >>> import jax.numpy as jnp
     >>> q, v = jnp.zeros((1, 1, 2, 1)), jnp.array([[[[1.0], [3.0]]]])
-    >>> attention(q, q, v)[0, 0].tolist(), attention(q, q, v, causal=True)[0, 0].tolist()
-    ([[2.0], [2.0]], [[1.0], [2.0]])
+    >>> attention(q, q, v)[0, 0].tolist()
+    [[2.0], [2.0]]
+    >>> attention(q, q, v, causal=True)[0, 0].tolist()
+    [[1.0], [2.0]]
     """
     n, h, t, d = query.shape
     k, s = key.shape[1:3]

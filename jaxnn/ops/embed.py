@@ -47,7 +47,8 @@ def tied_logits(x: jax.Array, table: jax.Array) -> jax.Array:
     2017.
 
     >>> import jax.numpy as jnp
-    >>> tied_logits(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()
+    >>> table = jnp.array([[1.0, 0.0], [1.0, 1.0]])
+    >>> tied_logits(jnp.array([[1.0, 2.0]]), table).tolist()
     [[1.0, 3.0]]
     """
     return jnp.dot(x, table.astype(x.dtype).T)
