@@ -71,9 +71,12 @@ def step_lines(results: list[dict[str, Any]], title: str) -> list[str]:
     columns = ["contender", "version", "how", "ms/step", "min", "ratio"]
     columns += ["compile s", "memory MiB", "loss, first 2 steps", "the same again"]
     fast = any(r["device_memory_bytes"] for r in results)
+    unit = "tokens" if "tokens_a_second" in results[0] else "images"
+    if fast or unit == "tokens":
+        columns += [f"{unit}/s"]
     if fast:
-        columns += ["device MiB", "images/s", "TFLOP/s", "of peak"]
-    rows = [step_cells(r) + (device_cells(r) if fast else []) for r in results]
+        columns += ["device MiB", "TFLOP/s", "of peak"]
+    rows = [step_cells(r) + speed_cells(r, unit, fast) for r in results]
     lines = [title, "", *markdown(columns, rows), "", *inside_lines(results)]
     usual = max(r["steps_a_turn"] for r in results)
     return lines + [
@@ -100,14 +103,44 @@ def step_cells(r: dict[str, Any]) -> list[str]:
     ]
 
 
-def device_cells(r: dict[str, Any]) -> list[str]:
-    """What an accelerator adds to a row."""
+def speed_cells(r: dict[str, Any], unit: str, fast: bool) -> list[str]:
+    """What text adds to a row, and an accelerator."""
+    rate = [f"{r[f'{unit}_a_second']:,.0f}"]
+    if not fast:
+        return rate if unit == "tokens" else []
     share = r["share_of_peak"]
     return [
+        *rate,
         mebibytes(r["device_memory_bytes"]),
-        f"{r['images_a_second']:,.0f}",
         f"{r['tflops']:.2f}",
         "-" if share is None else f"{share:.1%}",
+    ]
+
+
+def generate_lines(results: list[dict[str, Any]], title: str) -> list[str]:
+    """Generation as Markdown tables, one a batch size."""
+    columns = ["contender", "version", "how", "tokens/s", "ms/token", "min", "ratio"]
+    columns += ["compile s", "memory MiB"]
+    lines = [title]
+    for size in sorted({r["batch_size"] for r in results}):
+        rows = [generate_cells(r) for r in results if r["batch_size"] == size]
+        lines += ["", f"batch size {size}", "", *markdown(columns, rows)]
+    return lines
+
+
+def generate_cells(r: dict[str, Any]) -> list[str]:
+    """One contender's row; a token is one of every text in the batch."""
+    ms = r["ms_a_token"]
+    return [
+        r["contender"],
+        r["version"],
+        r["how"],
+        f"{r['tokens_a_second']:,.0f}",
+        f"{ms['median']:.4f}",
+        f"{ms['min']:.4f}",
+        number(r["ratio_to_jaxnn"]),
+        f"{r['compile_seconds']:.2f}",
+        mebibytes(r["memory_bytes"]),
     ]
 
 
@@ -164,6 +197,12 @@ def markdown(columns: list[str], rows: list[list[str]]) -> list[str]:
 
     rule = ["-" * w if i < 3 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return [line(columns), line(rule), *map(line, rows)]
+
+
+def show(lines: list[str]) -> list[str]:
+    """Print them."""
+    print("\n".join(lines), flush=True)
+    return lines
 
 
 def write(folder: Path, name: str, report: dict[str, Any], lines: list[str]) -> None:

@@ -12,7 +12,6 @@ process each time.
 """
 
 import argparse
-import math
 import os
 import statistics
 import time
@@ -21,12 +20,10 @@ from typing import Any
 
 import contenders
 import reports
-from contenders import first_call, networks, turns, worker, works
+import rounds
+from contenders import first_call, turns, worker, works
 
 TRAINED = {"jaxnn": None} | contenders.MORE | contenders.ENTRIES  # by name, in order
-LIMITS = {"cpu": (1e-3, 2e-2)}  # by which losses may differ: steps 1-2, steps 3-4
-LIMITS_ELSEWHERE = 2e-2, 0.1  # products of fewer bits
-PROBE = 2  # steps whose losses are compared, twice over
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -44,20 +41,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     }
     settle(args, report["machine"]["backend"])
     report["task"] = task_facts(args)
-    lines, folder = show(reports.machine_lines(report)), Path(args.out)
+    lines, folder = reports.show(reports.machine_lines(report)), Path(args.out)
     name = f"compile_{args.compile}" if args.compile else "train_cnn"
     for part in first_calls(args, present) if args.compile else steps(args, present):
         report["results"] += part["results"]
-        lines += show(["", *part["lines"]])
+        lines += reports.show(["", *part["lines"]])
         reports.write(folder, name, report, lines)
     print(f"\nwrote {folder / name}.json and .md")
     return report
-
-
-def show(lines: list[str]) -> list[str]:
-    """Print them."""
-    print("\n".join(lines), flush=True)
-    return lines
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -123,134 +114,8 @@ def amounts(args: argparse.Namespace, work: str, name: str) -> dict[str, int]:
 def steps(args: argparse.Namespace, names: list[str]) -> Any:
     """Each work's results, as they come."""
     for work in args.work:
-        yield compare(args, work, names)
-
-
-def compare(args: argparse.Namespace, work: str, names: list[str]) -> dict[str, Any]:
-    """Time contenders on one work, in rounds."""
-    todo = {name: amounts(args, work, name) for name in names}
-    facts = {"work": work, "small": args.small, "seed": args.seed, "probe_steps": PROBE}
-    facts["backend"] = args.backend
-    workers, probes, taken = {}, {}, {name: [] for name in names}
-    try:
-        for name in names:
-            own = {"name": name, **facts, **todo[name]}
-            workers[name] = worker.Worker("train", own)
-            probes[name] = workers[name].ask("probe")
-        check_probes(work, probes, args)
-        for name in names:
-            workers[name].ask("warm up")
-        for number in range(args.rounds):
-            for name in turns.rotated(names, number):
-                if number < todo[name]["rounds"]:
-                    taken[name].append(workers[name].ask("turn"))
-                    check_losses(work, name, taken[name][-1]["losses"])
-        peaks = {name: workers[name].ask("peak") for name in names}
-    finally:
-        for each in workers.values():
-            each.close()
-    found = [
-        result(args, work, name, todo[name], probes[name], taken, todo, peaks[name])
-        for name in names
-    ]
-    return {"results": found, "lines": reports.step_lines(found, title(args, work))}
-
-
-def check_probes(work: str, probes: dict[str, dict], args: argparse.Namespace) -> None:
-    """Raise unless all networks are of one size and learn alike from one beginning."""
-    weights = setting(args, work).weights(args.seed)
-    limits = LIMITS.get(args.backend, LIMITS_ELSEWHERE)
-    first = next(iter(probes))
-    reference = "jaxnn" if "jaxnn" in probes else first
-    for name, probe in probes.items():
-        count, losses = probe["parameters"], probe["losses"]
-        if count != networks.parameters(weights):
-            wanted = networks.parameters(weights)
-            raise SystemExit(f"{work}: {name} has {count} parameters for {wanted}")
-        check_losses(work, name, losses)
-        pairs = zip(losses, probes[reference]["losses"], limits, strict=True)
-        if not all(abs(a - b) <= limit * abs(b) for a, b, limit in pairs):
-            other = probes[reference]["losses"]
-            raise SystemExit(
-                f"{work}: {name} does other work than {reference}: from the same "
-                f"weights and batches its losses are {losses}, not {other}"
-            )
-
-
-def check_losses(work: str, name: str, losses: list[float]) -> None:
-    """Raise unless every loss is finite, and the last of several below the first."""
-    falling = len(losses) == 1 or losses[-1] < losses[0]
-    if not (all(map(math.isfinite, losses)) and falling):
-        raise SystemExit(f"{work}: {name} does not learn; losses {losses}")
-
-
-def result(
-    args: argparse.Namespace,
-    work: str,
-    name: str,
-    amount: dict[str, int],
-    probe: dict[str, Any],
-    taken: dict[str, list[dict]],
-    todo: dict[str, dict],
-    peak: dict[str, Any],
-) -> dict[str, Any]:
-    """What is known of one contender on one work."""
-    count = amount["steps"] * amount["epochs"]
-    times = milliseconds(taken[name], count)
-    own = None
-    if "jaxnn" in taken:
-        its = todo["jaxnn"]["steps"] * todo["jaxnn"]["epochs"]
-        own = milliseconds(taken["jaxnn"], its)[: len(times)]
-    inside = [turn["inside"] for turn in taken[name]]
-    median, setup = statistics.median(times), setting(args, work)
-    flops = setup.batch_size * networks.flops(setup.weights(args.seed), setup.image)
-    peak_tflops = args.peak_tflops or reports.peak_tflops()
-    return {
-        "work": work,
-        "contender": name,
-        "version": probe["version"],
-        "how": probe["how"],
-        "batch_size": setup.batch_size,
-        "parameters": probe["parameters"],
-        "steps_a_turn": count,
-        "rounds": len(times),
-        "ms_a_step": {"median": median, "min": min(times), "rounds": times},
-        "inside_ms_a_step": None
-        if None in inside
-        else 1e3 * statistics.median(inside) / count,
-        "ratio_to_jaxnn": turns.ratio(times, own),
-        "images_a_second": 1e3 * setup.batch_size / median,
-        "tflops": flops / median / 1e9,
-        "share_of_peak": flops / median / 1e9 / peak_tflops if peak_tflops else None,
-        "compile_seconds": max(0.0, probe["first"] - probe["warm"]),
-        "build_seconds": probe["build"],
-        "memory_bytes": peak["memory"],
-        "device_memory_bytes": peak["device_memory"],
-        "probe_losses": probe["losses"],
-        "losses": taken[name][0]["losses"],
-    }
-
-
-def milliseconds(taken: list[dict], count: int) -> list[float]:
-    """A step's time in each turn."""
-    return [1e3 * turn["seconds"] / count for turn in taken]
-
-
-def setting(args: argparse.Namespace, work: str) -> works.Work:
-    """The work itself."""
-    return (works.SMALL if args.small else works.FULL)[work]
-
-
-def title(args: argparse.Namespace, work: str) -> str:
-    """What is trained, in a line."""
-    setup = setting(args, work)
-    count = networks.parameters(setup.weights(args.seed))
-    size = "x".join(map(str, setup.image))
-    rule = f"SGD of momentum {setup.momentum}" if setup.momentum else "SGD"
-    return (
-        f"{setup.title} on {size}: {count:,} parameters, batch size "
-        f"{setup.batch_size}, {rule}, {args.rounds} rounds"
-    )
+        todo = {name: amounts(args, work, name) for name in names}
+        yield rounds.train(args, work, todo)
 
 
 def first_calls(args: argparse.Namespace, names: list[str]) -> Any:
@@ -280,7 +145,7 @@ def check_first_call(work: str, name: str, taken: dict[str, Any]) -> None:
     count, wanted = taken["parameters"], first_call.PARAMETERS[work]
     if count != wanted:
         raise SystemExit(f"{work}: {name} has {count} parameters for {wanted}")
-    check_losses(work, name, taken["losses"])
+    rounds.check_losses(work, name, taken["losses"])
 
 
 def first_call_result(

@@ -17,6 +17,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPT, PICTURES = FOLDER / "train_mlp.py", FOLDER / "train_cnn.py"
+TEXT = FOLDER / "train_sequences.py"
 OWN = ["jaxnn", "raw-step", "raw-scan"]  # those that need no other library
 PEERS = ["flax", "equinox", "haiku", "keras", "torch"]
 
@@ -28,7 +29,7 @@ def run(*arguments, script=SCRIPT, warnings="error", **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -314,13 +315,13 @@ def test_channels_first_is_the_same_network(benchmarks):
     ],
 )
 def test_other_work_is_refused(benchmarks, change, said):
-    import train_cnn
+    import rounds
 
-    args = argparse.Namespace(small=True, seed=0, backend="cpu")
+    args = argparse.Namespace(small=True, backend="cpu")
     own = {"losses": [2.0, 1.5], "parameters": 1674}
-    train_cnn.check_probes("cnn", {"jaxnn": own, "raw-step": own}, args)
+    rounds.check_probes("cnn", {"jaxnn": own, "raw-step": own}, args)
     with pytest.raises(SystemExit, match=said):
-        train_cnn.check_probes("cnn", {"jaxnn": own, "raw-step": own | change}, args)
+        rounds.check_probes("cnn", {"jaxnn": own, "raw-step": own | change}, args)
 
 
 def test_the_end_of_a_worker_is_told(benchmarks, capfd):
@@ -356,3 +357,161 @@ def test_an_accelerator_adds_throughput(benchmarks):
     assert "images/s" in printed and "32,000" in printed and "25.0%" in printed
     on_cpu = result | {"device_memory_bytes": None}
     assert "images/s" not in "\n".join(reports.step_lines([on_cpu], "a title"))
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A small run on text: what it prints, what it writes, its tables."""
+    out = tmp_path_factory.mktemp("text")
+    arguments = ["--small", "--work", "lstm", "--generate", "lstm", "--rounds", 1]
+    arguments += ["--only", "jaxnn", "raw-scan", "--out", out]
+    done = run(*arguments, script=TEXT, JAXNN_DATA="")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((out / "train_sequences.json").read_text())
+    return done.stdout, report, (out / "train_sequences.md").read_text()
+
+
+def test_text_is_reported_as_tables(text):
+    printed, report, tables = text
+    assert tables in printed
+    assert "text: random ids" in printed
+    rows = [line.split("|")[1:-1] for line in tables.splitlines() if "|" in line]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    for result in report["results"] + report["generation"]:
+        (row,) = [
+            row
+            for row in rows
+            if row[:3] == [*first_cells(result), result["how"]]
+            and f"{result['tokens_a_second']:,.0f}" in row
+        ]
+        assert f"{result['compile_seconds']:.2f}" in row
+
+
+def test_every_contender_trains_the_same_network_on_text(text):
+    _, report, _ = text
+    own, raw = report["results"]
+    assert [own["contender"], raw["contender"]] == ["jaxnn", "raw-scan"]
+    assert own["parameters"] == raw["parameters"]
+    assert own["probe_losses"] == pytest.approx(raw["probe_losses"], rel=1e-4)
+    for r in (own, raw):
+        tokens = r["batch_size"] * 12
+        median = r["ms_a_step"]["median"]
+        assert r["tokens_a_second"] == pytest.approx(1e3 * tokens / median)
+
+
+def test_generation_counts_the_tokens_of_all_rows(text):
+    _, report, _ = text
+    found = [(r["batch_size"], r["contender"]) for r in report["generation"]]
+    assert found == [(n, name) for n in (1, 16) for name in ("jaxnn", "raw-scan")]
+    for r in report["generation"]:
+        assert r["memory_bytes"] > 2**26 and r["tokens_a_call"] == 8
+        median = r["ms_a_token"]["median"]
+        assert r["tokens_a_second"] == pytest.approx(1e3 * r["batch_size"] / median)
+    ratios = [r["ratio_to_jaxnn"] for r in report["generation"]]
+    assert ratios[0] == ratios[2] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["lstm", "transformer"])
+def test_peers_do_the_same_work_on_text(tmp_path, work):
+    """The script itself raises where losses or texts from the same weights differ."""
+    peers = [name for name in PEERS if importlib.util.find_spec(name)]
+    names = ["jaxnn", "jaxnn-step", "raw-step", "raw-scan", *peers]
+    arguments = ["--small", "--rounds", 1, "--only", *names, "--out", tmp_path]
+    arguments += ["--work", work, "--generate", work]
+    done = run(*arguments, script=TEXT, warnings="default")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "train_sequences.json").read_text())
+    assert [r["contender"] for r in report["results"]] == names
+    written = [r["contender"] for r in report["generation"]]
+    without = ["keras"] + ["equinox", "haiku"] * (work == "transformer")
+    writers = [n for n in names if not n.endswith("-step") and n not in without]
+    assert written == 2 * writers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--calls", 0], "--calls must be 1 or more, got 0"),
+        (["--work", "gru"], "invalid choice"),
+        (["--tokens", 113], "--tokens must be 112 or less"),
+        (["--generate", "lstm", "--only", "keras"], "--only: of jaxnn"),
+    ],
+)
+def test_wrong_arguments_for_text_are_refused(arguments, said):
+    done = run("--small", *arguments, script=TEXT)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_language_models_have_their_known_sizes(benchmarks):
+    from contenders import networks, works
+
+    lstm, transformer = (works.find(n, False) for n in ("lstm", "transformer"))
+    gates, head = (64 + 256 + 1) * 1024, 257 * 65
+    assert lstm.parameters() == 65 * 64 + gates + head
+    block = 4 * 257 * 256 + 257 * 1024 + 1025 * 256 + 4 * 256
+    tables = (65 + 128) * 256
+    assert transformer.parameters() == tables + 4 * block + 2 * 256 + head
+    products = 64 * 1024 + 256 * 1024 + 256 * 65
+    assert lstm.flops() == 64 * 64 * 6 * products
+    products = 4 * (4 * 256 * 256 + 2 * 256 * 1024 + 2 * 128 * 256) + 256 * 65
+    assert transformer.flops() == 16 * 128 * 6 * products
+    assert len(networks.leaves(transformer.weights(0))) == 2 + 4 * 16 + 2 + 2
+
+
+def test_text_is_cut_into_pieces_and_what_follows(benchmarks, tmp_path, monkeypatch):
+    from contenders import works
+
+    work = works.find("lstm", True)
+    monkeypatch.delenv("JAXNN_DATA", raising=False)
+    inputs, labels = work.data(3, seed=0)
+    assert inputs.shape == labels.shape == (3, 12)
+    whole = np.concatenate([inputs.ravel(), labels[-1, -1:]])
+    np.testing.assert_array_equal(whole[1:], labels.ravel())
+    assert set((labels - inputs).ravel() % 65) <= set(range(1, 9))
+    (tmp_path / "tiny-shakespeare").mkdir()
+    (tmp_path / "tiny-shakespeare" / "input.txt").write_text("cab")
+    monkeypatch.setenv("JAXNN_DATA", str(tmp_path))
+    np.testing.assert_array_equal(work.data(1, 0)[0], [[2, 0, 1] * 4])
+    assert work.prompt(2, 0).shape == (2, 12)
+
+
+def test_gates_and_heads_in_another_order(benchmarks):
+    from contenders import sequences
+
+    weights = sequences.lstm(5, 2, 3, np.random.default_rng(0))
+    turned = sequences.reordered(weights, "igfo")
+    np.testing.assert_array_equal(turned.b, np.repeat([0, 0, 1, 0], 3))
+    np.testing.assert_array_equal(turned.u[:, 3:6], weights.u[:, 6:9])
+    pair = sequences.affine(8, 8, np.random.default_rng(0))
+    x = np.ones((5, 8), np.float32)
+    apart, _ = sequences.by_head(pair)
+    together, _ = sequences.by_head(pair, merge=True)
+    heads = np.einsum("nc,chd->nhd", x, apart)
+    np.testing.assert_allclose(heads.reshape(5, 8), x @ pair[0], rtol=1e-5)
+    parts = x.reshape(5, 4, 2)
+    merged = np.einsum("nhd,hdc->nc", parts, together)
+    np.testing.assert_allclose(merged, x @ pair[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "other", "accepted"),
+    [("cpu", 1, True), ("cpu", 0, False), ("gpu", 0, True), ("gpu", None, False)],
+)
+def test_other_text_is_refused(benchmarks, backend, other, accepted):
+    """Of two rows one may differ where products have fewer bits."""
+    import rounds
+
+    args = argparse.Namespace(backend=backend)
+    own = [[1] * 20, [1] * 20]
+    row = [1] * 16 + [7] * 4 if other else [1] * 15 + [7] * 5
+    theirs = [row, row if other is None else own[1]]
+    probes = {
+        "jaxnn": {"tokens": {"2": own}},
+        "torch": {"tokens": {"2": theirs}},
+    }
+    if accepted:
+        return rounds.check_tokens("lstm", probes, args)
+    with pytest.raises(SystemExit, match="torch writes other text than jaxnn"):
+        rounds.check_tokens("lstm", probes, args)

@@ -10,10 +10,13 @@ import numpy as np
 
 
 class Task(NamedTuple):
-    """The work, the same for all: SGD on the network whose weights these are."""
+    """The work, the same for all: training the network whose weights these are.
 
-    images: np.ndarray  # float32 [N, 784] or [N, H, W, C]
-    labels: np.ndarray  # int32 [N]
+    By gradient descent, with momentum or without, or by Adam.
+    """
+
+    inputs: np.ndarray  # float32 [N, 784] or [N, H, W, C], or ids, int32 [N, T]
+    labels: np.ndarray  # int32 [N] or [N, T]
     weights: Any  # where all begin; networks.py says how they are arranged
     batch_size: int
     learning_rate: float
@@ -21,6 +24,7 @@ class Task(NamedTuple):
     momentum: float = 0.0
     shuffle: bool = True  # or take the batches as the data come
     backend: str = ""  # JAX's, as `jax.default_backend()` names it, where it is known
+    adam: bool = False
 
     @property
     def steps(self) -> int:
@@ -34,6 +38,14 @@ class Task(NamedTuple):
         while True:
             order = rng.permutation(rows) if self.shuffle else rows
             yield order.reshape(shape)
+
+
+def nets(library: str, weights: Any) -> Any:
+    """The module of a library's networks to which these weights belong."""
+    from contenders import sequences
+
+    kind = "sequences" if isinstance(weights, sequences.KINDS) else "nets"
+    return importlib.import_module(f"{__name__}.{library}_{kind}")
 
 
 class Base:

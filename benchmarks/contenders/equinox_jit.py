@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from contenders import Base, equinox_nets, networks
+from contenders import Base, equinox_nets, nets, networks, rules
 
 
 def mean_loss(net, state, x, labels):
@@ -21,10 +21,10 @@ def make_step(optimizer, tree):
 
     @eqx.filter_jit(donate="all-except-first")
     def step(data, leaves, total):
-        images, labels, rows = data
+        inputs, labels, rows = data
         net, state, opt_state = jax.tree.unflatten(tree, leaves)
         value_and_grad = eqx.filter_value_and_grad(mean_loss, has_aux=True)
-        (loss, state), grads = value_and_grad(net, state, images[rows], labels[rows])
+        (loss, state), grads = value_and_grad(net, state, inputs[rows], labels[rows])
         updates, opt_state = optimizer.update(grads, opt_state)
         net = eqx.apply_updates(net, updates)
         return jax.tree.leaves((net, state, opt_state)), total + loss
@@ -39,13 +39,14 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.data = jnp.array(networks.chw(task.images)), jnp.array(task.labels)
-        self.optimizer = optax.sgd(task.learning_rate, task.momentum or None)
+        self.data = jnp.array(networks.chw(task.inputs)), jnp.array(task.labels)
+        self.optimizer = rules.optimizer(task)
         self.step = make_step(self.optimizer, jax.tree.structure(self.tree()))
 
     def tree(self):
         """The network with the task's weights, its state and the optimizer's."""
-        net, state = equinox_nets.network(self.task.weights)
+        weights = self.task.weights
+        net, state = nets("equinox", weights).network(weights)
         return net, state, self.optimizer.init(eqx.filter(net, eqx.is_array))
 
     def start(self):

@@ -97,7 +97,7 @@ def dense(w, b):
     return with_weights(nnx.Linear(*w.shape, rngs=nnx.Rngs(0)), w, b)
 
 
-def with_weights(layer, w, b):
+def with_weights(layer, w, b=None):
     """The layer, once it has these weights."""
     layer.kernel[...] = jnp.array(w)
     if b is not None:

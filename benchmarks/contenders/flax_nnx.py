@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from contenders import Base, flax_nets
+from contenders import Base, nets, rules
 
 
 def make_step(graph):
@@ -18,11 +18,11 @@ def make_step(graph):
     """
 
     @partial(jax.jit, donate_argnames=("state", "total"))
-    def step(state, total, images, labels, rows):
+    def step(state, total, inputs, labels, rows):
         net, optimizer = nnx.merge(graph, state)
 
         def mean_loss(net):
-            logits, targets = net(images[rows]), labels[rows]
+            logits, targets = net(inputs[rows]), labels[rows]
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
             return losses.mean()
 
@@ -40,12 +40,10 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.data = jnp.array(task.images), jnp.array(task.labels)
-        optimizer = optax.sgd(task.learning_rate, task.momentum or None)
-        self.net = flax_nets.network(task.weights)
-        graph, self.first = nnx.split(
-            (self.net, nnx.Optimizer(self.net, optimizer, wrt=nnx.Param))
-        )
+        self.data = jnp.array(task.inputs), jnp.array(task.labels)
+        self.net = nets("flax", task.weights).network(task.weights)
+        optimizer = nnx.Optimizer(self.net, rules.optimizer(task), wrt=nnx.Param)
+        graph, self.first = nnx.split((self.net, optimizer))
         self.step = make_step(graph)
 
     def start(self):

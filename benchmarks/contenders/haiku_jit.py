@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from contenders import Base, haiku_nets
+from contenders import Base, nets, rules
 
 
 def make_step(net, optimizer):
@@ -19,9 +19,9 @@ def make_step(net, optimizer):
         return losses.mean(), state
 
     @partial(jax.jit, donate_argnames=("params", "state", "opt_state", "total"))
-    def step(params, state, opt_state, total, images, labels, rows):
+    def step(params, state, opt_state, total, inputs, labels, rows):
         value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
-        (loss, state), grads = value_and_grad(params, state, images[rows], labels[rows])
+        (loss, state), grads = value_and_grad(params, state, inputs[rows], labels[rows])
         updates, opt_state = optimizer.update(grads, opt_state)
         return optax.apply_updates(params, updates), state, opt_state, total + loss
 
@@ -35,13 +35,14 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.data = jnp.array(task.images), jnp.array(task.labels)
-        self.net = haiku_nets.network(task.weights)
-        self.optimizer = optax.sgd(task.learning_rate, task.momentum or None)
+        self.data = jnp.array(task.inputs), jnp.array(task.labels)
+        self.nets = nets("haiku", task.weights)
+        self.net = self.nets.network(task.weights)
+        self.optimizer = rules.optimizer(task)
         self.step = make_step(self.net, self.optimizer)
 
     def start(self):
-        params, state = haiku_nets.with_weights(self.task.weights)
+        params, state = self.nets.with_weights(self.task.weights)
         self.state = params, state, self.optimizer.init(params)
         self.orders = self.task.orders()
 

@@ -3,10 +3,9 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 import jaxnn as nn
-from contenders import Base, networks
+from contenders import Base, nets, rules
 
 
 class Contender(Base):
@@ -16,13 +15,14 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        self.net = network(task.weights)
-        self.optimizer = optax.sgd(task.learning_rate, task.momentum or None)
+        self.nets = nets("jaxnn", task.weights)
+        self.net = self.nets.network(task.weights)
+        self.optimizer = rules.optimizer(task)
         self.key = jax.random.key(task.seed)
-        self.data = jnp.array(task.images), jnp.array(task.labels)
+        self.data = jnp.array(task.inputs), jnp.array(task.labels)
 
     def start(self):
-        params, state = with_weights(self.net, self.task.weights)
+        params, state = self.nets.with_weights(self.net, self.task.weights)
         opt_state, zero = self.optimizer.init(params), jnp.zeros((), jnp.int32)
         self.state = nn.TrainState(params, state, opt_state, zero, self.key)
 
@@ -44,52 +44,3 @@ class Contender(Base):
 
     def parameters(self):
         return sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
-
-
-def network(weights):
-    """The network that belongs to some weights."""
-    return (residual if isinstance(weights, networks.Residual) else plain)(weights)
-
-
-def plain(weights):
-    """Convolutions with ReLU and pooling, then dense layers."""
-    layers, pictures = [], weights[0][0].ndim == 4
-    for w, b in weights:
-        if w.ndim == 4:
-            layers += [nn.Conv(len(b), w.shape[0]), jax.nn.relu, nn.MaxPool(2)]
-            continue
-        if pictures:
-            layers, pictures = [*layers, nn.Flatten()], False
-        layers += [nn.Dense(len(b)), jax.nn.relu]
-    return nn.Sequential(*layers[:-1])
-
-
-def residual(weights):
-    """A ResNet with projections where the width grows."""
-    depth, classes = 2 * len(weights.blocks) + 2, len(weights.head[1])
-    width = len(weights.stem.scale)
-    return nn.models.cifar_resnet(depth, classes, width, shortcut="projection")
-
-
-def with_weights(net, weights):
-    """The parameters and the state of a network, by the order of its layers."""
-    params, state, left = {}, {}, iter(networks.leaves(weights))
-    for path, layer in nn.layer_paths(net).items():
-        if isinstance(layer, nn.Conv | nn.Dense):
-            names = ["w", "b"] if layer.bias else ["w"]
-            hang(params, path, {name: jnp.array(next(left)) for name in names})
-        elif isinstance(layer, nn.BatchNorm):
-            scale, offset = jnp.array(next(left)), jnp.array(next(left))
-            hang(params, path, {"scale": scale, "offset": offset})
-            hang(state, path, {"mean": jnp.zeros_like(scale), "var": scale * 0 + 1})
-    if (extra := next(left, None)) is not None:
-        raise ValueError(f"a layer is missing for weights {extra.shape} and all after")
-    return params, state
-
-
-def hang(tree, path, leaves):
-    """Put leaves into a tree of dicts."""
-    *outer, last = path.split("/")
-    for name in outer:
-        tree = tree.setdefault(name, {})
-    tree[last] = leaves

@@ -12,8 +12,8 @@ def make_step(net, optimizer):
     """A jitted step on some rows of the data, its state donated."""
     step = nn.train_step(net, nn.losses.softmax_cross_entropy, optimizer)
 
-    def on_rows(state, total, images, labels, rows):
-        state, logs = step(state, (images[rows], labels[rows]))
+    def on_rows(state, total, inputs, labels, rows):
+        state, logs = step(state, (inputs[rows], labels[rows]))
         return state, total + logs["loss"]
 
     return jax.jit(on_rows, donate_argnames=("state", "total"))

@@ -7,7 +7,7 @@ os.environ["KERAS_BACKEND"] = "jax"  # read once, when Keras is imported
 
 import keras
 
-from contenders import Base, keras_nets
+from contenders import Base, nets
 
 
 class Contender(Base):
@@ -17,23 +17,25 @@ class Contender(Base):
 
     def __init__(self, task):
         super().__init__(task)
-        shape = task.images.shape[1:]
-        self.net, self.layers = keras_nets.network(task.weights, shape)
+        shape = task.inputs.shape[1:]
+        self.nets = nets("keras", task.weights)
+        self.net, self.layers = self.nets.network(task.weights, shape)
         self.net.compile(
-            optimizer=keras.optimizers.SGD(task.learning_rate, task.momentum),
+            optimizer=optimizer(task),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=True,
             steps_per_execution=25,
         )
 
     def start(self):
-        keras_nets.set_weights(self.layers, self.task.weights)
-        for velocity in getattr(self.net.optimizer, "momentums", []):
-            velocity.assign(0 * velocity.value)
+        self.nets.set_weights(self.layers, self.task.weights)
+        for variable in self.net.optimizer.variables:
+            if variable.name != "learning_rate":
+                variable.assign(0 * variable.value)
 
     def run(self, epochs):
         history = self.net.fit(
-            self.task.images,
+            self.task.inputs,
             self.task.labels,
             batch_size=self.task.batch_size,
             epochs=epochs,
@@ -44,3 +46,10 @@ class Contender(Base):
 
     def parameters(self):
         return sum(int(v.value.size) for v in self.net.trainable_variables)
+
+
+def optimizer(task):
+    """Adam, or gradient descent with momentum or without."""
+    if task.adam:
+        return keras.optimizers.Adam(task.learning_rate, epsilon=1e-8)
+    return keras.optimizers.SGD(task.learning_rate, task.momentum)

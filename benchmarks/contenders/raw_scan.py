@@ -9,11 +9,11 @@ from contenders import raw_step
 
 
 @partial(jax.jit, static_argnames="rule", donate_argnames="carry")
-def scan_epoch(carry, images, labels, order, rule):
+def scan_epoch(carry, inputs, labels, order, rule):
     """An epoch over the data in an order `[steps, batch size]`."""
 
     def body(carry, rows):
-        return raw_step.descend(rule, carry, images[rows], labels[rows])
+        return raw_step.descend(rule, carry, inputs[rows], labels[rows])
 
     carry, losses = jax.lax.scan(body, carry, order)
     return carry, losses.mean()

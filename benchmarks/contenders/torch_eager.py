@@ -4,7 +4,7 @@
 import torch
 from torch.nn import functional
 
-from contenders import Base, networks, torch_nets
+from contenders import Base, nets, networks
 
 
 class Contender(Base):
@@ -15,26 +15,22 @@ class Contender(Base):
     def __init__(self, task):
         super().__init__(task)
         self.device = device(task.backend)
-        images = torch.tensor(networks.chw(task.images), device=self.device)
-        self.images = images.contiguous()
+        inputs = torch.tensor(networks.chw(task.inputs), device=self.device)
+        self.inputs = inputs.contiguous()
         self.labels = torch.tensor(task.labels, device=self.device, dtype=torch.int64)
 
     def start(self):
-        self.net = torch_nets.network(self.task.weights).to(self.device)
-        self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
-            lr=self.task.learning_rate,
-            momentum=self.task.momentum,
-        )
+        weights = self.task.weights
+        self.net = nets("torch", weights).network(weights).to(self.device)
+        self.optimizer = optimizer(self.task, self.net)
         self.orders = self.task.orders()
 
     def epoch(self):
         total = torch.zeros((), device=self.device)
         order = torch.tensor(next(self.orders), device=self.device, dtype=torch.int64)
         for rows in order:
-            loss = functional.cross_entropy(
-                self.net(self.images[rows]), self.labels[rows]
-            )
+            logits, labels = self.net(self.inputs[rows]), self.labels[rows]
+            loss = functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -44,10 +40,18 @@ class Contender(Base):
         return total.item() / self.task.steps
 
     def parameters(self):
-        return sum(p.numel() for p in self.net.parameters())
+        return sum(p.numel() for p in self.net.parameters() if p.requires_grad)
 
     def device_peak(self):
         return torch.cuda.max_memory_allocated() if self.device == "cuda" else None
+
+
+def optimizer(task, net):
+    """Adam in one kernel, or gradient descent with momentum or without."""
+    params, rate = [p for p in net.parameters() if p.requires_grad], task.learning_rate
+    if task.adam:
+        return torch.optim.Adam(params, lr=rate, fused=True)
+    return torch.optim.SGD(params, lr=rate, momentum=task.momentum)
 
 
 def device(backend):

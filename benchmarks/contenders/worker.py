@@ -25,7 +25,7 @@ class Worker:
     """The parent's end of a worker.
 
     Args:
-        kind: what it serves, `train` or `first-call`.
+        kind: what it serves, `train`, `generate` or `first-call`.
         facts: what that needs to begin.
     """
 
@@ -70,14 +70,13 @@ def warning_options() -> list[str]:
 
 def main() -> None:
     """Serve; what libraries print goes to where errors go."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    facts = json.loads(sys.stdin.readline())
-    kinds = {"train": serve_training, "first-call": serve_first_call}
-    serve = kinds[facts["kind"]](facts)
-    print(json.dumps({"memory": memory()}), file=answers, flush=True)
-    for line in sys.stdin:
-        print(json.dumps(serve(json.loads(line))), file=answers, flush=True)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        facts = json.loads(sys.stdin.readline())
+        serve = SERVED[facts["kind"]](facts)
+        print(json.dumps({"memory": memory()}), file=answers, flush=True)
+        for line in sys.stdin:
+            print(json.dumps(serve(json.loads(line))), file=answers, flush=True)
 
 
 def serve_training(facts: dict[str, Any]) -> Callable[[str], Any]:
@@ -86,7 +85,7 @@ def serve_training(facts: dict[str, Any]) -> Callable[[str], Any]:
     from contenders import turns, works
 
     kind, seed = contenders.load(facts["name"]), facts["seed"]
-    work = (works.SMALL if facts["small"] else works.FULL)[facts["work"]]
+    work = works.find(facts["work"], facts["small"])
     made = {}
 
     def probe() -> dict[str, Any]:
@@ -124,6 +123,50 @@ def serve_training(facts: dict[str, Any]) -> Callable[[str], Any]:
     return lambda request: requests[request]()
 
 
+def serve_generation(facts: dict[str, Any]) -> Callable[[str], Any]:
+    """A language model that writes, in batches of several sizes."""
+    import contenders
+    from contenders import generate, sequence_works, turns
+
+    kind, tokens = generate.load(facts["name"]), facts["tokens"]
+    works = sequence_works.SMALL if facts["small"] else sequence_works.FULL
+    work = works[facts["work"]]
+    made = kind(work.weights(facts["seed"]), facts["backend"])
+    prompts = {str(n): work.prompt(n, facts["seed"]) for n in generate.BATCH_SIZES}
+
+    def probe() -> dict[str, Any]:
+        """The first call and a later one for each batch size, and what it wrote."""
+        first, found = {}, {}
+        for n, prompt in prompts.items():
+            first[n], found[n] = timed(made.generate, prompt, tokens)
+        warm = {n: timed(made.generate, p, tokens)[0] for n, p in prompts.items()}
+        return {
+            "first": first,
+            "warm": warm,
+            "tokens": {n: ids.tolist() for n, ids in found.items()},
+            "version": contenders.version(facts["name"]),
+            "how": made.title,
+        }
+
+    def turn() -> dict[str, Any]:
+        """Seconds of a call, for each batch size."""
+        time.sleep(turns.PAUSE)
+        return {n: seconds(prompt) for n, prompt in prompts.items()}
+
+    def seconds(prompt: Any) -> float:
+        clock = time.perf_counter()
+        for _ in range(facts["calls"]):
+            made.generate(prompt, tokens)
+        return (time.perf_counter() - clock) / facts["calls"]
+
+    def nothing() -> None:
+        """The probe has compiled all."""
+
+    requests = {"probe": probe, "warm up": nothing, "turn": turn}
+    requests["peak"] = lambda: {"memory": memory()}
+    return lambda request: requests[request]()
+
+
 def serve_first_call(facts: dict[str, Any]) -> Callable[[str], Any]:
     """A deep network; the only request is to build it and to call it."""
     from contenders import first_call
@@ -146,6 +189,13 @@ def serve_first_call(facts: dict[str, Any]) -> Callable[[str], Any]:
         }
 
     return measure
+
+
+SERVED = {
+    "train": serve_training,
+    "generate": serve_generation,
+    "first-call": serve_first_call,
+}
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[float, Any]:

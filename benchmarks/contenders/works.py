@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from contenders import Task, networks
+from contenders import Task, networks, sequence_works
 
 CLASSES = 10
 
@@ -19,6 +19,31 @@ class Work(NamedTuple):
     batch_size: int
     learning_rate: float
     momentum: float
+
+    unit = "images"
+
+    @property
+    def rule(self) -> str:
+        """How it is trained, in words."""
+        return f"SGD of momentum {self.momentum}" if self.momentum else "SGD"
+
+    @property
+    def units(self) -> int:
+        """Images of a step."""
+        return self.batch_size
+
+    @property
+    def shape(self) -> str:
+        """Of an example, in words."""
+        return "x".join(map(str, self.image))
+
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return networks.parameters(self.weights(0))
+
+    def flops(self) -> int:
+        """Operations of a step."""
+        return self.batch_size * networks.flops(self.weights(0), self.image)
 
     def weights(self, seed: int) -> Any:
         """Where all contenders begin."""
@@ -90,3 +115,10 @@ SMALL = {
         batch_size=16,
     ),
 }
+
+
+def find(name: str, small: bool) -> Work | sequence_works.Work:
+    """A work on pictures or on text, by name."""
+    if small:
+        return (SMALL | sequence_works.SMALL)[name]
+    return (FULL | sequence_works.FULL)[name]
