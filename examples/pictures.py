@@ -43,7 +43,10 @@ def save_predictions(
 
 
 def save_confusion(
-    path: Path, counts: np.ndarray, names: Sequence[str] = "0123456789"
+    path: Path,
+    counts: np.ndarray,
+    names: Sequence[str] = "0123456789",
+    what: str = "test images",
 ) -> Path:
     """Draw a confusion matrix `[true, predicted]`; only the mistakes are colored."""
     classes = range(len(counts))
@@ -59,7 +62,7 @@ def save_confusion(
     axes.set(
         xlabel="predicted class",
         ylabel="true class",
-        title=f"{mistakes.sum():,} mistakes in {counts.sum():,} test images",
+        title=f"{mistakes.sum():,} mistakes in {counts.sum():,} {what}",
     )
     return _save(figure, path)
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST = ROOT / "notebooks" / "01_first_network.ipynb"
 CONVOLUTION = ROOT / "notebooks" / "02_convolution.ipynb"
+SEQUENCES = ROOT / "notebooks" / "03_sequences.ipynb"
 KERNEL = "jaxnn-tests"  # not "python3", which may be another Python of the machine
 SECONDS_A_CELL = 300
 NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses: nothing is downloaded
@@ -230,6 +231,42 @@ def test_convolution_draws(convolution):
     drawn = [name for name, cell in convolution.items() if pictures(cell)]
     expected = ["slide-picture", "edges", "curve", "filters", "maps", "evidence"]
     assert drawn == expected
+
+
+@pytest.fixture
+def sequences(executed):
+    """The executed code cells of the notebook on sequences, by id."""
+    return executed(SEQUENCES)
+
+
+@pytest.mark.slow
+def test_sequences_by_hand_are_those_of_the_layers(sequences):
+    assert "the same: True" in text(sequences["rnn"])
+    assert "the same: True" in text(sequences["weights"])
+    padded = text(sequences["lengths"])
+    assert "as if it were alone: True" in padded
+    assert "past its end: [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]" in padded
+    assert "ids must be from 0 to 9" in text(sequences["error"])
+
+
+@pytest.mark.slow
+def test_sequences_are_learned_and_written(sequences):
+    plain, lstm = (
+        float(line.split()[3].rstrip(";"))
+        for line in text(sequences["adding"]).splitlines()
+    )
+    assert lstm < 0.02 < 0.1 < plain
+    assert "a sonnet instead" in text(sequences["text"])
+    assert float(text(sequences["model"]).split("loss ")[-1].split(";")[0]) < 1.5
+    for name in ("write", "sample"):  # words of the sonnet, not only its letters
+        assert {"the", "to", "and", "of"} & {*text(sequences[name]).lower().split()}
+    assert float(text(sequences["reverse"]).split("%")[0]) > 95
+
+
+@pytest.mark.slow
+def test_sequences_draws(sequences):
+    drawn = [name for name, cell in sequences.items() if pictures(cell)]
+    assert drawn == ["lstm", "weights"]
 
 
 def test_every_notebook_installs_alike(committed):

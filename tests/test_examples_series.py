@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples on series and sounds: they run, learn their stand-ins, and draw."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from real_data import needs
+
+import jaxnn as nn
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ("remember", "spoken_digits", "forecast", "anomaly")
+LOADERS = (
+    *("airline_passengers", "etth1", "melbourne_temperatures"),
+    *("nab", "spoken_digits"),
+)
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that imports an example as `python examples/NAME.py` would."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def load(name: str) -> ModuleType:
+        path = EXAMPLES / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Any use of the real data is a failure."""
+
+    def refuse(*_):
+        pytest.fail("--small must run on a machine without the data")
+
+    for name in LOADERS:
+        monkeypatch.setattr(nn.data, name, refuse)
+
+
+def drawn(path: Path) -> bool:
+    """Whether a picture shows something."""
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3].std() > 0.05
+
+
+# ---- remember ----
+
+
+def test_only_the_lstm_remembers(load, tmp_path, capsys):
+    result = load("remember").main(["--small", "--out", str(tmp_path)])
+    assert result["baseline"] == pytest.approx(1 / 6)
+    assert result["RNN"] > 0.75 * result["baseline"]
+    assert result["LSTM"] < 0.1 * result["baseline"]
+    assert result["RNN_fades"] < 0.05 < 0.1 < result["LSTM_fades"]
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert f"RNN {result['RNN']:.4f}, LSTM {result['LSTM']:.4f}" in said
+    assert drawn(tmp_path / "learning.png") and drawn(tmp_path / "slopes.png")
+
+
+def test_adding_marks_one_number_in_either_half(load):
+    example = load("remember")
+    x, y = example.adding(3, example.SMALL._replace(steps=10, sequences=500))
+    numbers, marks = x[..., 0], x[..., 1]
+    assert x.shape == (500, 10, 2) and y.shape == (500, 1)
+    assert {*marks.ravel()} == {0, 1}
+    np.testing.assert_array_equal(marks[:, :5].sum(1), 1)
+    np.testing.assert_array_equal(marks[:, 5:].sum(1), 1)
+    np.testing.assert_allclose(y[:, 0], numbers[marks == 1].reshape(-1, 2).sum(1))
+    assert np.mean((y - 1) ** 2) == pytest.approx(example.BASELINE, rel=0.15)
+
+
+def test_slopes_are_those_of_the_steps_by_hand(load):
+    """For a state that is multiplied by a half, the slope halves with every step."""
+    example = load("remember")
+    cell = nn.RNNCell(1, activation=lambda x: x)
+    x, y = np.zeros((4, 6, 2), np.float32), np.ones((4, 1), np.float32)
+    params, _ = example.network(cell).init(jax.random.key(0), x)
+    params["memory"]["recurrent"]["w"] = jnp.full((1, 1), 0.5)
+    params["answer"] = {"w": jnp.full((1, 1), 3.0), "b": jnp.zeros(1)}
+    found = example.slopes(cell, params, (x, y))
+    last = 2 * 3.0  # of (3 h - 1)² at h = 0
+    np.testing.assert_allclose(found, last * 0.5 ** np.arange(5.0, -1, -1), rtol=1e-5)
+
+
+# ---- spoken digits ----
+
+
+def test_whistles_are_recognized_from_near_and_far(load, offline, tmp_path, capsys):
+    flags = ["--small", "--epochs", "8", "--out", str(tmp_path)]
+    result = load("spoken_digits").main(flags)
+    said = capsys.readouterr().out.splitlines()
+    assert "stand-in" in said[0]
+    assert result["official"] > 0.9
+    assert result["near"] > 0.6  # ten classes
+    assert result["strangers"] == pytest.approx((result["near"] + result["far"]) / 2)
+    assert f"accuracy {result['official']:.2%} on the test takes" in said[-1]
+    for name in ("spectrograms", "confusion", "speakers"):
+        assert drawn(tmp_path / f"{name}.png")
+
+
+def test_loudness_and_filling_up_change_no_picture(load):
+    example = load("spoken_digits")
+    clips, *_ = example.whistles()
+    loud = example.whole(clips[:3])
+    assert loud.shape == (3, example.LENGTH)
+    pictures = np.asarray(example.spectrograms(loud))
+    quiet = np.asarray(example.spectrograms(0.1 * loud))
+    np.testing.assert_allclose(quiet, pictures, atol=1e-3)
+    assert pictures.max() == 1 and pictures.min() == 0
+    end = -(-len(clips[0]) // 128) + 1  # frames behind the clip's end
+    assert not pictures[0, end:].any()
+
+
+# ---- forecast ----
+
+
+def test_both_that_learn_beat_both_that_do_not(load, offline, tmp_path, capsys):
+    result = load("forecast").main(["--small", "--out", str(tmp_path)])
+    free = min(result["made-up naive"], result["made-up seasonal naive"])
+    assert result["made-up linear"] < 0.5 * free
+    assert result["made-up GRU"] < 0.5 * free
+    said = capsys.readouterr().out.splitlines()
+    assert "stand-in" in said[0] and f"GRU {result['made-up GRU']:.4g}" in said[-1]
+    assert drawn(tmp_path / "forecasts.png") and drawn(tmp_path / "errors.png")
+
+
+def made_up_task(example, *, log=False):
+    values = np.exp(np.sin(np.arange(100.0) / 3)) if log else np.arange(100.0)
+    options = dict(season=5, length=3, horizon=2, ends=(60, 80), log=log)
+    return example.Task("t", "u", "step", values, **options, epochs=1, batch_size=8)
+
+
+def test_nothing_comes_from_the_future(load):
+    """What comes after a part changes neither its windows nor the scale."""
+    example = load("forecast")
+    task = made_up_task(example)
+    later = task.values.copy()
+    later[60:] = 1e6
+    (train, *_), _ = example.prepare(task)
+    (same, *_), _ = example.prepare(task._replace(values=later))
+    np.testing.assert_array_equal(train.inputs, same.inputs)
+    np.testing.assert_array_equal(train.targets, same.targets)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_parts_meet_and_come_back_to_their_unit(load, log):
+    example = load("forecast")
+    task = made_up_task(example, log=log)
+    parts, restore = example.prepare(task)
+    for part, begin in zip(parts, (task.season, *task.ends), strict=True):
+        first = task.values[begin : begin + 2]
+        np.testing.assert_allclose(restore(part.targets[0]), first, rtol=1e-4)
+    inputs, targets, last = example.changes(task, parts[2])
+    assert inputs.shape[1] == task.length
+    np.testing.assert_array_equal(inputs[:, -1, 0], 0)
+    np.testing.assert_allclose(targets + last, parts[2].targets, atol=1e-6)
+
+
+def test_linear_forecast_is_exact_where_the_series_is_linear(load):
+    example = load("forecast")
+    task = made_up_task(example)
+    parts, restore = example.prepare(task)
+    found = restore(example.linear(task, *parts))
+    np.testing.assert_allclose(found, restore(parts[2].targets), atol=0.1)
+
+
+# ---- anomaly ----
+
+
+def test_both_anomalies_of_the_stand_in_are_found(load, offline, tmp_path, capsys):
+    result = load("anomaly").main(["--small", "--out", str(tmp_path)])
+    assert result["windows"] == 2 and result["recall"] == 1
+    assert result["precision"] > 0.6
+    said = capsys.readouterr().out.splitlines()
+    assert "stand-in" in said[0] and "recall 1.00" in said[-1]
+    assert drawn(tmp_path / "made-up.png")
+
+
+def test_alarms_and_windows_are_counted_as_stated(load):
+    example = load("anomaly")
+    alarms, windows = [(1, 2), (4, 5), (6, 7), (20, 21)], [(2, 4), (7, 9), (30, 40)]
+    verdict = example.Verdict("", None, None, 0.0, None, alarms, windows)
+    expected = {"alarms": 4, "right": 3, "windows": 3, "found": 2}
+    assert verdict.counts() == expected
+
+
+def test_near_stretches_are_one(load):
+    example = load("anomaly")
+    assert example.stretches(np.array([1, 2, 6, 11, 12]), 5) == [(1, 6), (11, 12)]
+    assert example.stretches(np.array([]), 5) == []
+
+
+def test_trailing_mean_looks_back_only(load):
+    found = load("anomaly").trailing_mean(np.array([4.0, 2, 6, 8]), 2)
+    np.testing.assert_allclose(found, [4, 3, 4, 7])
+
+
+def test_an_example_knows_the_past_and_the_calendar(load):
+    """Inputs end a step before the target; the calendar is of the step forecast."""
+    example = load("anomaly")
+    times, values, _, _ = example.made_up()
+    inputs, targets = example.examples(times, values, 500)
+    assert len(inputs) == len(targets) == len(values) - example.LENGTH
+    scaled = (values - values[:500].mean()) / values[:500].std()
+    for n in (0, 7, len(inputs) - 1):
+        at = n + example.LENGTH
+        np.testing.assert_allclose(inputs[n, :, 0], scaled[n:at], rtol=1e-5)
+        np.testing.assert_allclose(targets[n, 0], scaled[at], rtol=1e-5)
+        angle = 2 * np.pi * (times[at].astype(int) % example.DAY) / example.DAY
+        np.testing.assert_allclose(inputs[n, -1, 1], np.sin(angle), atol=1e-5)
+
+
+# ---- all ----
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_explains_the_example(load, name, capsys):
+    module = load(name)
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert module.__doc__.splitlines()[0] in said
+    assert all(flag in said for flag in ("--small", "--out", "--seed"))
+
+
+@pytest.mark.slow
+@needs("fsdd")
+def test_spoken_digits_are_recognized(load, tmp_path):
+    example = load("spoken_digits")
+    _, data = example.load_data(small=False)
+    test, net = data.takes < 5, example.network(16)
+    state = example.learn(net, data.part(~test), 6, 50, 0)
+    assert example.score(net, state, data.part(test)) > 0.93
+
+
+@pytest.mark.slow
+@needs("time-series")
+def test_forecasts_of_passengers_beat_last_year(load):
+    example = load("forecast")
+    task = next(task for task in example.real() if task.title == "passengers")
+    forecasts, _, truth = example.forecast(task, 0)
+    errors = {name: np.abs(f - truth).mean() for name, f in forecasts.items()}
+    assert max(errors["linear"], errors["GRU"]) < 0.6 * errors["seasonal naive"]
+
+
+@pytest.mark.slow
+@needs("nab")
+def test_taxi_anomalies_are_found(load, tmp_path):
+    flags = ["--series", "nyc_taxi", "--out", str(tmp_path)]
+    result = load("anomaly").main(flags)
+    assert result["windows"] == 5 and result["found"] >= 3
+    assert result["precision"] >= 0.6
