@@ -353,7 +353,7 @@ def save_curves(path: Path, histories: dict[str, nn.History]) -> None:
             axes.plot(
                 history.epochs, history[key], line, label=f"{name}, {part}", **style
             )
-    axes.set(xlabel="epoch", ylabel="loss in nats per piece, smoothed labels")
+    axes.set(xlabel="epoch", ylabel="loss in nats per piece")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title("Learning to translate")
     axes.grid(alpha=0.3)

@@ -124,14 +124,14 @@ class Run:
     def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str], bool]:
         """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
         names = mean_names(self.step, self.stats)
-        totals = zero_totals(self.step, self.stats, piece.stop, piece.batch_size)
+        totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
             chunk = piece._replace(
                 start=start, stop=min(piece.stop, start + self.chunk)
             )
             before = copy(self.state) if self.keep else None
-            totals, finite = self._chunk(chunk, totals, piece.stop)
+            totals, finite = self._chunk(chunk, totals)
             means = np.array(totals.means)[chunk.start : chunk.stop]
             self._check(means, names, finite, before, chunk, epoch)
             self._report(means, names, epoch)
@@ -139,10 +139,10 @@ class Run:
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, names, start == piece.stop
 
-    def _chunk(self, chunk: Piece, totals: Totals, stop: int) -> tuple[Totals, bool]:
+    def _chunk(self, chunk: Piece, totals: Totals) -> tuple[Totals, bool]:
         """Run a chunk; the next one is to take about `chunk_seconds`."""
-        rows = jax.tree.leaves(chunk.data)[0].shape[0]
-        label = (chunk.batch_size, rows, stop)
+        shapes = tuple((a.shape, a.dtype) for a in jax.tree.leaves(chunk.data))
+        label = (chunk.batch_size, chunk.room, shapes)
         self.clock.compile(run_steps, label, self.state, totals, *self._given(chunk))
         start, self.whole = time.perf_counter(), False
         self.state, totals, finite = jax.block_until_ready(
@@ -202,7 +202,7 @@ class Run:
         def run(steps: int) -> tuple[Any, bool]:
             part = chunk._replace(stop=chunk.start + steps)
             size = chunk.batch_size
-            totals = zero_totals(self.step, self.stats, chunk.stop, size)
+            totals = zero_totals(self.step, self.stats, chunk.room, size)
             state, _, finite = run_steps(copy(before), totals, *self._given(part))
             return state, bool(finite)
 

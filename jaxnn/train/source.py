@@ -29,6 +29,11 @@ class Piece(NamedTuple):
     batch_size: int
     rows: np.ndarray | None = None  # the user's rows, where they are not those of data
 
+    @property
+    def room(self) -> int:
+        """The steps there is room for; a stream's piece may hold fewer batches."""
+        return len(self.order) // self.batch_size
+
 
 class ArraySource:
     """Arrays `[N, ...]`, in an order drawn anew for each epoch.

@@ -73,6 +73,14 @@ def test_batches_of_many_shapes():
     assert history["loss"][-1] < history["loss"][0]
 
 
+def test_one_program_for_each_shape_of_batch_however_many_come_together():
+    sizes = [8] * 5 + [5] * 3 + [8] * 2 + [5]
+    batches = [(X[:size], Y[:size]) for size in sizes]
+    net = nn.Sequential(nn.Dense(7), jax.nn.relu, nn.Dense(3))
+    state, history = fit(batches, net=net, epochs=2, batch_size=None)
+    assert history.programs == 2 and int(state.step) == 2 * len(sizes)
+
+
 def test_a_stream_reads_ahead_but_only_a_little():
     seen = []
 
