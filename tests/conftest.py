@@ -24,3 +24,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 def key():
     """A fixed random key."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Let go of a module's compiled programs.
+
+    Those of all tests together take more memory mappings than Linux gives a process
+    (65,530), and the compiler crashes; the cache on disk keeps what modules share.
+    """
+    yield
+    jax.clear_caches()
