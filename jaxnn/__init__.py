@@ -108,25 +108,26 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: they are two thirds of what `import jaxnn` would take.
 _MODULES = ("data", "decode", "feature_maps", "models")
-_TRANSFORMER = (
-    "DecoderBlock",
-    "EncoderBlock",
-    "FeedForward",
-    "TransformerDecoder",
-    "TransformerEncoder",
-)
+#: From a flat name to the module it is in.
+_LATER = {
+    "DecoderBlock": "transformer",
+    "EncoderBlock": "transformer",
+    "FeedForward": "transformer",
+    "TransformerDecoder": "transformer",
+    "TransformerEncoder": "transformer",
+}
 _LAYERS = tuple(name for name in dir(layers) if name not in vars(layers))
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"jaxnn.{name}")
-    if name in _TRANSFORMER:
-        return getattr(importlib.import_module("jaxnn.transformer"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"jaxnn.{_LATER[name]}"), name)
     if name in _LAYERS:
         return getattr(layers, name)
     raise AttributeError(f"module 'jaxnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_TRANSFORMER, *_LAYERS})
+    return sorted({*globals(), *_MODULES, *_LATER, *_LAYERS})

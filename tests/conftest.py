@@ -15,6 +15,15 @@ import jax
 import matplotlib
 import pytest
 
+import jaxnn as nn
+
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+PUBLISHED = (
+    *("mnist", "fashion_mnist", "cifar10", "isbi_em", "spoken_digits"),
+    *("tiny_shakespeare", "rt_polarity", "multi30k"),
+    *("airline_passengers", "melbourne_temperatures", "etth1", "nab"),
+)
+
 matplotlib.use("Agg")  # pictures go to files: no test opens a window
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -35,3 +44,34 @@ def forget_programs():
     """
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def real_data(request, monkeypatch) -> Path | None:
+    """The folder of the real data set that a test is marked to need, or a skip.
+
+    It is looked for in `$JAXNN_DATA`, which then names its parent, and in a folder
+    `shared/data` beside the checkout.
+    """
+    mark = request.node.get_closest_marker("needs")
+    if not mark:
+        return None
+    (name,) = mark.args
+    roots = [os.environ.get("JAXNN_DATA"), BESIDE]
+    folders = [Path(root).expanduser() / name for root in roots if root]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        pytest.skip(f"needs the folder {name} in $JAXNN_DATA")
+    monkeypatch.setenv("JAXNN_DATA", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Any use of published data is a failure."""
+
+    def refuse(*_):
+        pytest.fail("--small must run on a machine without the data")
+
+    for name in PUBLISHED:
+        monkeypatch.setattr(nn.data, name, refuse)

@@ -1,46 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples with convolutional networks: they run, learn, look inside and draw."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.image import imread
-from real_data import find, needs_mnist
+from example import drawn, load
 
 import jaxnn as nn
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ["mnist_cnn", "fashion_cnn", "deep_dream"]
 
 
 @pytest.fixture
-def load(monkeypatch):
-    """A function that imports an example as `python examples/NAME.py` would."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def load(name):
-        path = EXAMPLES / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture
-def run(load, monkeypatch, tmp_path, capsys):
+def run(offline, tmp_path, capsys):
     """Run an example's small mode offline; its numbers, pictures and what it said."""
-
-    def refuse():
-        pytest.fail("--small must run on a machine without the data")
-
-    for name in ("mnist", "fashion_mnist", "cifar10"):
-        monkeypatch.setattr(nn.data, name, refuse)
 
     def run(name, *options):
         numbers = load(name).main(["--small", "--out", str(tmp_path), *options])
@@ -48,10 +22,6 @@ def run(load, monkeypatch, tmp_path, capsys):
         return numbers, pictures, capsys.readouterr().out.strip().splitlines()
 
     return run
-
-
-def drawn(path):
-    return imread(path)[..., :3].std() > 0.05
 
 
 INSIDE = {"learning_curves", "confusion", "filters", "feature_maps", "evidence"}
@@ -84,7 +54,7 @@ def test_deep_dream_makes_layers_livelier(run):
     assert f"test accuracy {numbers['accuracy']:.2%}; block3 answers" in lines[-1]
 
 
-def test_dreaming_leaves_the_network_alone_and_pixels_in_range(load, key):
+def test_dreaming_leaves_the_network_alone_and_pixels_in_range(key):
     example = load("deep_dream")
     images = jax.random.uniform(key, (2, 8, 8, 3))
     trees = example.net.init(key, images)
@@ -97,7 +67,7 @@ def test_dreaming_leaves_the_network_alone_and_pixels_in_range(load, key):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_describes_the_example(load, name, capsys):
+def test_help_describes_the_example(name, capsys):
     example = load(name)
     with pytest.raises(SystemExit) as stop:
         example.main(["--help"])
@@ -111,7 +81,7 @@ def test_help_describes_the_example(load, name, capsys):
 # ---- augmentation ----
 
 
-def test_shift_moves_whole_pictures(load, key):
+def test_shift_moves_whole_pictures(key):
     layer = load("augmentation").RandomShift(1)
     x = jnp.zeros((64, 5, 5, 1)).at[:, 2, 2].set(1.0)
     y, _ = jax.jit(lambda x: layer.apply({}, {}, x, key=key, train=True))(x)
@@ -122,13 +92,13 @@ def test_shift_moves_whole_pictures(load, key):
     }
 
 
-def test_what_leaves_the_picture_is_gone(load, key):
+def test_what_leaves_the_picture_is_gone(key):
     layer = load("augmentation").RandomShift(1)
     y, _ = layer.apply({}, {}, jnp.ones((64, 1, 1, 1)), key=key, train=True)
     assert set(np.ravel(y).tolist()) == {0.0, 1.0}
 
 
-def test_flip_mirrors_about_half(load, key):
+def test_flip_mirrors_about_half(key):
     layer = load("augmentation").RandomFlip()
     x = jnp.broadcast_to(jnp.arange(3.0).reshape(1, 1, 3, 1), (100, 2, 3, 1))
     y, _ = layer.apply({}, {}, x, key=key, train=True)
@@ -138,7 +108,7 @@ def test_flip_mirrors_about_half(load, key):
 
 
 @pytest.mark.parametrize("name, options", [("RandomShift", (2,)), ("RandomFlip", ())])
-def test_augmentation_is_for_training_only(load, name, options, key):
+def test_augmentation_is_for_training_only(name, options, key):
     layer = getattr(load("augmentation"), name)(*options)
     x = jax.random.normal(key, (4, 5, 5, 1))
     assert (layer.apply({}, {}, x, key=key)[0] == x).all()
@@ -148,8 +118,7 @@ def test_augmentation_is_for_training_only(load, name, options, key):
 
 
 @pytest.mark.slow
-@needs_mnist
-def test_mnist_cnn_on_mnist_itself(load, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("mnist").parent))
+@pytest.mark.needs("mnist")
+def test_mnist_cnn_on_mnist_itself(tmp_path):
     result = load("mnist_cnn").main(["--epochs", "2", "--out", str(tmp_path)])
     assert result["accuracy"] > 0.985

@@ -1,44 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples on digits, MNIST and Fashion-MNIST: they run, learn and draw."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import jax
 import numpy as np
 import pytest
-from real_data import find, needs_mnist
+from example import load
 
 import jaxnn as nn
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """A function that imports an example as `python examples/NAME.py` would."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def load(name: str) -> ModuleType:
-        path = EXAMPLES / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Any use of MNIST or Fashion-MNIST is a failure."""
-
-    def refuse():
-        pytest.fail("--small must run on a machine without MNIST")
-
-    monkeypatch.setattr(nn.data, "mnist", refuse)
-    monkeypatch.setattr(nn.data, "fashion_mnist", refuse)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -62,7 +32,7 @@ def last_line(capsys) -> str:
 # ---- digits ----
 
 
-def test_digits_learns_in_ten_epochs(load, tmp_path, capsys):
+def test_digits_learns_in_ten_epochs(tmp_path, capsys):
     result = load("digits").main(["--small", "--out", str(tmp_path)])
     assert 0.93 < result["accuracy"] <= 1
     assert 0 < result["loss"] < 0.25
@@ -73,7 +43,7 @@ def test_digits_learns_in_ten_epochs(load, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_digits_reaches_97_percent_with_any_seed(load, tmp_path, seed):
+def test_digits_reaches_97_percent_with_any_seed(tmp_path, seed):
     result = load("digits").main(["--seed", str(seed), "--out", str(tmp_path)])
     assert result["accuracy"] >= 0.97
 
@@ -84,7 +54,7 @@ def test_digits_reaches_97_percent_with_any_seed(load, tmp_path, seed):
 @pytest.mark.parametrize(
     "options", [[], ["--momentum", "0.9", "--learning-rate", "0.02"]]
 )
-def test_mnist_mlp_learns(load, offline, tmp_path, capsys, options):
+def test_mnist_mlp_learns(offline, tmp_path, capsys, options):
     result = load("mnist_mlp").main(["--small", "--out", str(tmp_path), *options])
     assert 0.95 < result["accuracy"] <= 1
     assert f"accuracy {result['accuracy']:.4f}" in last_line(capsys)
@@ -92,7 +62,7 @@ def test_mnist_mlp_learns(load, offline, tmp_path, capsys, options):
         pixels(tmp_path / f"{picture}.png")
 
 
-def test_mnist_mlp_survives_in_its_file(load, offline, tmp_path, capsys):
+def test_mnist_mlp_survives_in_its_file(offline, tmp_path, capsys):
     example = load("mnist_mlp")
     result = example.main(["--small", "--epochs", "2", "--out", str(tmp_path)])
     assert "it predicts the very same numbers" in capsys.readouterr().out
@@ -106,9 +76,7 @@ def test_mnist_mlp_survives_in_its_file(load, offline, tmp_path, capsys):
     assert again["accuracy"] == result["accuracy"]
 
 
-def test_mnist_mlp_notices_a_file_that_predicts_otherwise(
-    load, tmp_path, monkeypatch, key
-):
+def test_mnist_mlp_notices_a_file_that_predicts_otherwise(tmp_path, monkeypatch, key):
     example = load("mnist_mlp")
     (images, _), _ = nn.data.digits()
     params, state = example.net.init(key, images[:1])
@@ -119,9 +87,8 @@ def test_mnist_mlp_notices_a_file_that_predicts_otherwise(
 
 
 @pytest.mark.slow
-@needs_mnist
-def test_mnist_mlp_on_mnist_itself(load, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("mnist").parent))
+@pytest.mark.needs("mnist")
+def test_mnist_mlp_on_mnist_itself(tmp_path):
     result = load("mnist_mlp").main(["--epochs", "2", "--out", str(tmp_path)])
     assert result["accuracy"] > 0.96
 
@@ -129,7 +96,7 @@ def test_mnist_mlp_on_mnist_itself(load, tmp_path, monkeypatch):
 # ---- mnist_sigmoid ----
 
 
-def test_the_recipe_gains_at_each_step(load, offline, tmp_path, capsys):
+def test_the_recipe_gains_at_each_step(offline, tmp_path, capsys):
     rows = load("mnist_sigmoid").main(["--small", "--out", str(tmp_path)])
     first, entropy, relu, momentum, adagrad, dropout = rows.values()
     assert first.test + 0.3 < entropy.test < relu.test - 0.1
@@ -155,7 +122,7 @@ def test_the_recipe_gains_at_each_step(load, offline, tmp_path, capsys):
 # ---- pictures ----
 
 
-def test_predictions_show_mistakes_in_red(load, tmp_path):
+def test_predictions_show_mistakes_in_red(tmp_path):
     save = load("pictures").save_predictions
     images = np.linspace(0, 1, 6 * 64, dtype=np.float32).reshape(6, 8, 8, 1)
     labels = np.array([0, 1, 2, 3, 4, 5])
@@ -167,7 +134,7 @@ def test_predictions_show_mistakes_in_red(load, tmp_path):
     assert has_red(every)
 
 
-def test_confusion_colors_only_mistakes(load, tmp_path):
+def test_confusion_colors_only_mistakes(tmp_path):
     save = load("pictures").save_confusion
     diagonal = pixels(save(tmp_path / "right.png", np.eye(3, dtype=int), "abc"))
     mixed = np.array([[3, 2, 0], [0, 1, 0], [0, 0, 2]])
@@ -177,7 +144,7 @@ def test_confusion_colors_only_mistakes(load, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist_mlp", "mnist_sigmoid"])
-def test_help_describes_the_example(load, name, capsys):
+def test_help_describes_the_example(name, capsys):
     example = load(name)
     with pytest.raises(SystemExit) as stop:
         example.main(["--help"])

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples on series and sounds: they run, learn their stand-ins, and draw."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from real_data import needs
+from example import drawn, load
 
 import jaxnn as nn
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ("remember", "spoken_digits", "forecast", "anomaly")
 LOADERS = (
     *("airline_passengers", "etth1", "melbourne_temperatures"),
@@ -21,43 +16,10 @@ LOADERS = (
 )
 
 
-@pytest.fixture
-def load(monkeypatch):
-    """A function that imports an example as `python examples/NAME.py` would."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def load(name: str) -> ModuleType:
-        path = EXAMPLES / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Any use of the real data is a failure."""
-
-    def refuse(*_):
-        pytest.fail("--small must run on a machine without the data")
-
-    for name in LOADERS:
-        monkeypatch.setattr(nn.data, name, refuse)
-
-
-def drawn(path: Path) -> bool:
-    """Whether a picture shows something."""
-    from matplotlib.image import imread
-
-    return imread(path)[..., :3].std() > 0.05
-
-
 # ---- remember ----
 
 
-def test_only_the_lstm_remembers(load, tmp_path, capsys):
+def test_only_the_lstm_remembers(tmp_path, capsys):
     result = load("remember").main(["--small", "--out", str(tmp_path)])
     assert result["baseline"] == pytest.approx(1 / 6)
     assert result["RNN"] > 0.75 * result["baseline"]
@@ -68,7 +30,7 @@ def test_only_the_lstm_remembers(load, tmp_path, capsys):
     assert drawn(tmp_path / "learning.png") and drawn(tmp_path / "slopes.png")
 
 
-def test_adding_marks_one_number_in_either_half(load):
+def test_adding_marks_one_number_in_either_half():
     example = load("remember")
     x, y = example.adding(3, example.SMALL._replace(steps=10, sequences=500))
     numbers, marks = x[..., 0], x[..., 1]
@@ -80,7 +42,7 @@ def test_adding_marks_one_number_in_either_half(load):
     assert np.mean((y - 1) ** 2) == pytest.approx(example.BASELINE, rel=0.15)
 
 
-def test_slopes_are_those_of_the_steps_by_hand(load):
+def test_slopes_are_those_of_the_steps_by_hand():
     """For a state that is multiplied by a half, the slope halves with every step."""
     example = load("remember")
     cell = nn.RNNCell(1, activation=lambda x: x)
@@ -96,7 +58,7 @@ def test_slopes_are_those_of_the_steps_by_hand(load):
 # ---- spoken digits ----
 
 
-def test_whistles_are_recognized_from_near_and_far(load, offline, tmp_path, capsys):
+def test_whistles_are_recognized_from_near_and_far(offline, tmp_path, capsys):
     flags = ["--small", "--epochs", "8", "--out", str(tmp_path)]
     result = load("spoken_digits").main(flags)
     said = capsys.readouterr().out.splitlines()
@@ -109,7 +71,7 @@ def test_whistles_are_recognized_from_near_and_far(load, offline, tmp_path, caps
         assert drawn(tmp_path / f"{name}.png")
 
 
-def test_loudness_and_filling_up_change_no_picture(load):
+def test_loudness_and_filling_up_change_no_picture():
     example = load("spoken_digits")
     clips, *_ = example.whistles()
     loud = example.whole(clips[:3])
@@ -125,7 +87,7 @@ def test_loudness_and_filling_up_change_no_picture(load):
 # ---- forecast ----
 
 
-def test_both_that_learn_beat_both_that_do_not(load, offline, tmp_path, capsys):
+def test_both_that_learn_beat_both_that_do_not(offline, tmp_path, capsys):
     result = load("forecast").main(["--small", "--out", str(tmp_path)])
     free = min(result["made-up naive"], result["made-up seasonal naive"])
     assert result["made-up linear"] < 0.5 * free
@@ -141,7 +103,7 @@ def made_up_task(example, *, log=False):
     return example.Task("t", "u", "step", values, **options, epochs=1, batch_size=8)
 
 
-def test_nothing_comes_from_the_future(load):
+def test_nothing_comes_from_the_future():
     """What comes after a part changes neither its windows nor the scale."""
     example = load("forecast")
     task = made_up_task(example)
@@ -154,7 +116,7 @@ def test_nothing_comes_from_the_future(load):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_parts_meet_and_come_back_to_their_unit(load, log):
+def test_parts_meet_and_come_back_to_their_unit(log):
     example = load("forecast")
     task = made_up_task(example, log=log)
     parts, restore = example.prepare(task)
@@ -167,7 +129,7 @@ def test_parts_meet_and_come_back_to_their_unit(load, log):
     np.testing.assert_allclose(targets + last, parts[2].targets, atol=1e-6)
 
 
-def test_linear_forecast_is_exact_where_the_series_is_linear(load):
+def test_linear_forecast_is_exact_where_the_series_is_linear():
     example = load("forecast")
     task = made_up_task(example)
     parts, restore = example.prepare(task)
@@ -178,7 +140,7 @@ def test_linear_forecast_is_exact_where_the_series_is_linear(load):
 # ---- anomaly ----
 
 
-def test_both_anomalies_of_the_stand_in_are_found(load, offline, tmp_path, capsys):
+def test_both_anomalies_of_the_stand_in_are_found(offline, tmp_path, capsys):
     result = load("anomaly").main(["--small", "--out", str(tmp_path)])
     assert result["windows"] == 2 and result["recall"] == 1
     assert result["precision"] > 0.6
@@ -187,7 +149,7 @@ def test_both_anomalies_of_the_stand_in_are_found(load, offline, tmp_path, capsy
     assert drawn(tmp_path / "made-up.png")
 
 
-def test_alarms_and_windows_are_counted_as_stated(load):
+def test_alarms_and_windows_are_counted_as_stated():
     example = load("anomaly")
     alarms, windows = [(1, 2), (4, 5), (6, 7), (20, 21)], [(2, 4), (7, 9), (30, 40)]
     verdict = example.Verdict("", None, None, 0.0, None, alarms, windows)
@@ -195,18 +157,18 @@ def test_alarms_and_windows_are_counted_as_stated(load):
     assert verdict.counts() == expected
 
 
-def test_near_stretches_are_one(load):
+def test_near_stretches_are_one():
     example = load("anomaly")
     assert example.stretches(np.array([1, 2, 6, 11, 12]), 5) == [(1, 6), (11, 12)]
     assert example.stretches(np.array([]), 5) == []
 
 
-def test_trailing_mean_looks_back_only(load):
+def test_trailing_mean_looks_back_only():
     found = load("anomaly").trailing_mean(np.array([4.0, 2, 6, 8]), 2)
     np.testing.assert_allclose(found, [4, 3, 4, 7])
 
 
-def test_an_example_knows_the_past_and_the_calendar(load):
+def test_an_example_knows_the_past_and_the_calendar():
     """Inputs end a step before the target; the calendar is of the step forecast."""
     example = load("anomaly")
     times, values, _, _ = example.made_up()
@@ -225,7 +187,7 @@ def test_an_example_knows_the_past_and_the_calendar(load):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_explains_the_example(load, name, capsys):
+def test_help_explains_the_example(name, capsys):
     module = load(name)
     with pytest.raises(SystemExit) as end:
         module.main(["--help"])
@@ -236,8 +198,8 @@ def test_help_explains_the_example(load, name, capsys):
 
 
 @pytest.mark.slow
-@needs("fsdd")
-def test_spoken_digits_are_recognized(load, tmp_path):
+@pytest.mark.needs("fsdd")
+def test_spoken_digits_are_recognized(tmp_path):
     example = load("spoken_digits")
     _, data = example.load_data(small=False)
     test, net = data.takes < 5, example.network(16)
@@ -246,8 +208,8 @@ def test_spoken_digits_are_recognized(load, tmp_path):
 
 
 @pytest.mark.slow
-@needs("time-series")
-def test_forecasts_of_passengers_beat_last_year(load):
+@pytest.mark.needs("time-series")
+def test_forecasts_of_passengers_beat_last_year():
     example = load("forecast")
     task = next(task for task in example.real() if task.title == "passengers")
     forecasts, _, truth = example.forecast(task, 0)
@@ -256,8 +218,8 @@ def test_forecasts_of_passengers_beat_last_year(load):
 
 
 @pytest.mark.slow
-@needs("nab")
-def test_taxi_anomalies_are_found(load, tmp_path):
+@pytest.mark.needs("nab")
+def test_taxi_anomalies_are_found(tmp_path):
     flags = ["--series", "nyc_taxi", "--out", str(tmp_path)]
     result = load("anomaly").main(flags)
     assert result["windows"] == 5 and result["found"] >= 3

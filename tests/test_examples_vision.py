@@ -1,58 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """CIFAR's residual network and the U-Net: they run, learn, resume and draw."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from real_data import needs
+from example import drawn, load
 
 import jaxnn as nn
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """A function that imports an example as `python examples/NAME.py` would."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def load(name: str) -> ModuleType:
-        path = EXAMPLES / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Any use of the real images is a failure."""
-
-    def refuse():
-        pytest.fail("--small must run on a machine without the data")
-
-    monkeypatch.setattr(nn.data, "cifar10", refuse)
-    monkeypatch.setattr(nn.data, "isbi_em", refuse)
-
-
-def drawn(path: Path) -> bool:
-    """Whether a picture shows something."""
-    from matplotlib.image import imread
-
-    return imread(path)[..., :3].std() > 0.05
-
 
 # ---- CIFAR-10 ----
 
 
-def test_cifar_learns_the_stand_in_and_says_so(load, offline, tmp_path, capsys):
+def test_cifar_learns_the_stand_in_and_says_so(offline, tmp_path, capsys):
     result = load("cifar_resnet").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()
     assert "synthetic" in said[0] and "stand-in" in said[0]
@@ -63,7 +23,7 @@ def test_cifar_learns_the_stand_in_and_says_so(load, offline, tmp_path, capsys):
         assert drawn(tmp_path / f"{name}.png")
 
 
-def test_cifar_resumed_is_the_uninterrupted_run(load, monkeypatch, tmp_path):
+def test_cifar_resumed_is_the_uninterrupted_run(monkeypatch, tmp_path):
     example = load("cifar_resnet")
     monkeypatch.setattr(example, "draw", lambda *_: None)  # seconds of pictures
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -84,7 +44,7 @@ def test_cifar_resumed_is_the_uninterrupted_run(load, monkeypatch, tmp_path):
     assert (parts / history).read_text() == (whole / history).read_text()
 
 
-def test_cifar_augments_in_training_only(load):
+def test_cifar_augments_in_training_only():
     augment = load("cifar_resnet").augment
     image = jax.random.normal(jax.random.key(0), (32, 32, 3))
     images = jnp.broadcast_to(image, (40, 32, 32, 3))
@@ -103,7 +63,7 @@ def test_cifar_augments_in_training_only(load):
     assert {way for _, _, way in drawn} == {1, -1}
 
 
-def test_cifar_has_the_papers_network_and_learning_rate(load):
+def test_cifar_has_the_papers_network_and_learning_rate():
     example = load("cifar_resnet")
     x = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     init = example.network(example.FULL).init
@@ -115,8 +75,8 @@ def test_cifar_has_the_papers_network_and_learning_rate(load):
 
 
 @pytest.mark.slow
-@needs("cifar10-jpeg")
-def test_cifar_learns_in_one_epoch(load, tmp_path):
+@pytest.mark.needs("cifar10-jpeg")
+def test_cifar_learns_in_one_epoch(tmp_path):
     flags = ["--recipe", "cpu", "--epochs", "1", "--out", str(tmp_path)]
     assert load("cifar_resnet").main(flags)["accuracy"] > 0.4
 
@@ -124,7 +84,7 @@ def test_cifar_learns_in_one_epoch(load, tmp_path):
 # ---- cells ----
 
 
-def test_unet_beats_the_threshold_on_the_stand_in(load, offline, tmp_path, capsys):
+def test_unet_beats_the_threshold_on_the_stand_in(offline, tmp_path, capsys):
     result = load("segment_cells").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()
     assert "synthetic" in said[0] and "stand-in" in said[0]
@@ -137,7 +97,7 @@ def test_unet_beats_the_threshold_on_the_stand_in(load, offline, tmp_path, capsy
         assert drawn(tmp_path / f"{name}.png")
 
 
-def test_masks_follow_their_images(load):
+def test_masks_follow_their_images():
     example = load("segment_cells")
     _, masks = example.cells(3, side=64)
     images = masks[..., None].astype(np.float32)  # what is seen is the mask itself
@@ -148,7 +108,7 @@ def test_masks_follow_their_images(load):
         assert 0 < np.mean(moved) < 1
 
 
-def test_views_are_turned_and_bent_only_a_little(load):
+def test_views_are_turned_and_bent_only_a_little():
     places = load("segment_cells").places
     jacobians = []
     for seed in range(8):
@@ -161,7 +121,7 @@ def test_views_are_turned_and_bent_only_a_little(load):
     np.testing.assert_allclose(np.abs(jacobians).mean(), 1, atol=0.1)
 
 
-def test_scores_are_those_by_hand(load, capsys):
+def test_scores_are_those_by_hand(capsys):
     predicted = np.array([[[True, True, False, False, True]]])
     masks = np.array([[[1, 1, 1, 0, 0]]])
     result = load("segment_cells").scores("name", predicted, masks)
@@ -171,7 +131,7 @@ def test_scores_are_those_by_hand(load, capsys):
     assert "40.00%" in capsys.readouterr().out
 
 
-def test_threshold_is_the_best_of_all(load):
+def test_threshold_is_the_best_of_all():
     images = np.array([0.1, 0.3, 0.5, 0.7, 0.9]).reshape(1, 1, 5, 1)
     masks = np.array([[[0, 1, 0, 0, 1]]])
     threshold = load("segment_cells").best_threshold(images, masks)
@@ -179,14 +139,14 @@ def test_threshold_is_the_best_of_all(load):
 
 
 @pytest.mark.slow
-@needs("isbi-em")
-def test_unet_beats_the_threshold_in_two_epochs(load, tmp_path):
+@pytest.mark.needs("isbi-em")
+def test_unet_beats_the_threshold_in_two_epochs(tmp_path):
     result = load("segment_cells").main(["--epochs", "2", "--out", str(tmp_path)])
     assert result["unet_error"] < result["threshold_error"]
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet", "segment_cells"])
-def test_help_explains_the_example(load, name, capsys):
+def test_help_explains_the_example(name, capsys):
     module = load(name)
     with pytest.raises(SystemExit) as end:
         module.main(["--help"])

@@ -15,7 +15,6 @@ import jax
 import matplotlib
 import nbformat
 import pytest
-from real_data import find, needs_mnist
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -188,14 +187,12 @@ def test_first_network_skips_mnist_politely(first):
 
 
 @pytest.mark.slow
-@needs_mnist
-def test_first_network_trains_on_mnist(tmp_path):
+@pytest.mark.needs("mnist")
+def test_first_network_trains_on_mnist(real_data, tmp_path):
     notebook = read(FIRST)
     needed = ("install", "import", "loss", "mnist-data", "mnist")
     notebook.cells = [cell for cell in notebook.cells if cell.id in needed]
-    folder = find("mnist")
-    assert folder is not None
-    cells = code_cells(run(notebook, tmp_path, JAXNN_DATA=str(folder.parent)))
+    cells = code_cells(run(notebook, tmp_path, JAXNN_DATA=str(real_data.parent)))
     last = text(cells["mnist"]).strip().splitlines()[-1]
     assert ast.literal_eval(last)["accuracy"] > 0.96
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A local web server whose behavior is the first part of the address."""
+"""A local web server whose behavior is the first part of the address; no user data."""
 
 import threading
 from contextlib import suppress
@@ -103,3 +103,14 @@ def server(monkeypatch):
         server.let_go.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def nowhere(real_data, tmp_path, monkeypatch):
+    """An empty `$JAXNN_DATA` and an empty cache: the two folders."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    if real_data is None:
+        monkeypatch.setenv("JAXNN_DATA", str(data))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(cache))
+    return data, cache / "jaxnn"

@@ -7,21 +7,11 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from real_data import find, needs
 
 from jaxnn.data import cifar10
 from jaxnn.data.cifar10 import CIFAR10, load
 
 NAMES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-
-
-@pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
-    """An empty `$JAXNN_DATA` and an empty cache."""
-    monkeypatch.setenv("JAXNN_DATA", str(tmp_path / "data"))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    return tmp_path / "data", tmp_path / "cache" / "jaxnn"
 
 
 @pytest.fixture
@@ -74,24 +64,24 @@ def assert_loaded(loaded, arrays):
         assert images.flags.c_contiguous and images.flags.writeable
 
 
-def test_an_archive_is_downloaded_into_the_cache_once(small, arrays, places, server):
+def test_an_archive_is_downloaded_into_the_cache_once(small, arrays, nowhere, server):
     for _ in range(2):
         assert_loaded(load(small), arrays)
-    assert len(server.seen) == 1 and not places[0].exists()
-    assert (places[1] / "cifar10" / CIFAR10.name).is_file()
+    assert len(server.seen) == 1 and not nowhere[0].exists()
+    assert (nowhere[1] / "cifar10" / CIFAR10.name).is_file()
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_an_archive_on_disk_is_read(small, content, arrays, places, server, cached):
-    path = places[cached] / "cifar10" / CIFAR10.name
+def test_an_archive_on_disk_is_read(small, content, arrays, nowhere, server, cached):
+    path = nowhere[cached] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert_loaded(load(small), arrays)
     assert server.seen == []
 
 
-def test_a_corrupt_archive_of_the_user_is_named_and_kept(small, places, server):
-    path = places[0] / "cifar10" / CIFAR10.name
+def test_a_corrupt_archive_of_the_user_is_named_and_kept(small, nowhere, server):
+    path = nowhere[0] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
     path.write_bytes(b"junk")
     with pytest.raises(
@@ -101,20 +91,20 @@ def test_a_corrupt_archive_of_the_user_is_named_and_kept(small, places, server):
     assert path.read_bytes() == b"junk" and server.seen == []
 
 
-def test_a_corrupt_archive_in_the_cache_is_downloaded_again(small, arrays, places):
-    path = places[1] / "cifar10" / CIFAR10.name
+def test_a_corrupt_archive_in_the_cache_is_downloaded_again(small, arrays, nowhere):
+    path = nowhere[1] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
     path.write_bytes(b"junk")
     assert_loaded(load(small), arrays)
 
 
-def test_an_archive_nowhere_lists_every_place(small, places, server):
+def test_an_archive_nowhere_lists_every_place(small, nowhere, server):
     urls = server.urls(CIFAR10.name, "missing", "wrong")
     with pytest.raises(FileNotFoundError) as caught:
         load(small._replace(urls=tuple(urls)))
     lines = str(caught.value).splitlines()
     assert lines[0] == f"CIFAR-10: {CIFAR10.name} is nowhere to be had. Tried:"
-    assert lines[1].startswith(f"  - $JAXNN_DATA: {places[0] / 'cifar10'}")
+    assert lines[1].startswith(f"  - $JAXNN_DATA: {nowhere[0] / 'cifar10'}")
     assert lines[2] == f"  - {urls[0]}: HTTP Error 404: Not Found"
     assert lines[3].startswith(f"  - {urls[1]}: is not the file meant: ")
     assert f"    cifar10/{CIFAR10.name}" in lines
@@ -128,8 +118,8 @@ def test_an_archive_nowhere_lists_every_place(small, places, server):
     ],
     ids=["junk", "incomplete"],
 )
-def test_a_wrong_archive_with_the_right_sum_is_named(content, message, small, places):
-    path = places[0] / "cifar10" / CIFAR10.name
+def test_a_wrong_archive_with_the_right_sum_is_named(content, message, small, nowhere):
+    path = nowhere[0] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"CIFAR-10: .*{message}"):
@@ -175,8 +165,8 @@ def place_jpegs(root, **change):
     return pictures
 
 
-def test_a_jpeg_copy_is_read(small, places, server):
-    pictures = place_jpegs(places[0])
+def test_a_jpeg_copy_is_read(small, nowhere, server):
+    pictures = place_jpegs(nowhere[0])
     for images, labels in load(small):
         np.testing.assert_allclose(images, pictures / np.float32(255), atol=0.03)
         assert images.dtype == np.float32
@@ -184,9 +174,9 @@ def test_a_jpeg_copy_is_read(small, places, server):
     assert server.seen == []
 
 
-def test_the_archive_comes_before_a_jpeg_copy(small, content, arrays, places):
-    place_jpegs(places[0])
-    path = places[0] / "cifar10" / CIFAR10.name
+def test_the_archive_comes_before_a_jpeg_copy(small, content, arrays, nowhere):
+    place_jpegs(nowhere[0])
+    path = nowhere[0] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert_loaded(load(small), arrays)
@@ -208,23 +198,22 @@ def test_the_archive_comes_before_a_jpeg_copy(small, content, arrays, places):
         ),
     ],
 )
-def test_a_spoilt_jpeg_copy_is_named(change, message, small, places):
-    place_jpegs(places[0], **change)
+def test_a_spoilt_jpeg_copy_is_named(change, message, small, nowhere):
+    place_jpegs(nowhere[0], **change)
     with pytest.raises(ValueError, match=f"cifar10: .*{message}"):
         load(small)
 
 
-def test_a_file_that_is_no_npz_is_named(small, places):
-    place_jpegs(places[0])
-    (places[0] / "cifar10-jpeg" / "test.npz").write_bytes(b"junk")
+def test_a_file_that_is_no_npz_is_named(small, nowhere):
+    place_jpegs(nowhere[0])
+    (nowhere[0] / "cifar10-jpeg" / "test.npz").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"test\.npz cannot be read"):
         load(small)
 
 
 @pytest.mark.slow
-@needs("cifar10-jpeg")
-def test_the_real_jpeg_copy(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("cifar10-jpeg").parent))
+@pytest.mark.needs("cifar10-jpeg")
+def test_the_real_jpeg_copy():
     for (images, labels), count in zip(cifar10(), (50_000, 10_000), strict=True):
         assert images.shape == (count, 32, 32, 3) and images.dtype == np.float32
         assert images.min() == 0 and images.max() == 1

@@ -7,7 +7,6 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from real_data import find, needs
 
 from jaxnn import data
 from jaxnn.data import corpora, measurements
@@ -108,15 +107,6 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
-    """An empty `$JAXNN_DATA` and an empty cache."""
-    monkeypatch.setenv("JAXNN_DATA", str(tmp_path / "data"))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    return tmp_path / "data", tmp_path / "cache" / "jaxnn"
-
-
 @pytest.fixture(params=CASES)
 def small(request, server, tmp_path, monkeypatch):
     """A loader whose collection is small files on the test server."""
@@ -151,29 +141,29 @@ def assert_same(got, expected):
         assert got == expected
 
 
-def test_files_are_downloaded_once(small, places, server):
+def test_files_are_downloaded_once(small, nowhere, server):
     load, collection, files, expected = small
     for _ in range(2):
         assert_same(load(), expected)
     assert len(server.seen) == len(files)
-    folder = places[1] / collection.folder
+    folder = nowhere[1] / collection.folder
     assert all((folder / name).read_bytes() == files[name] for name in files)
 
 
-def test_files_of_the_user_come_first(small, places, server):
+def test_files_of_the_user_come_first(small, nowhere, server):
     load, collection, files, expected = small
     for name, content in files.items():
-        path = places[0] / collection.folder / name
+        path = nowhere[0] / collection.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     assert_same(load(), expected)
     assert server.seen == []
 
 
-def test_a_changed_file_of_the_user_is_refused(small, places):
+def test_a_changed_file_of_the_user_is_refused(small, nowhere):
     load, collection, files, _ = small
     for name, content in files.items():
-        path = places[0] / collection.folder / name
+        path = nowhere[0] / collection.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content + b" ")
     with pytest.raises(
@@ -217,33 +207,22 @@ def test_published_files_have_a_digest_and_addresses(collection):
             assert url.endswith(f"/{file.name}")
 
 
-@pytest.fixture
-def real(monkeypatch):
-    def at(folder):
-        monkeypatch.setenv("JAXNN_DATA", str(find(folder).parent))
-
-    return at
-
-
-@needs("tiny-shakespeare")
-def test_the_real_shakespeare(real):
-    real("tiny-shakespeare")
+@pytest.mark.needs("tiny-shakespeare")
+def test_the_real_shakespeare():
     text = data.tiny_shakespeare()
     assert len(text) == 1_115_394 and len(set(text)) == 65 and text.isascii()
 
 
-@needs("rt-polarity")
-def test_the_real_reviews(real):
-    real("rt-polarity")
+@pytest.mark.needs("rt-polarity")
+def test_the_real_reviews():
     texts, labels = data.rt_polarity()
     assert np.bincount(labels).tolist() == [5331, 5331] and len(texts) == 10_662
     assert texts[5331].startswith("the rock is destined to be the 21st century's new")
     assert all(texts)
 
 
-@needs("multi30k")
-def test_the_real_translations(real):
-    real("multi30k")
+@pytest.mark.needs("multi30k")
+def test_the_real_translations():
     splits = data.multi30k()
     counts = {name: tuple(map(len, pair)) for name, pair in splits.items()}
     assert counts == {"train": (29_000,) * 2, "val": (1014,) * 2, "test": (1000,) * 2}
@@ -254,9 +233,8 @@ def test_the_real_translations(real):
     assert english[-1].startswith("A man in shorts and a Hawaiian shirt leans")
 
 
-@needs("time-series")
-def test_the_real_series(real):
-    real("time-series")
+@pytest.mark.needs("time-series")
+def test_the_real_series():
     months, passengers = data.airline_passengers()
     assert str(months[-1]) == "1960-12" and passengers.sum() == 40_363
     days, temperatures = data.melbourne_temperatures()
@@ -268,7 +246,7 @@ def test_the_real_series(real):
     assert np.isfinite(values).all()
 
 
-@needs("nab")
+@pytest.mark.needs("nab")
 @pytest.mark.parametrize(
     ("name", "steps", "windows"),
     [
@@ -281,8 +259,7 @@ def test_the_real_series(real):
         ("TravelTime_387", 2500, 3),
     ],
 )
-def test_the_real_anomalies(real, name, steps, windows):
-    real("nab")
+def test_the_real_anomalies(name, steps, windows):
     series = data.nab(name)
     assert series.times.shape == series.values.shape == (steps,)
     assert series.windows.shape == (windows, 2)

@@ -7,7 +7,6 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from real_data import find, needs
 
 from jaxnn.data import isbi_em
 from jaxnn.data.isbi_em import MIRROR, files, load
@@ -15,13 +14,11 @@ from jaxnn.data.isbi_em import MIRROR, files, load
 pytest.importorskip("PIL")
 
 
-@pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
-    """An empty `$JAXNN_DATA` and an empty cache: the folder of the set in them."""
-    monkeypatch.setenv("JAXNN_DATA", str(tmp_path / "data"))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    return tmp_path / "data" / "isbi-em", tmp_path / "cache" / "jaxnn" / "isbi-em"
+@pytest.fixture
+def places(nowhere):
+    """The folder of the set in an empty `$JAXNN_DATA` and in an empty cache."""
+    data, cache = nowhere
+    return data / "isbi-em", cache / "isbi-em"
 
 
 def png(pixels):
@@ -103,9 +100,8 @@ def test_the_published_files_are_sixty():
     assert len({file.sha256 for file in published}) == 60
 
 
-@needs("isbi-em")
-def test_the_real_membranes(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("isbi-em").parent))
+@pytest.mark.needs("isbi-em")
+def test_the_real_membranes():
     images, masks = isbi_em()
     assert images.shape == (30, 512, 512, 1) and images.dtype == np.float32
     assert masks.shape == (30, 512, 512) and masks.dtype == np.int32

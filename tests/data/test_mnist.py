@@ -9,7 +9,6 @@ from hashlib import md5, sha256
 
 import numpy as np
 import pytest
-from real_data import find, needs_fashion_mnist, needs_mnist
 
 from jaxnn.data import fashion_mnist, mnist
 from jaxnn.data.mnist import FASHION_MNIST, MNIST, IdxFile, IdxSet, load
@@ -44,13 +43,11 @@ def small(contents, server):
     return IdxSet("Small", "small", tuple(files), (server.mirror("good"),))
 
 
-@pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
-    """An empty `$JAXNN_DATA` and an empty cache: the folders of `small` in them."""
-    monkeypatch.setenv("JAXNN_DATA", str(tmp_path / "data"))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    return tmp_path / "data" / "small", tmp_path / "cache" / "jaxnn" / "small"
+@pytest.fixture
+def places(nowhere):
+    """The folders of `small` in an empty `$JAXNN_DATA` and an empty cache."""
+    data, cache = nowhere
+    return data / "small", cache / "small"
 
 
 def place(folder, contents, compress=True):
@@ -277,9 +274,8 @@ def assert_published(loaded, train_counts, test_counts):
         assert np.bincount(labels).tolist() == classes
 
 
-@needs_mnist
-def test_real_mnist(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("mnist").parent))
+@pytest.mark.needs("mnist")
+def test_real_mnist():
     loaded = mnist()
     assert_published(
         loaded,
@@ -293,16 +289,15 @@ def test_real_mnist(monkeypatch):
     np.testing.assert_allclose(images.std(dtype=np.float64), 0.3081, atol=5e-5)
 
 
-@needs_fashion_mnist
-def test_real_fashion_mnist(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("fashion-mnist").parent))
+@pytest.mark.needs("fashion-mnist")
+def test_real_fashion_mnist():
     loaded = fashion_mnist()
     assert_published(loaded, [6000] * 10, [1000] * 10)
     assert loaded[0][1][:5].tolist() == [9, 0, 0, 3, 0]
 
 
-@needs_mnist
-def test_the_content_has_the_canonical_md5():
+@pytest.mark.needs("mnist")
+def test_the_content_has_the_canonical_md5(real_data):
     """SHA-256 sums are this library's own; the MD5 sums have been public for long."""
     canonical = [
         "6bbc9ace898e44ae57da46a324031adb",
@@ -311,13 +306,13 @@ def test_the_content_has_the_canonical_md5():
         "27ae3e4e09519cfbb04c329615203637",
     ]
     for file, digest in zip(MNIST.files, canonical, strict=True):
-        content = gzip.decompress((find("mnist") / f"{file.name}.gz").read_bytes())
+        content = gzip.decompress((real_data / f"{file.name}.gz").read_bytes())
         assert md5(content).hexdigest() == digest
         assert sha256(content).hexdigest() == file.sha256
 
 
-@needs_fashion_mnist
-def test_the_published_fashion_files_have_the_published_md5():
+@pytest.mark.needs("fashion-mnist")
+def test_the_published_fashion_files_have_the_published_md5(real_data):
     published = [
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "25c81989df183df01b3e8a0aad5dffbe",
@@ -325,7 +320,7 @@ def test_the_published_fashion_files_have_the_published_md5():
         "bb300cfdad3c16e7a12a480ee83cd310",
     ]
     for file, digest in zip(FASHION_MNIST.files, published, strict=True):
-        packed = (find("fashion-mnist") / f"{file.name}.gz").read_bytes()
+        packed = (real_data / f"{file.name}.gz").read_bytes()
         assert md5(packed).hexdigest() == digest
         assert sha256(gzip.decompress(packed)).hexdigest() == file.sha256
 

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from real_data import find, needs
 
 from jaxnn.data import log_mel, mel_frames, pad, spoken_digits
 from jaxnn.data.sound import mel_bank
@@ -132,9 +131,8 @@ def test_log_mel_refuses(waves, options, error, message):
         log_mel(waves, **({"rate": RATE} | options))
 
 
-@needs("fsdd")
-def test_real_digits_are_heard(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("fsdd").parent))
+@pytest.mark.needs("fsdd")
+def test_real_digits_are_heard():
     digits = spoken_digits()
     chosen = [digits.clips[i] for i in range(0, 3000, 250)]
     bands = log_mel(pad(chosen).values, digits.rate)

@@ -7,7 +7,6 @@ import wave
 
 import numpy as np
 import pytest
-from real_data import find, needs
 
 from jaxnn.data import spoken_digits as load_published
 from jaxnn.data.spoken_digits import (
@@ -23,13 +22,11 @@ from jaxnn.data.spoken_digits import (
 KEYS = [(0, "george", 7), (0, "theo", 0), (3, "george", 12)]  # in the order published
 
 
-@pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
-    """An empty `$JAXNN_DATA` and an empty cache: the folder of the set in them."""
-    monkeypatch.setenv("JAXNN_DATA", str(tmp_path / "data"))
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "cache"))
-    return tmp_path / "data" / "fsdd", tmp_path / "cache" / "jaxnn" / "fsdd"
+@pytest.fixture
+def places(nowhere):
+    """The folder of the set in an empty `$JAXNN_DATA` and in an empty cache."""
+    data, cache = nowhere
+    return data / "fsdd", cache / "fsdd"
 
 
 def wav(samples, channels=1, width=2, rate=RATE):
@@ -174,9 +171,8 @@ def test_a_wrong_archive_is_named(content, message, small, places):
         load(small)
 
 
-@needs("fsdd")
-def test_the_real_recordings(monkeypatch):
-    monkeypatch.setenv("JAXNN_DATA", str(find("fsdd").parent))
+@pytest.mark.needs("fsdd")
+def test_the_real_recordings():
     digits = load_published()
     counts = np.unique(np.stack(digits[1:4]), axis=1).shape[1]
     assert len(digits.clips) == counts == 3000  # each digit, speaker and take once
