@@ -16,6 +16,7 @@ from jaxnn.train.checks import check_batch_size
 from jaxnn.train.shapes import traced_once
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import FunctionStep, TrainStep
+from jaxnn.train.watch import put_back, set_aside
 
 AnyStep = TrainStep | FunctionStep
 Stats = dict[str, Any]
@@ -50,7 +51,13 @@ def epoch_order(key: jax.Array, epoch: Any, examples: int) -> jax.Array:
 
 
 def train_epoch(
-    step: Any, state: Any, data: Any, *, batch_size: int, shuffle: bool = True
+    step: Any,
+    state: Any,
+    data: Any,
+    *,
+    batch_size: int,
+    shuffle: bool = True,
+    rows: jax.Array | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """One epoch as a pure function: every example once, in mini-batches.
 
@@ -63,6 +70,7 @@ def train_epoch(
         data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
         batch_size: examples a step; the last batch may be smaller.
         shuffle: whether to draw a new order for each epoch.
+        rows: int `[M]`, the examples to train on; None for all.
 
     Returns:
         `(state, logs)`: the state after the epoch; the epoch's loss and metrics.
@@ -79,14 +87,17 @@ def train_epoch(
     ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
     """
     step, data = as_step(step), jax.tree.map(jnp.asarray, data)
-    examples = length(data)
+    examples = length(data) if rows is None else len(rows)
     check_batch_size(batch_size, examples)
     full, rest = divmod(examples, batch_size)
     epoch = state.step // (full + (rest > 0))
     order = jnp.arange(examples, dtype=jnp.int32)
     if shuffle:
         order = epoch_order(state.key, epoch, examples)
-    stats, parts = stats_shapes(step, state, data), []
+    if rows is not None:
+        order = gather(rows, order)
+    # (Not the remembered trace of `stats_shapes`: a sweep's step holds tracers.)
+    stats, parts = jax.eval_shape(step.advance, state, data)[1], []
     for size, steps, piece in (
         (batch_size, full, order[: full * batch_size]),
         (rest, int(rest > 0), order[full * batch_size :]),
@@ -101,6 +112,7 @@ def train_epoch(
                 steps,
                 step,
                 size,
+                step.advance,
             )
             parts.append(totals)
     logs = mean_logs(mean_names(step, stats), parts, jnp)
@@ -113,15 +125,17 @@ def _advance(state, batch, step: AnyStep):
     return step.advance(state, batch)
 
 
-def _loop(state, totals, data, order, start, stop, step: AnyStep, batch_size: int):
+def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
     def body(i, carry):
         state, totals = carry
         index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
         batch = jax.tree.map(lambda a: gather(a, index), data)
-        state, stats = _advance(state, batch, step=step)
+        state, stats = advance(state, batch)
         return state, add(step, totals, i, stats, batch_size)
 
-    return jax.lax.fori_loop(start, stop, body, (state, totals))
+    state, aside = set_aside(state)
+    state, totals = jax.lax.fori_loop(start, stop, body, (state, totals))
+    return put_back(state, aside), totals
 
 
 @partial(jax.jit, static_argnums=(6, 7), donate_argnums=(0, 1))
@@ -133,7 +147,10 @@ def run_steps(
     Start and stop are run-time values: one executable serves every chunk. State and
     totals are donated, so call it with buffers of one's own.
     """
-    state, totals = _loop(state, totals, data, order, start, stop, step, batch_size)
+    state, totals = _loop(
+        *(state, totals, data, order, start, stop, step, batch_size),
+        advance=partial(_advance, step=step),
+    )
     params = state.params if isinstance(state, TrainState) else ()
     return state, totals, all_finite(params)
 

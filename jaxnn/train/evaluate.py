@@ -138,8 +138,7 @@ class Evaluator:
         return float(value) if jnp.shape(value) == () else value
 
 
-@partial(jax.jit, static_argnames=("what", "batch_size"))
-def measure(params, state, data, *, what: Measurement, batch_size: int):
+def statistics(params, state, data, *, what: Measurement, batch_size: int):
     """Statistics of data in batches, as one program.
 
     Means give (values [N], weights [N]); stacked metrics their arrays [N, ...]; others
@@ -190,6 +189,9 @@ def measure(params, state, data, *, what: Measurement, batch_size: int):
         name: s if name in per_example else jax.tree.map(lambda a: a[None], s)
         for name, s in carry.items()
     }
+
+
+measure = jax.jit(statistics, static_argnames=("what", "batch_size"))
 
 
 def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:

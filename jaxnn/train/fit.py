@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a network in one call; a run is one compiled program called a few times."""
 
+import copy as copying
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import optax
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key
+from jaxnn.spec import fields
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
 from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
@@ -32,6 +34,7 @@ from jaxnn.train.source import (
 )
 from jaxnn.train.state import TrainState, copy, train_state
 from jaxnn.train.step import TrainStep, train_step, unpack
+from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 from jaxnn.train.weights import with_weights
 
 
@@ -50,6 +53,9 @@ def fit(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | Sequence[float] | None = None,
     shuffle: bool = True,
+    augment: Callable[..., Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    plateau: Plateau | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
     history: History | None = None,
@@ -84,6 +90,11 @@ def fit(
         sample_weight: `[N]`, how much each example counts in the loss.
         class_weight: from a class to how much its examples count; 1 where not named.
         shuffle: whether to draw a new order for each epoch.
+        augment: `augment(key, inputs) -> inputs`, in training only and drawn anew at
+            each step, such as those of `nn.data.augment`; see `train_step`.
+        early_stopping: an `EarlyStopping`; the state that comes back then has the best
+            weights, and still goes on from the last ones.
+        plateau: a `Plateau`, which makes the learning rate smaller.
         callbacks: functions `callback(epoch, state, history)`, called after each epoch;
             one that returns True ends the run.
         progress: a bar and a line an epoch; None means in a terminal or a notebook.
@@ -111,7 +122,8 @@ def fit(
     """
     checks.check_epochs(epochs)
     callbacks = _check_options(callbacks, history, chunk_seconds)
-    step = _make_step(net_or_step, loss, optimizer, metrics)
+    watch = Watch(early_stopping, plateau)
+    step = _make_step(net_or_step, loss, optimizer, metrics, augment)
     key = _run_key(key, state)
     data = with_weights(data, sample_weight, class_weight)
     if is_stream(data):
@@ -122,8 +134,12 @@ def fit(
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, epochs)
-    state = _start(step, state, shapes, example, key)
-    run = Run(step, stats, source, validate, callbacks, history, chunk_seconds, replay)
+    _check_watch(watch, step, stats, validation)
+    state = _start(step, state, watch, example, key)
+    history = _noted(history, step, batch_size, epochs)
+    run = Run(
+        step, stats, source, validate, watch, callbacks, history, chunk_seconds, replay
+    )
     return run(state, epochs, progress)
 
 
@@ -143,7 +159,7 @@ def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
     return list(callbacks)
 
 
-def _make_step(net_or_step, loss, optimizer, metrics) -> AnyStep:
+def _make_step(net_or_step, loss, optimizer, metrics, augment) -> AnyStep:
     is_class = isinstance(net_or_step, type)
     if callable(net_or_step) and not is_class and None not in (loss, optimizer):
         net_or_step = as_layer(net_or_step, "fit")  # a bare function is a network
@@ -151,13 +167,16 @@ def _make_step(net_or_step, loss, optimizer, metrics) -> AnyStep:
         for name, value in (("loss", loss), ("optimizer", optimizer)):
             if value is None:
                 raise TypeError(f"fit: {name} is needed to train a network, got None")
-        return train_step(net_or_step, loss, optimizer, metrics=metrics)
+        return train_step(
+            net_or_step, loss, optimizer, metrics=metrics, augment=augment
+        )
     if is_class or not callable(net_or_step):
         raise TypeError(
             "fit: the first argument must be a layer or a step(state, batch), got "
             f"{net_or_step!r:.100}"
         )
-    for name, value in (("loss", loss), ("optimizer", optimizer), ("metrics", metrics)):
+    given = dict(loss=loss, optimizer=optimizer, metrics=metrics, augment=augment)
+    for name, value in given.items():
         if value is not None:
             raise TypeError(f"fit: {name} is the step's own business; leave it out")
     return as_step(net_or_step)
@@ -332,9 +351,30 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     return validate
 
 
-def _start(step: AnyStep, state: Any, shapes: Any, example: Any, key: jax.Array) -> Any:
+def _check_watch(watch: Watch, step: AnyStep, stats: Stats, validation: Any) -> None:
+    """Raise unless what is watched will be logged."""
+    if not watch.watches:
+        return
+    logs = set(stats)
+    if validation is not None:
+        if not isinstance(step, TrainStep):
+            return  # what a function of one's own logs is known when it has run
+        logs |= {f"val_{name}" for name in stats}
+    watch.check(logs)
+
+
+def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array):
     """The first state, in buffers of the run's own."""
-    if state is not None:
-        return copy(jax.tree.map(jnp.asarray, state))
-    x, _, _ = unpack(example)
-    return copy(train_state(step.net, step.optimizer, x, key=key))  # type: ignore
+    if state is None:
+        x, _, _ = unpack(example)
+        state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
+    return copy(watch.begin(jax.tree.map(jnp.asarray, state)))
+
+
+def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int):
+    """A history, continued in a copy, that says what the run was."""
+    history = History() if history is None else copying.deepcopy(history)
+    if isinstance(step, TrainStep):
+        about = {**fields(step), "metrics": dict(step.metrics)}
+        history.settings = about | {"batch_size": batch_size, "epochs": epochs}
+    return history

@@ -20,6 +20,8 @@ class History:
         seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
         programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
+        settings: what the run was: `net`, `loss`, `optimizer`, `metrics`, `augment`,
+            `batch_size`, `epochs`; empty for a step of one's own.
 
     >>> history = History()
     >>> history.add(1, {"loss": 0.5, "val_loss": 0.6})
@@ -34,6 +36,7 @@ class History:
         self.seconds = {"trace": 0.0, "compile": 0.0, "run": 0.0, "validate": 0.0}
         self.programs = 0
         self.stopped: str | None = None
+        self.settings: dict[str, Any] = {}
 
     def add(self, epoch: int, logs: dict[str, Any]) -> None:
         """Append one epoch's numbers."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop around the compiled epoch: chunks, validation, callbacks, and trouble."""
 
-import copy as copying
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ from jaxnn.train.interrupt import Interrupt
 from jaxnn.train.progress import Progress
 from jaxnn.train.source import Piece
 from jaxnn.train.state import copy
+from jaxnn.train.watch import Watch, rate_scale, show_best
 
 #: The first chunk of a run is one step: it tells how long a step takes.
 FIRST_CHUNK = 1
@@ -41,8 +42,9 @@ class Run:
         stats: the shapes of its statistics.
         source: where batches come from.
         validate: from the state to the validation's logs, or None.
+        watch: what is watched after each epoch.
         callbacks: called after each epoch.
-        history: a history to continue in a copy, or None.
+        history: a history of its own to write to.
         chunk_seconds: about how long a chunk runs.
         keep: whether to keep a copy of the state before each chunk.
     """
@@ -53,15 +55,16 @@ class Run:
         stats: Stats,
         source: Any,
         validate: Callable[[Any], dict] | None,
+        watch: Watch,
         callbacks: list,
-        history: History | None,
+        history: History,
         chunk_seconds: float,
         keep: bool,
     ):
         self.step, self.stats = step, stats
-        self.source, self.validate = source, validate
+        self.source, self.validate, self.watch = source, validate, watch
         self.callbacks, self.chunk_seconds, self.keep = callbacks, chunk_seconds, keep
-        self.history = History() if history is None else copying.deepcopy(history)
+        self.history = history
         self.clock, self.chunk = Clock(self.history), FIRST_CHUNK
         self.state: Any = None
         self.taken = 0  # steps since the run began, before this call too
@@ -81,6 +84,8 @@ class Run:
                 f"epochs={epochs} is the total: nothing is left to do",
                 stacklevel=4,
             )
+        elif bool(self.watch.stops(state).any()):
+            self.history.stopped = self.watch.why(state)
         steps = self.source.steps
         total = steps * epochs if steps else None
         self.progress = Progress(total, self.taken, epochs, show)
@@ -95,7 +100,7 @@ class Run:
         finally:
             self.progress.close()
             self.source.close()
-        return self.state, self.history
+        return show_best(self.state), self.history
 
     def _epoch(self, epoch: int, skip: int) -> None:
         start, compiling = time.perf_counter(), self.clock.compiling
@@ -111,6 +116,7 @@ class Run:
         if self.validate is not None:
             with self.clock.on("validate"):
                 logs |= {f"val_{n}": v for n, v in self.validate(self.state).items()}
+        logs |= self._look(logs, epoch + 1)
         self.history.add(epoch + 1, logs)
         seconds, compiling = (
             time.perf_counter() - start,
@@ -118,8 +124,22 @@ class Run:
         )
         self.progress.epoch(epoch + 1, logs, seconds - compiling, compiling)
         self._call_back(epoch + 1)
+        if self.history.stopped is not None:
+            self.progress.say(f"fit: stopped: {self.history.stopped}")
         if self.interrupt.asked:
             self._interrupted(f"after epoch {epoch + 1}")
+
+    def _look(self, logs: dict, epoch: int) -> dict:
+        """Let what is watched see the epoch's numbers; what is to be logged of it."""
+        if not self.watch.watches:
+            return {}
+        self.watch.check(logs)
+        seen = {one.monitor: logs[one.monitor] for one in self.watch.watches.values()}
+        self.state = _look(self.state, seen, epoch, watch=self.watch)
+        if bool(self.watch.stops(self.state).any()):
+            self.history.stopped = self.watch.why(self.state)
+        scale = rate_scale(self.state)
+        return {} if scale is None else {"rate_scale": float(scale.ravel()[0])}
 
     def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str], bool]:
         """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
@@ -234,6 +254,11 @@ class Run:
         error.history = self.history  # type: ignore[attr-defined]
         error.state = self.state if self.whole else None  # type: ignore[attr-defined]
         error.add_note("fit: error.state and error.history hold what was learnt before")
+
+
+@partial(jax.jit, static_argnames="watch")
+def _look(state: Any, logs: dict, epoch: Any, *, watch: Watch) -> Any:
+    return watch.look(state, logs, epoch)
 
 
 def _taken(totals: Totals, piece: Piece) -> Totals:

@@ -111,6 +111,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
     key = step.key(state)
+    given, batch = batch, step.augmented(key, batch)
     _, _, values = step.forward(state.params, state.state, key, batch)
     wrong = ~np.isfinite(np.asarray(values, np.float64))
     bad = [] if rows is None else rows[wrong].tolist()
@@ -128,7 +129,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     for path, gradient in gradients.items():
         if not _finite(gradient):
             return Finding(path, f"the gradient of parameter {path}", bad)
-    for path, param in trees.paths(step.advance(state, batch)[0].params).items():
+    for path, param in trees.paths(step.advance(state, given)[0].params).items():
         if not _finite(param):
             size = float(jnp.abs(gradients[path]).max())
             what = f"the update of parameter {path} (largest gradient {size:.3g})"

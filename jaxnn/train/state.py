@@ -19,6 +19,7 @@ class TrainState(NamedTuple):
     opt_state: Any  # the optimizer's state
     step: jax.Array  # int32 [], steps taken so far
     key: jax.Array  # the run's random key; it never changes
+    watch: dict[str, Any] = {}  # noqa: RUF012  what early stopping and plateaus remember
 
 
 def train_state(

@@ -14,6 +14,7 @@ from jaxnn.losses import example_weights
 from jaxnn.metrics import Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train.state import TrainState
+from jaxnn.train.watch import rate_scale
 from jaxnn.trees import describe
 
 Logs = dict[str, Any]
@@ -26,6 +27,7 @@ class TrainStep(Spec):
     loss: Callable[..., jax.Array]
     optimizer: optax.GradientTransformation
     metrics: tuple[tuple[str, Metric], ...] = ()
+    augment: Callable[..., Any] | None = None
 
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         state, stats = self.advance(state, batch)
@@ -35,8 +37,9 @@ class TrainStep(Spec):
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """The step, with statistics that add up over batches in place of means."""
-        _, targets, weights = unpack(batch)
         key = self.key(state)
+        batch = self.augmented(key, batch)
+        _, targets, weights = unpack(batch)
 
         def objective(params):
             outputs, net_state, values = self.forward(params, state.state, key, batch)
@@ -56,8 +59,11 @@ class TrainStep(Spec):
                 grad=grads,
                 value_fn=lambda params: objective(params)[0],
             )
+        updates = _scaled(updates, rate_scale(state))
         params = optax.apply_updates(state.params, updates)
-        new = TrainState(params, net_state, opt_state, state.step + 1, state.key)  # type: ignore[arg-type]
+        new = state._replace(
+            params=params, state=net_state, opt_state=opt_state, step=state.step + 1
+        )
         stats = {"loss": {"total": total, "weight": weight}}
         examples = jax.tree.leaves(outputs)[0].shape[0]
         counted = loss_weights(self.loss, targets, weights, examples) > 0
@@ -68,6 +74,22 @@ class TrainStep(Spec):
     def key(self, state: TrainState) -> jax.Array:
         """The random key of the state's step."""
         return jax.random.fold_in(fold_in(state.key, "step"), state.step)
+
+    def augmented(self, key: jax.Array, batch: Any) -> Any:
+        """The batch with its inputs varied at random, where the step has `augment`."""
+        if self.augment is None:
+            return batch
+        x, targets, *weights = batch
+        key = fold_in(key, "augment")
+        if getattr(self.augment, "mixes", False):
+            return (*self.augment(key, x, targets), *weights)
+        varied = self.augment(key, x)
+        if jax.tree.map(jnp.shape, varied) != jax.tree.map(jnp.shape, x):
+            raise ValueError(
+                "augment: must leave the shape of the inputs alone; made "
+                f"{describe(varied)} of {describe(x)}"
+            )
+        return (varied, targets, *weights)
 
     def forward(self, params: Any, net_state: Any, key: jax.Array, batch: Any):
         """Outputs, new network state and the loss of each example, in training."""
@@ -97,6 +119,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     *,
     metrics: Mapping[str, Any] | None = None,
+    augment: Callable[..., Any] | None = None,
 ) -> TrainStep:
     """A pure function that takes one step of gradient descent.
 
@@ -108,6 +131,9 @@ def train_step(
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
         metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
+        augment: `augment(key, x) -> x`, drawn anew at each step, such as those of
+            `nn.data.augment`; one with `mixes = True` is `augment(key, x, targets) ->
+            (x, targets)`.
 
     Returns:
         A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs
@@ -123,11 +149,23 @@ def train_step(
     (1, ['loss'])
     """
     _check_kinds(loss, optimizer, metrics)
+    if augment is not None and not callable(augment):
+        raise TypeError(
+            "augment: must be a function augment(key, x), such as "
+            f"nn.data.augment.rotate(15), got {augment!r:.60}"
+        )
     net = as_layer(net, "train_step")
     pairs = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
     if "loss" in pairs:
         raise ValueError("metrics: 'loss' is the loss's own name; use another")
-    return TrainStep(net, loss, optimizer, tuple(pairs.items()))
+    return TrainStep(net, loss, optimizer, tuple(pairs.items()), augment)
+
+
+def _scaled(updates: Any, scale: jax.Array | None) -> Any:
+    """The updates times what a plateau schedule has come to."""
+    if scale is None:
+        return updates
+    return jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
 
 
 def _check_kinds(loss: Any, optimizer: Any, metrics: Any) -> None:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole training run as one pure function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.metrics import Mean
+from jaxnn.train.checks import check_batch_size, check_epochs
+from jaxnn.train.epoch import AnyStep, as_step, gather, length, train_epoch
+from jaxnn.train.evaluate import BATCH, Measurement, as_measures, statistics
+from jaxnn.train.state import TrainState
+from jaxnn.train.step import TrainStep
+from jaxnn.train.watch import EarlyStopping, Plateau, Watch, rate_scale, show_best
+
+Logs = dict[str, jax.Array]
+
+
+def run(
+    step: Any,
+    state: TrainState,
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation: Any = None,
+    early_stopping: EarlyStopping | None = None,
+    plateau: Plateau | None = None,
+    shuffle: bool = True,
+    rows: jax.Array | None = None,
+    validation_rows: jax.Array | None = None,
+) -> tuple[TrainState, Logs]:
+    """Train for whole epochs, validate, stop early: one pure, traceable function.
+
+    `fit` gives the same numbers; it adds checks of the data, progress, callbacks and
+    Ctrl-C. Give this to `jax.jit`, and to `jax.vmap` over states (and whatever the
+    step is made from) to train many networks in one program. Mapped runs that have
+    stopped wait for the others.
+
+    Args:
+        step: a `train_step`, or any `step(state, batch) -> (state, logs)` whose state
+            is a `TrainState`.
+        state: a `TrainState` at the start of an epoch; it may have seen some.
+        data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
+        epochs: the total, as in `fit`.
+        batch_size: examples a step; the last batch of an epoch may be smaller.
+        validation: data in the same form; or a function `validation(state) -> logs`.
+        early_stopping: an `EarlyStopping`; the state then has the best weights.
+        plateau: a `Plateau`.
+        shuffle: whether to draw a new order for each epoch.
+        rows: int `[M]`, the examples to train on; None for all.
+        validation_rows: int `[K]`, the examples to validate on; None for all.
+
+    Returns:
+        `(state, logs)`: the `TrainState` after the run, and from each name (`loss`,
+        `val_loss`, ...) to one number an epoch, `[epochs]`; NaN for epochs that were
+        not run.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> x = jnp.linspace(-1, 1, 20)[:, None]
+    >>> def train(rate, key):
+    ...     net, optimizer = nn.Dense(1), optax.sgd(rate)
+    ...     step = nn.train_step(net, nn.losses.mean_squared_error, optimizer)
+    ...     state = nn.train_state(net, optimizer, x, key=key)
+    ...     return nn.train.run(step, state, (x, 2 * x), epochs=20, batch_size=5)
+    >>> rates, key = jnp.array([0.001, 0.01, 0.1]), jax.random.key(0)
+    >>> states, logs = jax.jit(jax.vmap(train, (0, None)))(rates, key)
+    >>> logs["loss"].shape, int(logs["loss"][:, -1].argmin())
+    ((3, 20), 2)
+    """
+    check_epochs(epochs)
+    step, data = as_step(step), jax.tree.map(jnp.asarray, data)
+    examples = length(data) if rows is None else len(rows)
+    check_batch_size(batch_size, examples)
+    steps = -(-examples // batch_size)
+    validate = _validation(step, validation, validation_rows)
+    watch = Watch(early_stopping, plateau)
+    state = watch.begin(jax.tree.map(jnp.asarray, state))
+
+    def epoch(state):
+        state, logs = train_epoch(
+            *(step, state, data), batch_size=batch_size, shuffle=shuffle, rows=rows
+        )
+        logs |= {f"val_{name}": value for name, value in validate(state).items()}
+        if watch.watches:
+            watch.check(logs)
+            state = watch.look(state, logs, state.step // steps)
+        scale = rate_scale(state)
+        return state, logs | ({} if scale is None else {"rate_scale": scale})
+
+    def body(carry):
+        state, logs = carry
+        number = state.step // steps
+        state, new = epoch(state)
+        return state, {name: logs[name].at[number].set(new[name]) for name in logs}
+
+    def more(carry):
+        state, _ = carry
+        return (state.step < epochs * steps) & ~watch.stops(state)
+
+    state, logs = jax.lax.while_loop(
+        more, body, (state, _nothing(epoch, state, epochs))
+    )
+    return show_best(state), logs
+
+
+def _nothing(epoch: Callable[..., Any], state: Any, epochs: int) -> Logs:
+    """The logs before the first epoch."""
+    shapes = jax.eval_shape(epoch, state)[1]
+    return {
+        name: jnp.full((epochs, *s.shape), jnp.nan, s.dtype)
+        if jnp.issubdtype(s.dtype, jnp.floating)
+        else jnp.zeros((epochs, *s.shape), s.dtype)
+        for name, s in shapes.items()
+    }
+
+
+def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
+    """A function from the state to the validation's logs."""
+    if data is None:
+        return lambda state: {}
+    if not isinstance(step, TrainStep):
+        if not callable(data):
+            raise TypeError(
+                "validation: for a step of one's own, give a function "
+                "validation(state) -> logs"
+            )
+        return data
+    data = jax.tree.map(jnp.asarray, data)
+    if rows is not None:
+        data = jax.tree.map(lambda a: gather(a, rows), data)
+    measures = as_measures(step.loss, dict(step.metrics))
+    what = Measurement(step.net, step.loss, tuple(measures.items()))
+    size = min(BATCH, length(data))
+
+    def validate(state):
+        stats = statistics(state.params, state.state, data, what=what, batch_size=size)
+        return {name: _value(m, stats[name]) for name, m in measures.items()}
+
+    return validate
+
+
+def _value(metric: Any, stats: Any) -> Any:
+    """What `Evaluator` computes on the host in float64, here on the device."""
+    if isinstance(metric, Mean):
+        values, weights = stats
+        values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+        weights = weights.astype(values.dtype)
+        total = weights.sum()
+        kept = jnp.where(weights == 0, jnp.zeros_like(values), values)
+        return (weights * kept).sum() / jnp.where(total == 0, 1, total)
+    if not metric.stack:
+        stats = jax.tree.map(lambda s: s.sum(0, dtype=s.dtype), stats)
+    return metric.compute(stats)

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Early stopping and learning-rate plateaus, as data inside the training state.
+
+What they remember lies in `TrainState.watch`, so that it is saved, resumed and mapped
+like everything else: a resumed run decides as the uninterrupted one would.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.checks import is_positive_int
+from jaxnn.spec import Spec
+from jaxnn.train.state import TrainState
+from jaxnn.trees import describe, nearest
+
+Logs = Mapping[str, Any]
+
+
+class EarlyStopping(Spec):
+    """End a run that no longer gets better, and keep the best weights.
+
+    After each epoch the monitored number is held against the best so far. When it has
+    not improved by more than `min_delta` for `patience` epochs in a row, the run ends.
+    The state that `fit` returns, however it ended, has the best epoch's parameters; the
+    last ones are kept beside them, and `fit(..., state=state)` goes on from the last.
+
+    Args:
+        patience: epochs without improvement that end the run, 1 or more.
+        monitor: the name of a log, such as `val_loss` or `val_accuracy`.
+        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
+        min_delta: what counts as an improvement, 0 or more.
+
+    Reference: Prechelt, Early Stopping, but when?, 1998.
+
+    >>> import jax.numpy as jnp, jaxnn as nn, optax
+    >>> data = jnp.ones((8, 1)), jnp.ones((8, 1))
+    >>> state, history = nn.fit(
+    ...     nn.Dense(1), data, validation=data, loss=nn.losses.mean_squared_error,
+    ...     optimizer=optax.sgd(0.0), epochs=50, batch_size=4, key=jax.random.key(0),
+    ...     early_stopping=nn.EarlyStopping(patience=3))
+    >>> len(history), history.stopped
+    (4, 'val_loss was best after epoch 1 and not better for 3 epochs')
+    """
+
+    patience: int = 5
+    monitor: str = "val_loss"
+    mode: str | None = None
+    min_delta: float = 0.0
+
+    def __post_init__(self):
+        _check_watch(self)
+
+
+class Plateau(Spec):
+    """Make the learning rate smaller when a run stops getting better.
+
+    Every update is multiplied by a factor that begins at 1. When the monitored number
+    has not improved by more than `min_delta` for `patience` epochs in a row, the factor
+    is multiplied by `factor`. It is logged as `rate_scale`.
+
+    Args:
+        factor: what the learning rate is multiplied by, above 0 and below 1.
+        patience: epochs without improvement, 1 or more.
+        monitor: the name of a log, such as `val_loss` or `loss`.
+        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
+        min_delta: what counts as an improvement, 0 or more.
+        min_scale: what the factor does not go below, 0 to 1.
+    """
+
+    factor: float = 0.5
+    patience: int = 3
+    monitor: str = "val_loss"
+    mode: str | None = None
+    min_delta: float = 0.0
+    min_scale: float = 0.0
+
+    def __post_init__(self):
+        _check_watch(self)
+        _check_number(
+            "Plateau", "factor", self.factor, 0 < self.factor < 1, "above 0, below 1"
+        )
+        within = 0 <= self.min_scale <= 1
+        _check_number("Plateau", "min_scale", self.min_scale, within, "in [0, 1]")
+
+
+class Best(NamedTuple):
+    """The best value of a monitored number so far."""
+
+    value: jax.Array  # float32 []
+    epoch: jax.Array  # int32 [], counted from 1; 0 before the first
+    waited: jax.Array  # int32 [], epochs since then
+
+
+class Kept(NamedTuple):
+    """What early stopping remembers."""
+
+    best: Best
+    params: Any  # the best ones; while those are shown, the last ones
+    state: Any
+    shown: jax.Array  # bool [], whether the best are in the TrainState's own place
+
+
+class Scaled(NamedTuple):
+    """What a plateau schedule remembers."""
+
+    best: Best
+    scale: jax.Array  # float32 []
+
+
+class Watch(Spec):
+    """What a run watches after each epoch; see `EarlyStopping` and `Plateau`."""
+
+    early_stopping: EarlyStopping | None = None
+    plateau: Plateau | None = None
+
+    def __post_init__(self):
+        for name, kind in (("early_stopping", EarlyStopping), ("plateau", Plateau)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(
+                    f"{name}: must be an nn.{kind.__name__}, such as "
+                    f"nn.{kind.__name__}(patience=5), got {value!r:.60}"
+                )
+
+    @property
+    def watches(self) -> dict[str, EarlyStopping | Plateau]:
+        """What is on, by its name in `TrainState.watch`."""
+        both = {"early_stopping": self.early_stopping, "plateau": self.plateau}
+        return {name: one for name, one in both.items() if one is not None}
+
+    def check(self, logs: Iterable[str]) -> None:
+        """Raise unless what is monitored will be logged."""
+        logs = list(logs)
+        for name, one in self.watches.items():
+            if one.monitor not in logs:
+                validated = any(log.startswith("val_") for log in logs)
+                hint = nearest(one.monitor, logs)
+                if one.monitor.startswith("val_") and not validated:
+                    hint = "; give validation="
+                raise ValueError(
+                    f"{name}: monitor is {one.monitor!r}, which is not logged; the run "
+                    f"logs {', '.join(sorted(logs))}{hint}"
+                )
+
+    def begin(self, state: TrainState) -> TrainState:
+        """The state at the beginning of a run: the last weights in their place."""
+        if not self.watches and not getattr(state, "watch", {}):
+            return state
+        if not isinstance(state, TrainState):
+            raise TypeError(
+                f"{next(iter(self.watches))}: needs a TrainState to keep what it "
+                f"remembers, got {describe(state):.100}"
+            )
+        self._check_known(state)
+        state = show_last(state)
+        fresh = {
+            "early_stopping": Kept(
+                _no_best(self.early_stopping),
+                state.params,
+                state.state,
+                jnp.zeros((), bool),
+            ),
+            "plateau": Scaled(_no_best(self.plateau), jnp.ones(())),
+        }
+        watch = {name: state.watch.get(name, fresh[name]) for name in self.watches}
+        return state._replace(watch=watch)
+
+    def _check_known(self, state: TrainState) -> None:
+        for name in state.watch:
+            if name not in self.watches:
+                raise ValueError(
+                    f"state: comes from a run with {name}; give {name}= again to go on "
+                    "with that run, or state._replace(watch={}) to begin another one "
+                    "from its weights"
+                )
+
+    def look(self, state: TrainState, logs: Logs, epoch: Any) -> TrainState:
+        """The state after an epoch with these logs; pure."""
+        watch = dict(state.watch)
+        if self.early_stopping is not None:
+            kept: Kept = watch["early_stopping"]
+            best, better = _improved(self.early_stopping, kept.best, logs, epoch)
+
+            def keep(new, old):
+                return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+
+            watch["early_stopping"] = Kept(
+                best,
+                keep(state.params, kept.params),
+                keep(state.state, kept.state),
+                kept.shown,
+            )
+        if self.plateau is not None:
+            watch["plateau"] = _scaled(self.plateau, watch["plateau"], logs, epoch)
+        return state._replace(watch=watch)
+
+    def stops(self, state: Any) -> jax.Array:
+        """Whether early stopping has ended the run, bool []."""
+        if self.early_stopping is None:
+            return jnp.zeros((), bool)
+        best: Best = state.watch["early_stopping"].best
+        return best.waited >= self.early_stopping.patience
+
+    def why(self, state: Any) -> str:
+        """Why the run has ended, in words."""
+        assert self.early_stopping is not None
+        best: Best = state.watch["early_stopping"].best
+        epoch, waited = (int(jnp.ravel(a)[0]) for a in best[1:])
+        name, s = self.early_stopping.monitor, "s" if waited > 1 else ""
+        if not epoch:
+            return f"{name} was never a number in {waited} epoch{s}"
+        return (
+            f"{name} was best after epoch {epoch} and not better for {waited} epoch{s}"
+        )
+
+
+def show_best(state: Any) -> Any:
+    """The state with early stopping's best weights in place of the last ones."""
+    return _swap(state, lambda kept: (kept.best.epoch > 0) & ~kept.shown)
+
+
+def show_last(state: Any) -> Any:
+    """The state with the last weights in their place, as training needs it."""
+    return _swap(state, lambda kept: kept.shown)
+
+
+def _swap(state: Any, wanted: Any) -> Any:
+    kept = getattr(state, "watch", {}).get("early_stopping")
+    if kept is None:
+        return state
+    swap = wanted(kept)
+
+    def choose(a, b):
+        flag = swap.reshape(swap.shape + (1,) * (a.ndim - swap.ndim))  # of an ensemble
+        return jnp.where(flag, a, b)
+
+    own, other = (state.params, state.state), (kept.params, kept.state)
+    params, net_state = jax.tree.map(choose, other, own)
+    aside = jax.tree.map(choose, own, other)
+    last, last_state = aside
+    kept = Kept(kept.best, last, last_state, kept.shown ^ swap)
+    watch = state.watch | {"early_stopping": kept}
+    return state._replace(params=params, state=net_state, watch=watch)
+
+
+def set_aside(state: Any) -> tuple[Any, dict]:
+    """The state without what no step needs: a loop carries few arrays."""
+    watch = getattr(state, "watch", {})
+    if "early_stopping" not in watch:
+        return state, {}
+    rest = {name: one for name, one in watch.items() if name != "early_stopping"}
+    return state._replace(watch=rest), watch
+
+
+def put_back(state: Any, watch: dict) -> Any:
+    """The state with what `set_aside` took out of it."""
+    return state._replace(watch=watch) if watch else state
+
+
+def rate_scale(state: TrainState) -> jax.Array | None:
+    """What a plateau schedule multiplies updates by, or None without one."""
+    plateau = state.watch.get("plateau")
+    return None if plateau is None else plateau.scale
+
+
+def _no_best(one: Any) -> Best:
+    worst = jnp.inf if one is None or _mode(one) == "min" else -jnp.inf
+    zero = jnp.zeros((), jnp.int32)
+    return Best(jnp.full((), worst, jnp.float32), zero, zero)
+
+
+def _improved(one: Any, best: Best, logs: Logs, epoch: Any) -> tuple[Best, jax.Array]:
+    value = jnp.asarray(logs[one.monitor])
+    if value.shape:
+        raise ValueError(
+            f"{type(one).__name__}: monitor must be one number an epoch; "
+            f"{one.monitor!r} is {describe(value)}"
+        )
+    value = value.astype(jnp.float32)
+    gain = best.value - value if _mode(one) == "min" else value - best.value
+    better = gain > one.min_delta  # (false for NaN)
+    epoch = jnp.asarray(epoch, jnp.int32)
+    new = Best(value, epoch, jnp.zeros((), jnp.int32))
+    old = best._replace(waited=best.waited + 1)
+    best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+    return best, better
+
+
+def _scaled(one: Plateau, scaled: Scaled, logs: Logs, epoch: Any) -> Scaled:
+    best, _ = _improved(one, scaled.best, logs, epoch)
+    tired = best.waited >= one.patience
+    smaller = jnp.maximum(scaled.scale * one.factor, one.min_scale)
+    waited = jnp.where(tired, 0, best.waited)
+    scale = jnp.where(tired, smaller, scaled.scale)
+    return Scaled(best._replace(waited=waited), scale)
+
+
+def _mode(one: Any) -> str:
+    return one.mode or "min"
+
+
+def _check_watch(one: Any) -> None:
+    owner = type(one).__name__
+    if not is_positive_int(one.patience):
+        raise ValueError(
+            f"{owner}: patience must be 1 or more epochs, got {one.patience!r}"
+        )
+    if not isinstance(one.monitor, str):
+        raise TypeError(
+            f"{owner}: monitor must be the name of a log, such as 'val_loss', got "
+            f"{one.monitor!r:.60}"
+        )
+    if one.mode not in (None, "min", "max"):
+        raise ValueError(f"{owner}: mode must be 'min' or 'max', got {one.mode!r}")
+    if one.mode is None and not one.monitor.endswith("loss"):
+        raise ValueError(
+            f"{owner}: is {one.monitor!r} better small or large? Give mode='min' "
+            "or mode='max'"
+        )
+    _check_number(owner, "min_delta", one.min_delta, one.min_delta >= 0, "0 or more")
+
+
+def _check_number(owner: str, name: str, value: Any, holds: bool, rule: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not holds:
+        raise ValueError(f"{owner}: {name} must be a number {rule}, got {value!r}")

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Early stopping and plateaus: what they decide, keep, and remember over a resume."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from common import CROSS_ENTROPY, NET, X, Y, fit
+
+import jaxnn as nn
+from jaxnn.train.watch import Watch
+
+same = chex.assert_trees_all_equal
+VALIDATION = (X[:11], (Y[:11] + 1) % 3)  # wrong labels: better training makes it worse
+PATIENT = nn.EarlyStopping(patience=4)
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    return fit(epochs=40, validation=VALIDATION, early_stopping=PATIENT)
+
+
+@pytest.mark.quick
+def test_a_run_stops_and_keeps_its_best(stopped):
+    state, history = stopped
+    losses = history["val_loss"]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 4 < 40
+    assert f"best after epoch {best + 1} and not better for 4 epochs" in history.stopped
+    now = nn.evaluate(NET, state, VALIDATION, loss=CROSS_ENTROPY)["loss"]
+    assert now == pytest.approx(losses[best], rel=1e-6)
+    plain, _ = fit(epochs=max(best + 1, 1))
+    same(state.params, plain.params)
+
+
+def test_the_last_weights_are_kept_beside_the_best(stopped):
+    state, history = stopped
+    plain, _ = fit(epochs=len(history))
+    same(state.watch["early_stopping"].params, plain.params)
+    same(state.opt_state, plain.opt_state)
+
+
+@pytest.mark.parametrize("first", [2, 5])
+def test_a_resumed_run_decides_as_the_whole_one(stopped, first, tmp_path):
+    whole, history = stopped
+    options = dict(
+        validation=VALIDATION, early_stopping=PATIENT, plateau=nn.Plateau(patience=1)
+    )
+    whole, history = fit(epochs=40, **options)
+    part, early = fit(epochs=first, **options)
+    nn.save(tmp_path / "part", part)
+    part = nn.load(tmp_path / "part", like=part)
+    state, late = fit(epochs=40, state=part, history=early, **options)
+    same(state, whole)
+    for name in ("loss", "val_loss", "rate_scale"):
+        assert late[name] == history[name]
+    assert late.stopped == history.stopped
+
+
+def test_a_run_that_has_stopped_stays_so(stopped):
+    state, history = stopped
+    again, more = fit(
+        epochs=40, validation=VALIDATION, early_stopping=PATIENT, state=state
+    )
+    same(again, state)
+    assert len(more) == 0 and more.stopped == history.stopped
+    longer = nn.EarlyStopping(patience=6)
+    _, more = fit(epochs=40, validation=VALIDATION, early_stopping=longer, state=state)
+    assert len(more) == 2
+
+
+def test_a_watched_state_is_not_taken_for_another_run(stopped):
+    state, _ = stopped
+    with pytest.raises(ValueError, match="comes from a run with early_stopping; give"):
+        fit(epochs=40, state=state)
+    fresh, _ = fit(epochs=40, state=state._replace(watch={}))
+    assert fresh.watch == {}
+
+
+def test_a_plateau_makes_updates_smaller():
+    plateau = nn.Plateau(factor=0.25, patience=2, monitor="val_loss", min_scale=0.1)
+    _, history = fit(epochs=12, validation=VALIDATION, plateau=plateau)
+    scales = history["rate_scale"]
+    first = next(i for i, s in enumerate(scales) if s < 1)
+    losses = history["val_loss"]
+    assert min(losses[: first - 1]) <= min(losses[first - 1 : first + 1])
+    assert scales[first] == 0.25 and set(scales) <= {1, 0.25, np.float32(0.1)}
+
+
+def test_a_scaled_step_is_the_step_at_that_rate():
+    slow, _ = fit(epochs=1, optimizer=optax.sgd(0.05))
+    start, _ = fit(epochs=1, plateau=nn.Plateau(patience=1, monitor="loss"))
+    scaled = start.watch["plateau"]._replace(scale=jnp.float32(0.5))
+    step = nn.train_step(NET, CROSS_ENTROPY, optax.sgd(0.1))
+    zero = nn.train_state(NET, optax.sgd(0.1), X, key=start.key)
+    state, _ = nn.train_epoch(
+        step, zero._replace(watch={"plateau": scaled}), (X, Y), batch_size=16
+    )
+    chex.assert_trees_all_close(state.params, slow.params, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "stops_at"),
+    [
+        ([3, 2, 1, 1, 1], "min", 4),
+        ([1, 2, 3, 2, 3.05], "max", 4),
+        ([float("nan"), float("nan"), 1], "min", 1),
+        ([1, float("nan"), float("nan")], "min", 2),
+        ([5, 4, 3, 2, 1], "min", None),
+    ],
+)
+def test_decisions_by_hand(values, mode, stops_at):
+    watch = Watch(nn.EarlyStopping(2, monitor="m", mode=mode, min_delta=0.1))
+    state = watch.begin(nn.train_state(NET, optax.sgd(0.1), X, key=jax.random.key(0)))
+    stops = []
+    for epoch, value in enumerate(values, 1):
+        state = watch.look(state, {"m": value}, epoch)
+        stops.append(bool(watch.stops(state)))
+    assert (stops.index(True) if True in stops else None) == stops_at
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patience": 0}, "EarlyStopping: patience must be 1 or more epochs, got 0"),
+        ({"monitor": "val_accuracy"}, "is 'val_accuracy' better small or large"),
+        ({"mode": "least"}, "mode must be 'min' or 'max', got 'least'"),
+        ({"min_delta": -1}, "min_delta must be a number 0 or more, got -1"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        nn.EarlyStopping(**options)
+
+
+def test_what_is_not_logged_is_refused_before_training():
+    with pytest.raises(ValueError, match=r"not logged; .* give validation="):
+        fit(early_stopping=nn.EarlyStopping())
+    wrong = nn.EarlyStopping(monitor="val_los_loss")
+    with pytest.raises(ValueError, match="nearest: 'val_loss'"):
+        fit(early_stopping=wrong, validation=VALIDATION)
+    with pytest.raises(TypeError, match=r"early_stopping: must be an nn.EarlyStopping"):
+        fit(early_stopping=3)
+    with pytest.raises(ValueError, match="factor must be a number above 0, below 1"):
+        nn.Plateau(factor=1.0)
