@@ -3,6 +3,8 @@
 
 from jaxnn.train import callbacks as callbacks
 from jaxnn.train.callbacks import Callback as Callback
+from jaxnn.train.ensemble import ensemble as ensemble
+from jaxnn.train.ensemble import member as member
 from jaxnn.train.epoch import epoch_order as epoch_order
 from jaxnn.train.epoch import train_epoch as train_epoch
 from jaxnn.train.evaluate import evaluate as evaluate
@@ -10,7 +12,10 @@ from jaxnn.train.evaluate import predict as predict
 from jaxnn.train.fit import fit as fit
 from jaxnn.train.history import History as History
 from jaxnn.train.replay import NonFiniteError as NonFiniteError
+from jaxnn.train.run import run as run
 from jaxnn.train.state import TrainState as TrainState
 from jaxnn.train.state import train_state as train_state
 from jaxnn.train.step import TrainStep as TrainStep
 from jaxnn.train.step import train_step as train_step
+from jaxnn.train.watch import EarlyStopping as EarlyStopping
+from jaxnn.train.watch import Plateau as Plateau

@@ -14,7 +14,7 @@ from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
 from jaxnn.train.checks import check_batch_size
 from jaxnn.train.shapes import traced_once
-from jaxnn.train.state import TrainState
+from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import FunctionStep, TrainStep
 from jaxnn.train.watch import put_back, set_aside
 
@@ -39,13 +39,15 @@ def epoch_order(key: jax.Array, epoch: Any, examples: int) -> jax.Array:
     """The order of the examples in an epoch: it depends on the key and nothing else.
 
     Args:
-        key: the run's random key.
+        key: the run's random key; an array of them for an ensemble.
         epoch: the number of the epoch, from 0.
         examples: how many there are.
 
     Returns:
-        A permutation, int32 `[examples]`.
+        A permutation, int32 `[examples]`; one for each key.
     """
+    if key.ndim:
+        return jax.vmap(lambda key: epoch_order(key, epoch, examples))(key)
     key = jax.random.fold_in(fold_in(key, "order"), epoch)
     return permutation(key, examples)
 
@@ -90,7 +92,7 @@ def train_epoch(
     examples = length(data) if rows is None else len(rows)
     check_batch_size(batch_size, examples)
     full, rest = divmod(examples, batch_size)
-    epoch = state.step // (full + (rest > 0))
+    epoch = steps_taken(state) // (full + (rest > 0))
     order = jnp.arange(examples, dtype=jnp.int32)
     if shuffle:
         order = epoch_order(state.key, epoch, examples)
@@ -99,8 +101,8 @@ def train_epoch(
     # (Not the remembered trace of `stats_shapes`: a sweep's step holds tracers.)
     stats, parts = jax.eval_shape(step.advance, state, data)[1], []
     for size, steps, piece in (
-        (batch_size, full, order[: full * batch_size]),
-        (rest, int(rest > 0), order[full * batch_size :]),
+        (batch_size, full, order[..., : full * batch_size]),
+        (rest, int(rest > 0), order[..., full * batch_size :]),
     ):
         if steps:
             state, totals = _loop(
@@ -119,19 +121,21 @@ def train_epoch(
     return state, logs | metric_logs(step, parts, jnp)
 
 
-@partial(jax.jit, static_argnames="step")
-def _advance(state, batch, step: AnyStep):
+@partial(jax.jit, static_argnames=("step", "own"))
+def _advance(state, batch, step: AnyStep, **own):
     """A step; jitted so that its check before compiling and its loop trace it once."""
-    return step.advance(state, batch)
+    return step.advance(state, batch, **own)
 
 
 def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
+    own = {"own": True} if order.ndim > 1 else {}  # members draw batches of their own
+
     def body(i, carry):
         state, totals = carry
-        index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
+        index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size, -1)
         batch = jax.tree.map(lambda a: gather(a, index), data)
-        state, stats = advance(state, batch)
-        return state, add(step, totals, i, stats, batch_size)
+        state, stats = advance(state, batch, **own)
+        return state, add(step, totals, i, stats)
 
     state, aside = set_aside(state)
     state, totals = jax.lax.fori_loop(start, stop, body, (state, totals))
@@ -201,13 +205,13 @@ def zero_totals(step: AnyStep, stats: Stats, steps: int, batch_size: int) -> Tot
     sums, stacks = {}, {}
     for name, metric in step.metrics:
         if not isinstance(metric, Mean):
-            shape = (steps * batch_size,) if metric.stack else ()
+            shape = (steps * batch_size * step.members,) if metric.stack else ()
             kind = stacks if metric.stack else sums
             kind[name] = jax.tree.map(partial(zeros, shape), stats[name])
     return Totals(means, sums, stacks)
 
 
-def add(step: AnyStep, totals: Totals, i: Any, stats: dict, batch_size: int) -> Totals:
+def add(step: AnyStep, totals: Totals, i: Any, stats: dict) -> Totals:
     """Totals with the statistics of step `i`."""
     rows = [
         jnp.stack([stats[name]["total"], stats[name]["weight"]])
@@ -219,7 +223,7 @@ def add(step: AnyStep, totals: Totals, i: Any, stats: dict, batch_size: int) -> 
         means = update(means, jnp.stack(rows)[None].astype(means.dtype), i)
     sums = {n: jax.tree.map(jnp.add, s, stats[n]) for n, s in totals.sums.items()}
     stacks = {
-        n: jax.tree.map(lambda s, new: update(s, new, i * batch_size), s, stats[n])
+        n: jax.tree.map(lambda s, new: update(s, new, i * len(new)), s, stats[n])
         for n, s in totals.stacks.items()
     }
     return Totals(means, sums, stacks)

@@ -16,6 +16,7 @@ from jaxnn.keys import check_key
 from jaxnn.spec import fields
 from jaxnn.train import checks
 from jaxnn.train.callbacks import Callback
+from jaxnn.train.ensemble import member
 from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
@@ -33,7 +34,7 @@ from jaxnn.train.source import (
     iterate,
 )
 from jaxnn.train.state import TrainState, copy, train_state
-from jaxnn.train.step import TrainStep, train_step, unpack
+from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 from jaxnn.train.weights import with_weights
 
@@ -130,7 +131,8 @@ def fit(
         check_epochs_of(data, epochs, "data")
     elif isinstance(step, TrainStep):
         checks.check_pair(data, "data")
-    source, example = _make_source(data, batch_size, shuffle, key, on_device)
+    keys = _order_keys(step, key)
+    source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, epochs)
@@ -185,8 +187,16 @@ def _make_step(net_or_step, loss, optimizer, metrics, augment) -> AnyStep:
 def _run_key(key: Any, state: Any) -> jax.Array:
     own = getattr(state, "key", None)
     key = key if own is None else own
-    check_key(key, "fit")
+    if own is None or not own.ndim:  # that of an ensemble is one a member
+        check_key(key, "fit")
     return key
+
+
+def _order_keys(step: AnyStep, key: jax.Array) -> jax.Array:
+    """What decides the order of the data: the run's key, or the members' keys."""
+    if step.members == 1 or key.ndim:
+        return key
+    return jax.random.split(key, step.members)
 
 
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
@@ -233,7 +243,7 @@ def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> An
 @traced_once
 def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
     def start(key):
-        return train_state(step.net, step.optimizer, x, key=key)
+        return train_state(step.net, step.optimizer, x, key=key.ravel()[0])
 
     return jax.eval_shape(start, key)
 
@@ -282,7 +292,10 @@ def _check_step(
     check_batch = None
     if isinstance(step, TrainStep):
         x, _, _ = unpack(example)
-        found = checks.check_network(step.net, shapes.params, shapes.state, x)
+        net, alone = step.net, shapes
+        if isinstance(step, EnsembleStep):  # its members are equal: look at one
+            net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
+        found = checks.check_network(net, alone.params, alone.state, x)
         checks.check_loss(step.loss, found.kind)
         check_batch = partial(_check_batch, step.loss, found)
     if isinstance(source, StreamSource):
@@ -368,6 +381,8 @@ def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array
     if state is None:
         x, _, _ = unpack(example)
         state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
+    if isinstance(step, EnsembleStep):
+        state = step.net.place(state)  # type: ignore[attr-defined]
     return copy(watch.begin(jax.tree.map(jnp.asarray, state)))
 
 

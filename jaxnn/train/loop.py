@@ -27,7 +27,7 @@ from jaxnn.train.history import History
 from jaxnn.train.interrupt import Interrupt
 from jaxnn.train.progress import Progress
 from jaxnn.train.source import Piece
-from jaxnn.train.state import copy
+from jaxnn.train.state import copy, steps_taken
 from jaxnn.train.watch import Watch, rate_scale, show_best
 
 #: The first chunk of a run is one step: it tells how long a step takes.
@@ -75,7 +75,7 @@ class Run:
     ) -> tuple[Any, History]:
         """Train until `epochs` epochs are done in all."""
         self.state, self.history.stopped = state, None
-        self.taken = int(getattr(state, "step", 0))
+        self.taken = int(steps_taken(state))
         epoch, skip = self.source.position(self.taken)
         if epoch >= epochs:
             self.history.stopped = f"the state has seen {epoch} epochs already"
@@ -228,7 +228,7 @@ class Run:
 
         first, state = replay.last_finite(run, seen)
         place = (chunk.start + first) * chunk.batch_size
-        rows = chunk.order[place : place + chunk.batch_size]
+        rows = chunk.order[..., place : place + chunk.batch_size]
         batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
         numbers: np.ndarray | None = np.asarray(rows)
         if chunk.rows is not None:
@@ -263,6 +263,10 @@ def _look(state: Any, logs: dict, epoch: Any, *, watch: Watch) -> Any:
 
 def _taken(totals: Totals, piece: Piece) -> Totals:
     """Totals of the steps that were taken."""
-    rows = slice(piece.start * piece.batch_size, piece.stop * piece.batch_size)
-    stacks = jax.tree.map(lambda a: a[rows], totals.stacks)
+
+    def rows(a):
+        size = len(a) // piece.room
+        return a[piece.start * size : piece.stop * size]
+
+    stacks = jax.tree.map(rows, totals.stacks)
     return Totals(totals.means[piece.start : piece.stop], totals.sums, stacks)

@@ -11,8 +11,9 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import trace
 from jaxnn.surgery import Tap, layer_paths
+from jaxnn.train.ensemble import member
 from jaxnn.train.history import History
-from jaxnn.train.step import TrainStep, unpack
+from jaxnn.train.step import EnsembleStep, TrainStep, unpack
 
 
 class Finding(NamedTuple):
@@ -110,6 +111,8 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     """
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
+    if isinstance(step, EnsembleStep):
+        return _find_member(step, state, batch, rows)
     key = step.key(state)
     given, batch = batch, step.augmented(key, batch)
     _, _, values = step.forward(state.params, state.state, key, batch)
@@ -135,6 +138,19 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
             what = f"the update of parameter {path} (largest gradient {size:.3g})"
             return Finding(path, what, bad)
     return Finding(None, "a number that was finite when run again", bad)
+
+
+def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Finding:
+    """The same for the first member of an ensemble that it holds for."""
+    one, own = step.one(), np.ndim(rows) > 1
+    for i in range(step.members):
+        alone = member(state, i)
+        part, numbers = (member(batch, i), rows[i]) if own else (batch, rows)
+        after, stats = one.advance(alone, part)
+        if not all(map(_finite, jax.tree.leaves((after.params, stats["loss"])))):
+            found = find(one, alone, part, numbers)
+            return found._replace(what=f"member {i}, {found.what}")
+    return Finding(None, "a number that was finite when run again", [])
 
 
 def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):

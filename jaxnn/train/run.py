@@ -11,7 +11,7 @@ from jaxnn.metrics import Mean
 from jaxnn.train.checks import check_batch_size, check_epochs
 from jaxnn.train.epoch import AnyStep, as_step, gather, length, train_epoch
 from jaxnn.train.evaluate import BATCH, Measurement, as_measures, statistics
-from jaxnn.train.state import TrainState
+from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import TrainStep
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch, rate_scale, show_best
 
@@ -86,19 +86,19 @@ def run(
         logs |= {f"val_{name}": value for name, value in validate(state).items()}
         if watch.watches:
             watch.check(logs)
-            state = watch.look(state, logs, state.step // steps)
+            state = watch.look(state, logs, steps_taken(state) // steps)
         scale = rate_scale(state)
-        return state, logs | ({} if scale is None else {"rate_scale": scale})
+        return state, logs | ({} if scale is None else {"rate_scale": scale.ravel()[0]})
 
     def body(carry):
         state, logs = carry
-        number = state.step // steps
+        number = steps_taken(state) // steps
         state, new = epoch(state)
         return state, {name: logs[name].at[number].set(new[name]) for name in logs}
 
     def more(carry):
         state, _ = carry
-        return (state.step < epochs * steps) & ~watch.stops(state)
+        return (steps_taken(state) < epochs * steps) & ~watch.stops(state).any()
 
     state, logs = jax.lax.while_loop(
         more, body, (state, _nothing(epoch, state, epochs))

@@ -32,7 +32,7 @@ class Piece(NamedTuple):
     @property
     def room(self) -> int:
         """The steps there is room for; a stream's piece may hold fewer batches."""
-        return len(self.order) // self.batch_size
+        return self.order.shape[-1] // self.batch_size
 
 
 class ArraySource:
@@ -42,7 +42,7 @@ class ArraySource:
         data: a tree of arrays with a common first axis.
         batch_size: examples a step.
         shuffle: whether to draw an order.
-        key: the run's random key.
+        key: the run's random key, or one for each member of an ensemble.
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
@@ -64,7 +64,8 @@ class ArraySource:
         if skip < full:
             yield Piece(self.data, order, skip, full, self.batch_size)
         if rest:
-            yield Piece(self.data, order[full * self.batch_size :], 0, 1, rest)
+            order = order[..., full * self.batch_size :]
+            yield Piece(self.data, order, 0, 1, rest)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -227,7 +228,7 @@ class HostSource:
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
         self.data, self.batch_size = jax.tree.map(np.asarray, data), batch_size
-        self.shuffle, self.key = shuffle, key
+        self.shuffle, self.key = shuffle, key.ravel()[0]  # members share the batches
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that training changes, as one record."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import optax
 
 from jaxnn.core import Layer, Params, State, as_layer
 from jaxnn.keys import check_key, fold_in
+from jaxnn.train.ensemble import Ensemble
 
 
 class TrainState(NamedTuple):
@@ -34,7 +36,8 @@ def train_state(
         key: the run's random key.
 
     Returns:
-        A `TrainState` at step 0. Under `jax.vmap` over keys, a batch of them.
+        A `TrainState` at step 0; under `jax.vmap` over keys a batch of them, as for an
+        `ensemble`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> keys = jax.random.split(jax.random.key(0), 8)
@@ -45,6 +48,10 @@ def train_state(
     """
     check_key(key, "train_state")
     net = as_layer(net, "train_state")
+    if isinstance(net, Ensemble):
+        keys = jax.random.split(key, net.members)
+        start = partial(train_state, net.net, optimizer, x)
+        return net.place(jax.vmap(lambda key: start(key=key))(keys))
     params, state = net.init(fold_in(key, "init"), x)
     opt_state = optimizer.init(params)
     made = TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)
@@ -55,6 +62,12 @@ def _strong(x: Any) -> jax.Array:
     """The array with a dtype of its own: a weak one would change after one step."""
     x = jnp.asarray(x)
     return jax.lax.convert_element_type(x, x.dtype)
+
+
+def steps_taken(state: Any) -> Any:
+    """How many steps a state has seen; all members of an ensemble as many."""
+    step: Any = getattr(state, "step", 0)
+    return step[0] if jnp.ndim(step) else step
 
 
 @jax.jit

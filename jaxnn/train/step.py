@@ -13,6 +13,7 @@ from jaxnn.keys import fold_in
 from jaxnn.losses import example_weights
 from jaxnn.metrics import Metric, as_metric
 from jaxnn.spec import Spec
+from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.state import TrainState
 from jaxnn.train.watch import rate_scale
 from jaxnn.trees import describe
@@ -28,6 +29,11 @@ class TrainStep(Spec):
     optimizer: optax.GradientTransformation
     metrics: tuple[tuple[str, Metric], ...] = ()
     augment: Callable[..., Any] | None = None
+
+    @property
+    def members(self) -> int:
+        """How many networks the step trains."""
+        return 1
 
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         state, stats = self.advance(state, batch)
@@ -113,6 +119,36 @@ class TrainStep(Spec):
         return total / _at_least_tiny(weight)
 
 
+class EnsembleStep(TrainStep):
+    """A `TrainStep` of every member of an `Ensemble`, in one program."""
+
+    @property
+    def members(self) -> int:
+        """How many networks the step trains."""
+        return self.net.members  # type: ignore[attr-defined]
+
+    def one(self) -> TrainStep:
+        """The step of a single member."""
+        net = self.net.net  # type: ignore[attr-defined]
+        return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
+
+    def advance(
+        self, state: TrainState, batch: Any, own: bool = False
+    ) -> tuple[TrainState, Logs]:
+        """The step; with `own` the batch has an axis of members in front."""
+        advance = jax.vmap(self.one().advance, (0, 0 if own else None))
+        state, stats = advance(state, batch)
+        stacked = {name for name, metric in self.metrics if metric.stack}
+
+        def together(name, a):
+            return a.reshape(-1, *a.shape[2:]) if name in stacked else a.sum(0)
+
+        return state, {
+            name: jax.tree.map(lambda a, name=name: together(name, a), s)
+            for name, s in stats.items()
+        }
+
+
 def train_step(
     net: Layer,
     loss: Callable[..., jax.Array],
@@ -158,7 +194,8 @@ def train_step(
     pairs = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
     if "loss" in pairs:
         raise ValueError("metrics: 'loss' is the loss's own name; use another")
-    return TrainStep(net, loss, optimizer, tuple(pairs.items()), augment)
+    kind = EnsembleStep if isinstance(net, Ensemble) else TrainStep
+    return kind(net, loss, optimizer, tuple(pairs.items()), augment)
 
 
 def _scaled(updates: Any, scale: jax.Array | None) -> Any:
@@ -190,6 +227,7 @@ class FunctionStep(Spec):
 
     function: Callable[..., Any]
     metrics: tuple = ()
+    members = 1  # (not a field)
 
     def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:
         """The step; each log counts once for each example of its batch."""

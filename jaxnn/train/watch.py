@@ -149,6 +149,8 @@ class Watch(Spec):
         """The state at the beginning of a run: the last weights in their place."""
         if not self.watches and not getattr(state, "watch", {}):
             return state
+        if jnp.ndim(getattr(state, "step", 0)):  # of an ensemble
+            return jax.vmap(self.begin)(state)
         if not isinstance(state, TrainState):
             raise TypeError(
                 f"{next(iter(self.watches))}: needs a TrainState to keep what it "
@@ -179,6 +181,8 @@ class Watch(Spec):
 
     def look(self, state: TrainState, logs: Logs, epoch: Any) -> TrainState:
         """The state after an epoch with these logs; pure."""
+        if state.step.ndim:  # of an ensemble
+            return jax.vmap(self.look, (0, None, None))(state, logs, epoch)
         watch = dict(state.watch)
         if self.early_stopping is not None:
             kept: Kept = watch["early_stopping"]

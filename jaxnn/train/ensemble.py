@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bunch of equal networks with different starts, trained and asked as one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxnn.checks import positive_int
+from jaxnn.core import Layer, as_layer
+from jaxnn.trees import describe
+
+AVERAGES = ("outputs", "softmax", "sigmoid")
+
+
+class Ensemble(Layer):
+    """Several networks as one; see `ensemble`.
+
+    Parameters and state are those of the network with a first axis of members.
+    """
+
+    net: Layer
+    members: int
+    average: str = "outputs"
+    mesh: Mesh | None = None
+
+    def __post_init__(self):
+        positive_int("ensemble", "n", self.members)
+        if self.average not in AVERAGES:
+            raise ValueError(
+                f"ensemble: average must be one of {', '.join(AVERAGES)}, got "
+                f"{self.average!r}"
+            )
+        if self.mesh is not None:
+            self._check_mesh()
+
+    def _check_mesh(self) -> None:
+        if not isinstance(self.mesh, Mesh):
+            raise TypeError(
+                "ensemble: mesh must be a jax.sharding.Mesh, such as "
+                f"jax.make_mesh((4,), ('members',)), got {self.mesh!r:.60}"
+            )
+        devices = self.mesh.devices.shape[0]
+        if self.members % devices:
+            raise ValueError(
+                f"ensemble: n must be a multiple of the {devices} devices along the "
+                f"mesh's first axis, got {self.members}"
+            )
+
+    def children(self):
+        return self.net.children()
+
+    def with_child(self, name, layer):
+        net = self.net.with_child(name, layer)
+        return Ensemble(net, self.members, self.average, self.mesh)
+
+    def init(self, key, x):
+        keys = jax.random.split(key, self.members)
+        return jax.vmap(self.net.init, in_axes=(0, None))(keys, x)
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        keys = None if key is None else jax.random.split(key, self.members)
+
+        def one(params, state, key):
+            return self.net.apply(params, state, x, key=key, train=train)
+
+        outputs, state = jax.vmap(one)(params, state, keys)
+        return jax.tree.map(self._mean, outputs), state
+
+    def _mean(self, y: jax.Array) -> jax.Array:
+        if self.average == "softmax":
+            return _log_mean(jax.nn.log_softmax(y))
+        if self.average == "sigmoid":
+            return _log_mean(jax.nn.log_sigmoid(y)) - _log_mean(jax.nn.log_sigmoid(-y))
+        return y.mean(0)
+
+    def place(self, tree: Any) -> Any:
+        """Spread members over the mesh's devices, if there is a mesh."""
+        if self.mesh is None:
+            return tree
+        # (A mesh of explicit axes would ask for the sharding of every slice.)
+        mesh = Mesh(self.mesh.devices, self.mesh.axis_names)
+        spec = PartitionSpec(mesh.axis_names[0])
+        return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def ensemble(
+    net: Layer, n: int, *, average: str = "outputs", mesh: Mesh | None = None
+) -> Ensemble:
+    """`n` networks alike that start differently; their predictions are averaged.
+
+    `y = Σᵢ netᵢ(x) / n`. It is a network: give it to `fit`, `evaluate`, `predict`.
+    `fit` trains all members in one program, each with a start, an order of the data, a
+    dropout and an augmentation of its own; member i is what
+    `fit(net, ..., key=jax.random.split(key, n)[i])` gives. The loss and the metrics of
+    training are means over the members, those of validation are the average's.
+    Arrays that go to the device whole are drawn for each member; batches of an
+    iterable, or of arrays kept on the host, are the same for all.
+
+    Args:
+        net: a network.
+        n: how many, 1 or more.
+        average: what is averaged: `outputs` as they are; `softmax` or `sigmoid`: the
+            probabilities, for outputs that are logits (logits of the mean come out).
+        mesh: a mesh of devices over whose first axis the members are spread.
+
+    Returns:
+        An `Ensemble`; `member(state, i)` takes one out of its trained state.
+
+    Reference: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> bunch = nn.ensemble(nn.Dense(1), 8)
+    >>> data = jnp.ones((20, 3)), jnp.ones((20, 1))
+    >>> state, _ = nn.fit(
+    ...     bunch, data, loss=nn.losses.mean_squared_error, optimizer=optax.sgd(0.1),
+    ...     epochs=5, batch_size=10, key=jax.random.key(0))
+    >>> state.params["w"].shape, nn.member(state, 3).params["w"].shape
+    ((8, 3, 1), (3, 1))
+    >>> nn.predict(bunch, state, data[0]).shape
+    (20, 1)
+    """
+    return Ensemble(as_layer(net, "ensemble"), n, average, mesh)
+
+
+def member(state: Any, i: int) -> Any:
+    """One member of an ensemble's state: a `TrainState` or `(params, state)` again.
+
+    Args:
+        state: the ensemble's `TrainState`, or any tree whose leaves have a first axis
+            of members.
+        i: which, from 0; negative ones count from the end.
+
+    Raises:
+        IndexError: if there are fewer members.
+    """
+    leaves = jax.tree.leaves(state)
+    sizes = {jnp.shape(a)[0] if jnp.ndim(a) else 0 for a in leaves}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(
+            "member: state must be an ensemble's, every array with a first axis of "
+            f"members, got {describe(state):.100}"
+        )
+    (n,) = sizes
+    if not -n <= i < n:
+        raise IndexError(f"member: there are {n} members, 0 to {n - 1}; got {i}")
+    return jax.tree.map(lambda a: a[i], state)
+
+
+def _log_mean(logs: jax.Array) -> jax.Array:
+    """log (Σᵢ exp(logsᵢ) / n) over the first axis."""
+    return jax.nn.logsumexp(logs, axis=0) - jnp.log(logs.shape[0]).astype(logs.dtype)
