@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bunch of equal networks with different starts, trained and asked as one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ class Ensemble(Layer):
         def one(params, state, key):
             return self.net.apply(params, state, x, key=key, train=train)
 
-        outputs, state = jax.vmap(one)(params, state, keys)
+        outputs, state = self.each(one, params)(params, state, keys)
         return jax.tree.map(self._mean, outputs), state
 
     def _mean(self, y: jax.Array) -> jax.Array:
@@ -74,6 +75,23 @@ class Ensemble(Layer):
         if self.average == "sigmoid":
             return _log_mean(jax.nn.log_sigmoid(y)) - _log_mean(jax.nn.log_sigmoid(-y))
         return y.mean(0)
+
+    def each(self, function: Callable[..., Any], params: Any) -> Callable[..., Any]:
+        """A function of one member for all: at once, or in turn where that is faster.
+
+        Convolutions with a kernel for each member have no fast form on a CPU: 16 steps
+        of eight small networks took 3.6 s at once and 2.1 s in turn (3.6 without the
+        barrier, which keeps the compiler from reading slices again and again).
+        """
+        kernels = any(a.ndim > 3 for a in jax.tree.leaves(params))
+        if self.mesh is None and kernels and jax.default_backend() == "cpu":
+
+            def in_turn(*trees):
+                barrier = jax.lax.optimization_barrier
+                return jax.lax.map(lambda t: function(*barrier(t)), trees)
+
+            return in_turn
+        return jax.vmap(function)
 
     def place(self, tree: Any) -> Any:
         """Spread members over the mesh's devices, if there is a mesh."""

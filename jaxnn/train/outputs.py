@@ -49,7 +49,8 @@ def facts(net: Layer, params: Any, state: Any, x: Any) -> Facts:
     def forward(params, state, x):
         with checks.deferred() as found:
             y = net.apply(params, state, x)[0]
-        asked.extend(_on_inputs(check, arrays, x) for check, arrays in found)
+        for check, arrays in found:
+            asked.extend(_on_inputs(check, arrays, x))
         return y
 
     jaxpr, outputs = jax.make_jaxpr(forward, return_shape=True)(params, state, x)
@@ -58,18 +59,21 @@ def facts(net: Layer, params: Any, state: Any, x: Any) -> Facts:
     return Facts(outputs, kind, tuple(asked))
 
 
-def _on_inputs(check: Callable[..., None], arrays: tuple, x: Any) -> Callable:
-    """The check of traced arrays as one of the inputs, if the arrays are inputs."""
+def _on_inputs(check: Callable[..., None], arrays: tuple, x: Any) -> list[Callable]:
+    """The check of traced arrays as one of the inputs, if the arrays are inputs.
+
+    If a layer before has changed them, it is for the replay to find what is wrong.
+    """
     leaves = jax.tree.leaves(x)
     places = [[i for i, leaf in enumerate(leaves) if leaf is a] for a in arrays]
-    known = all(a is None or place for a, place in zip(arrays, places, strict=True))
+    if not all(a is None or place for a, place in zip(arrays, places, strict=True)):
+        return []
 
     def on_inputs(inputs):
         given = jax.tree.leaves(inputs)
-        if known:  # else a layer before has changed them: then it is for the replay
-            check(*(given[place[0]] if place else None for place in places))
+        check(*(given[place[0]] if place else None for place in places))
 
-    return on_inputs
+    return [on_inputs]
 
 
 def _kind(jaxpr: Any, var: Any) -> str | None:

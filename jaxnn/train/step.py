@@ -2,7 +2,8 @@
 """One step of gradient descent as a pure function."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -125,19 +126,23 @@ class EnsembleStep(TrainStep):
     @property
     def members(self) -> int:
         """How many networks the step trains."""
-        return self.net.members  # type: ignore[attr-defined]
+        return cast(Ensemble, self.net).members
 
     def one(self) -> TrainStep:
         """The step of a single member."""
-        net = self.net.net  # type: ignore[attr-defined]
+        net = cast(Ensemble, self.net).net
         return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
 
     def advance(
         self, state: TrainState, batch: Any, own: bool = False
     ) -> tuple[TrainState, Logs]:
         """The step; with `own` the batch has an axis of members in front."""
-        advance = jax.vmap(self.one().advance, (0, 0 if own else None))
-        state, stats = advance(state, batch)
+        one, bunch = self.one(), cast(Ensemble, self.net)
+        if own:
+            state, stats = bunch.each(one.advance, state.params)(state, batch)
+        else:
+            alike = partial(one.advance, batch=batch)
+            state, stats = bunch.each(alike, state.params)(state)
         stacked = {name for name, metric in self.metrics if metric.stack}
 
         def together(name, a):

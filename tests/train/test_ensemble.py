@@ -195,3 +195,16 @@ def test_an_ensemble_is_a_layer_like_others():
     chex.assert_trees_all_equal(
         trained.params["dense_1"]["w"], start.params["dense_1"]["w"]
     )
+
+
+@pytest.mark.parametrize("backend", ["cpu", "another"])
+def test_convolutions_in_turn_and_at_once(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    net = nn.Sequential(nn.Conv(2, 3), nn.BatchNorm(), jax.nn.relu, nn.GlobalAvgPool())
+    images = jnp.asarray(X[:12]).reshape(12, 3, 2, 1)
+    data = images, Y[:12] % 2
+    state, history = fit(data, nn.ensemble(net, 2), batch_size=6, validation=data)
+    for i, key in enumerate(jax.random.split(KEY, 2)):
+        alone, _ = fit(data, net, batch_size=6, key=key)
+        close(nn.member(state, i), alone, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(history["val_loss"]).all()
