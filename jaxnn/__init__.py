@@ -62,13 +62,17 @@ from jaxnn.surgery import freeze as freeze
 from jaxnn.surgery import layer_paths as layer_paths
 from jaxnn.surgery import partition as partition
 from jaxnn.surgery import summary as summary
+from jaxnn.train import EarlyStopping as EarlyStopping
 from jaxnn.train import History as History
 from jaxnn.train import NonFiniteError as NonFiniteError
+from jaxnn.train import Plateau as Plateau
 from jaxnn.train import TrainState as TrainState
 from jaxnn.train import TrainStep as TrainStep
 from jaxnn.train import callbacks as callbacks
+from jaxnn.train import ensemble as ensemble
 from jaxnn.train import evaluate as evaluate
 from jaxnn.train import fit as fit
+from jaxnn.train import member as member
 from jaxnn.train import predict as predict
 from jaxnn.train import train_epoch as train_epoch
 from jaxnn.train import train_state as train_state
@@ -77,8 +81,14 @@ from jaxnn.train import train_step as train_step
 if TYPE_CHECKING:
     from jaxnn import data as data
     from jaxnn import decode as decode
+    from jaxnn import doctor as doctor
     from jaxnn import feature_maps as feature_maps
     from jaxnn import models as models
+    from jaxnn import optimizers as optimizers
+    from jaxnn import pictures as pictures
+    from jaxnn import schedules as schedules
+    from jaxnn import search as search
+    from jaxnn.doctor import diagnose as diagnose
     from jaxnn.layers import AdditiveAttention as AdditiveAttention
     from jaxnn.layers import Attend as Attend
     from jaxnn.layers import AttentiveRecurrent as AttentiveRecurrent
@@ -98,6 +108,9 @@ if TYPE_CHECKING:
     from jaxnn.layers import gru as gru
     from jaxnn.layers import lstm as lstm
     from jaxnn.layers import rnn as rnn
+    from jaxnn.search import sweep as sweep
+    from jaxnn.train.range_test import RangeTest as RangeTest
+    from jaxnn.train.range_test import find_learning_rate as find_learning_rate
     from jaxnn.transformer import DecoderBlock as DecoderBlock
     from jaxnn.transformer import EncoderBlock as EncoderBlock
     from jaxnn.transformer import FeedForward as FeedForward
@@ -107,14 +120,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Imported when first asked for: they are two thirds of what `import jaxnn` would take.
-_MODULES = ("data", "decode", "feature_maps", "models")
+_MODULES = (
+    *("data", "decode", "doctor", "feature_maps", "models"),
+    *("optimizers", "pictures", "schedules", "search"),
+)
 #: From a flat name to the module it is in.
 _LATER = {
     "DecoderBlock": "transformer",
     "EncoderBlock": "transformer",
     "FeedForward": "transformer",
+    "RangeTest": "train.range_test",
     "TransformerDecoder": "transformer",
     "TransformerEncoder": "transformer",
+    "diagnose": "doctor",
+    "find_learning_rate": "train.range_test",
+    "sweep": "search",
 }
 _LAYERS = tuple(name for name in dir(layers) if name not in vars(layers))
 

@@ -27,8 +27,20 @@ def positive_int(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} must be a positive int, got {value!r}")
 
 
+def is_traced(value: Any) -> bool:
+    """Whether a value is not known yet: a sweep's hyperparameter inside its program."""
+    return isinstance(value, Tracer)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a hyperparameter is 0, as far as is known: a traced one may not be."""
+    return not is_traced(value) and value == 0
+
+
 def probability(owner: str, name: str, value: Any) -> None:
-    """Raise unless a hyperparameter is a number from 0 to 1."""
+    """Raise unless a hyperparameter is a number from 0 to 1; traced ones may pass."""
+    if is_traced(value):
+        return
     if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{owner}: {name} must be from 0 to 1, got {value!r}")
 

@@ -9,6 +9,7 @@ from typing import Any, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
@@ -88,6 +89,8 @@ def show(value: Any) -> str:
         options = [show(a) for a in value.args]
         options += [f"{name}={show(v)}" for name, v in value.keywords.items()]
         return f"functools.partial({', '.join([show(value.func), *options])})"
+    if isinstance(value, Tracer):  # a hyperparameter inside a sweep's program
+        return f"<traced {value.dtype}>"
     if not callable(value) or isinstance(value, Spec | type):
         return repr(getattr(value, "item", lambda: value)())  # NumPy numbers as plain
     return _function_name(value)

@@ -22,6 +22,10 @@ LEVELS = [
     ["torch_weights"],
     ["io"],
     ["train"],
+    ["doctor"],
+    ["pictures"],
+    ["optimizers", "schedules"],
+    ["search"],
     ["decode"],
     ["models"],
 ]

@@ -3,10 +3,11 @@
 
 A data set of images is two pairs, `(images, labels)` to train on and `(images, labels)`
 to test on; `isbi_em` alone, of which the test labels are not public, is one pair. Of
-texts, time series and sounds each loader says what it gives. Nothing here imports
-JAX or touches a device, until `log_mel` is called.
+texts, time series and sounds each loader says what it gives. Nothing here touches a
+device, until `log_mel` is called; `augment` is for arrays inside a compiled step.
 """
 
+from jaxnn.data import augment as augment
 from jaxnn.data import text as text
 from jaxnn.data.batches import Padded as Padded
 from jaxnn.data.batches import length_buckets as length_buckets

@@ -142,7 +142,7 @@ class MultiHeadAttention(Layer):
 
     def dropped(self, key: Key | None, train: bool) -> dict[str, Any]:
         """By which key and at which rate weights are dropped, if at all."""
-        if not train or not self.dropout:
+        if not train or checks.is_zero(self.dropout):
             return {}
         key = needed_key("MultiHeadAttention", key)
         return {"dropout_key": key, "rate": self.dropout}

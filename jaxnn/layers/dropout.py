@@ -38,7 +38,7 @@ class Dropout(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("Dropout", x, axes=1)
-        if not train or self.rate == 0:
+        if not train or checks.is_zero(self.rate):
             return x, state
         return dropout(x, needed_key("Dropout", key), self.rate), state
 
@@ -73,7 +73,7 @@ class SpatialDropout(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("SpatialDropout", x, axes=3)
-        if not train or self.rate == 0:
+        if not train or checks.is_zero(self.rate):
             return x, state
         one_a_channel = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
         ones, key = jnp.ones(one_a_channel, x.dtype), needed_key("SpatialDropout", key)

@@ -16,7 +16,9 @@ from jaxnn.trees import describe
 
 
 def check_positive(owner: str, name: str, value: Any) -> None:
-    """Raise unless a hyperparameter is a finite number above 0."""
+    """Raise unless a hyperparameter is a finite number above 0; traced may pass."""
+    if checks.is_traced(value):
+        return
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 < float(value) < math.inf:
         raise ValueError(f"{owner}: {name} must be a number above 0, got {value!r}")

@@ -256,7 +256,7 @@ class RecurrentStack(Composite):
 
     def children(self):
         found = dict(zip(self._names(), map(_over_time, self.layers), strict=True))
-        if self.dropout and len(self.layers) > 1:
+        if not checks.is_zero(self.dropout) and len(self.layers) > 1:
             found["dropout"] = _dropout(self.dropout)
         return found
 
@@ -284,7 +284,8 @@ class RecurrentStack(Composite):
 
     def __repr__(self) -> str:
         shown = [repr(layer) for layer in self.layers]
-        shown += [f"dropout={self.dropout!r}"] if self.dropout else []
+        if not checks.is_zero(self.dropout):
+            shown.append(f"dropout={self.dropout!r}")
         return f"RecurrentStack({', '.join(shown)})"
 
 

@@ -60,7 +60,7 @@ def attention(
     else:  # every step sees at least itself
         weights = _softmax(_hide(fit, _before(t, s)) if causal else fit)
     weights = weights.astype(value.dtype)
-    if dropout_key is not None and rate:
+    if dropout_key is not None:
         weights = dropout(weights, dropout_key, rate)
     weights = weights.reshape(n, k, h // k * t, s)
     return jnp.einsum("nkqs,nksd->nkqd", weights, value).reshape(n, h, t, d)

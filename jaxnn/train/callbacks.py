@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from jaxnn.io import save
 from jaxnn.train.history import History
+from jaxnn.train.tensorboard import tensorboard as tensorboard
 
 
 class Callback(Protocol):

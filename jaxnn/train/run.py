@@ -31,6 +31,7 @@ def run(
     shuffle: bool = True,
     rows: jax.Array | None = None,
     validation_rows: jax.Array | None = None,
+    until: jax.Array | None = None,
 ) -> tuple[TrainState, Logs]:
     """Train for whole epochs, validate, stop early: one pure, traceable function.
 
@@ -52,6 +53,8 @@ def run(
         shuffle: whether to draw a new order for each epoch.
         rows: int `[M]`, the examples to train on; None for all.
         validation_rows: int `[K]`, the examples to validate on; None for all.
+        until: int `[]`, stop after so many epochs of `epochs`; it may be traced, so
+            that one program serves runs of several lengths.
 
     Returns:
         `(state, logs)`: the `TrainState` after the run, and from each name (`loss`,
@@ -98,8 +101,9 @@ def run(
 
     def more(carry):
         state, _ = carry
-        return (steps_taken(state) < epochs * steps) & ~watch.stops(state).any()
+        return (steps_taken(state) < last * steps) & ~watch.stops(state).any()
 
+    last = epochs if until is None else jnp.minimum(until, epochs)
     state, logs = jax.lax.while_loop(
         more, body, (state, _nothing(epoch, state, epochs))
     )

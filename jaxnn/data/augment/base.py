@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all augmentations share: the record, and what they ask of pictures."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, repr=False)
+class Augmentation:
+    """Pictures changed at random: a function of a key and pictures.
+
+    Args:
+        range: the least and the largest value of a picture, such as (0, 1). Results are
+            clipped to it, and integer pictures, such as those of (0, 255), are computed
+            in float32 and rounded. None: floats, and nothing is clipped.
+    """
+
+    range: Range | None = dataclasses.field(default=None, kw_only=True)
+
+    #: Whether it is called with the targets too, and gives new ones.
+    mixes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.range is not None:
+            object.__setattr__(self, "range", _checked_range(self.name, self.range))
+
+    def __call__(self, key: jax.Array, images: jax.Array) -> jax.Array:
+        """The pictures changed, each in its own way.
+
+        Args:
+            key: a random key.
+            images: `[N, H, W, C]`, floats; integers where `range` is given.
+
+        Returns:
+            Pictures of the same shape and dtype.
+
+        Raises:
+            TypeError: for integer pictures without a `range`, or no key.
+            ValueError: for arrays that are no pictures.
+        """
+        check_key(self.name, key)
+        wide = self.widened(images)
+        return self.narrowed(self.change(key, wide), jnp.asarray(images).dtype)
+
+    def change(self, key: jax.Array, images: jax.Array) -> jax.Array:
+        """The pictures changed; they are floats of 32 bits or more."""
+        raise NotImplementedError
+
+    def widened(self, images: Any) -> jax.Array:
+        """Checked pictures, in float32 at least."""
+        images = jnp.asarray(images)
+        check_images(self.name, images, self.range)
+        is_wide = jnp.issubdtype(images.dtype, jnp.floating) and (
+            images.dtype.itemsize >= 4
+        )
+        return images if is_wide else images.astype(jnp.float32)
+
+    def narrowed(self, images: jax.Array, dtype: Any) -> jax.Array:
+        """Pictures within the range, in the dtype that they came in."""
+        if self.range is not None:
+            images = jnp.clip(images, *self.range)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            images = jnp.round(images)
+        return images.astype(dtype)
+
+    @property
+    def width(self) -> float:
+        """From the least value to the largest; 1 without a range."""
+        return 1.0 if self.range is None else self.range[1] - self.range[0]
+
+    @property
+    def name(self) -> str:
+        """As in errors."""
+        return f"augment.{type(self).__name__}"
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)
+        own = [f for f in fields if not f.kw_only] + [f for f in fields if f.kw_only]
+        words = []
+        for place, field in enumerate(own):
+            value = getattr(self, field.name)
+            if place == 0:
+                words.append(repr(value))
+            elif value != field.default:
+                words.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+
+def check_key(owner: str, key: Any) -> None:
+    """Raise unless `key` is one random key."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or key.ndim:
+        raise TypeError(
+            f"{owner}: key must be one random key made by jax.random.key(seed), got "
+            f"{_show(key)}; the order is (key, images)"
+        )
+
+
+def check_images(owner: str, images: jax.Array, range: Range | None) -> None:
+    """Raise unless the array is one of pictures that can be computed with."""
+    if images.ndim != 4:
+        raise ValueError(
+            f"{owner}: images must be [N, H, W, C], got {_show(images)}"
+            f"{_image_hint(images)}"
+        )
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        return
+    if not jnp.issubdtype(images.dtype, jnp.integer):
+        raise TypeError(
+            f"{owner}: images must be floats in [N, H, W, C], got {_show(images)}"
+        )
+    if range is None:
+        raise TypeError(
+            f"{owner}: images must be floats in [N, H, W, C], got {_show(images)}: "
+            "divide by 255 first, or say what values they have by range=(0, 255)"
+        )
+
+
+def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = math.inf):
+    """Raise unless `value` is a finite number from `low` to `high`."""
+    limits = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}: {name} must be a number {limits}, got {value!r}")
+    if not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"{owner}: {name} must be a number {limits}, got {value!r}")
+
+
+def whole(owner: str, name: str, value: Any, low: int = 0) -> None:
+    """Raise unless `value` is an int of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(
+            f"{owner}: {name} must be an int of at least {low}, got {value!r}"
+        )
+    if value < low:
+        raise ValueError(
+            f"{owner}: {name} must be an int of at least {low}, got {value!r}"
+        )
+
+
+def each(amounts: jax.Array) -> jax.Array:
+    """One number a picture, `[N]`, as `[N, 1, 1, 1]`."""
+    return amounts.reshape(-1, 1, 1, 1)
+
+
+def _checked_range(owner: str, given: Any) -> Range:
+    rule = f"{owner}: range must be (least, largest) such as (0, 1), got {given!r}"
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(rule)
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in given):
+        raise TypeError(rule)
+    if not (math.isfinite(given[1] - given[0]) and given[0] < given[1]):
+        raise ValueError(rule)
+    return tuple(given)
+
+
+def _image_hint(images: jax.Array) -> str:
+    if images.ndim == 3:
+        return "; add an axis for the channels by images[..., None]"
+    return "; reshape flat pictures before training, and flatten in the network"
+
+
+def _show(value: Any) -> str:
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        return f"{value!r:.40}"
+    return f"{value.dtype}[{','.join(map(str, value.shape))}]"

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two examples in one: pictures and targets in the same shares."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.data.augment.base import Augmentation, check_key, each, number, whole
+from jaxnn.data.augment.cover import square
+
+
+@dataclass(frozen=True, repr=False)
+class Mixing(Augmentation):
+    """Each example with a share of another one of the batch.
+
+    The share λ that is kept is drawn from a Beta(α, α) distribution.
+
+    Args:
+        classes: how many there are, where the targets are integer labels.
+    """
+
+    alpha: float = 1.0
+    classes: int | None = None
+
+    mixes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number(self.name, "alpha", self.alpha)
+        if self.alpha == 0:
+            raise ValueError(f"{self.name}: alpha must be above 0, got {self.alpha!r}")
+        if self.classes is not None:
+            whole(self.name, "classes", self.classes, low=1)
+
+    def __call__(  # type: ignore[override]
+        self, key: jax.Array, images: jax.Array, targets: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The pictures mixed, and their targets in the same shares.
+
+        Args:
+            key: a random key.
+            images: `[N, H, W, C]`.
+            targets: probabilities of the classes, float `[N, K]`; or integer labels
+                `[N]`, where `classes` is given.
+
+        Returns:
+            `(images, targets)`, the targets as probabilities `[N, K]`. A metric that
+            takes one-hot rows takes the class of the larger share for the true one.
+        """
+        check_key(self.name, key)
+        wide, targets = self.widened(images), self.soft(targets, len(images))
+        partner_key, key = jax.random.split(key)
+        partners = jax.random.permutation(partner_key, len(images))
+        mixed, kept = self.blend(key, wide, wide[partners])
+        kept = kept[:, None].astype(targets.dtype)
+        targets = kept * targets + (1 - kept) * targets[partners]
+        return self.narrowed(mixed, jnp.asarray(images).dtype), targets
+
+    def blend(
+        self, key: jax.Array, images: jax.Array, others: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Pictures of both, and the share of the first, float32 `[N]`."""
+        raise NotImplementedError
+
+    def draw(self, key: jax.Array, n: int) -> jax.Array:
+        """The shares to keep, float32 `[n]`."""
+        return jax.random.beta(key, self.alpha, self.alpha, (n,))
+
+    def soft(self, targets: Any, n: int) -> jax.Array:
+        """Targets as probabilities."""
+        targets = jnp.asarray(targets)
+        floats = jnp.issubdtype(targets.dtype, jnp.floating)
+        if floats and targets.ndim >= 2 and len(targets) == n:
+            return targets
+        if not jnp.issubdtype(targets.dtype, jnp.integer) or targets.shape != (n,):
+            raise ValueError(
+                f"{self.name}: targets must be integer labels [{n}] or probabilities "
+                f"[{n}, K] in floats, got {targets.dtype}{list(targets.shape)}"
+            )
+        if self.classes is None:
+            raise ValueError(
+                f"{self.name}: integer labels are mixed as probabilities: say how many "
+                f"classes there are, as in {type(self).__name__}(classes=10)"
+            )
+        return jax.nn.one_hot(targets, self.classes, dtype=jnp.float32)
+
+
+@dataclass(frozen=True, repr=False)
+class mixup(Mixing):
+    """The mean of two pictures: λ x + (1 − λ) x′, and of their targets likewise.
+
+    Args:
+        alpha: of the Beta distribution of λ, above 0; the smaller, the nearer to one of
+            the two pictures.
+        classes: how many there are, where the targets are integer labels.
+        range: see `Augmentation`.
+
+    Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2017.
+
+    >>> import jax, jax.numpy as jnp
+    >>> images, labels = jnp.ones((8, 28, 28, 1)), jnp.arange(8)
+    >>> images, targets = mixup(0.2, classes=10)(jax.random.key(0), images, labels)
+    >>> images.shape, targets.shape
+    ((8, 28, 28, 1), (8, 10))
+    """
+
+    alpha: float = 0.2
+
+    def blend(self, key, images, others):
+        kept = self.draw(key, len(images))
+        share = each(kept.astype(images.dtype))
+        return share * images + (1 - share) * others, kept
+
+
+@dataclass(frozen=True, repr=False)
+class cutmix(Mixing):
+    """A rectangle of one picture in another: 1 − λ of its area, of its proportions.
+
+    The rectangle's middle is any pixel; λ is then the share that is really kept.
+
+    Args:
+        alpha: of the Beta distribution of λ, above 0.
+        classes: how many there are, where the targets are integer labels.
+        range: see `Augmentation`.
+
+    Reference: Yun et al., CutMix, 2019.
+
+    >>> import jax, jax.numpy as jnp
+    >>> images, labels = jnp.ones((8, 28, 28, 1)), jnp.arange(8)
+    >>> images, targets = cutmix(classes=10)(jax.random.key(0), images, labels)
+    >>> images.shape, targets.shape
+    ((8, 28, 28, 1), (8, 10))
+    """
+
+    alpha: float = 1.0
+
+    def blend(self, key, images, others):
+        share_key, place_key = jax.random.split(key)
+        side = jnp.sqrt(1 - self.draw(share_key, len(images)))
+        sides = jnp.stack([side * length for length in images.shape[1:3]], 1)
+        taken = square(place_key, images.shape, jnp.round(sides).astype(jnp.int32))
+        area = math.prod(images.shape[1:3])
+        kept = 1 - taken.sum((1, 2, 3)).astype(jnp.float32) / area
+        return jnp.where(taken, others, images), kept

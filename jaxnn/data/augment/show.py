@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of originals beside what an augmentation makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.data.augment.base import Augmentation, whole
+
+
+def show(
+    augmentation: Augmentation,
+    images: Any,
+    key: jax.Array,
+    path: str | Path | None = None,
+    *,
+    targets: Any = None,
+    times: int = 8,
+) -> Any:
+    """Draw each original at the left of a row, beside what becomes of it.
+
+    Args:
+        augmentation: any one.
+        images: `[N, H, W, C]`, a row each; channels are gray, or red, green and blue.
+        key: a random key.
+        path: where to write the picture; None: only return the figure.
+        targets: of those that mix, as for `mixup`.
+        times: how many draws of each.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    whole("augment.show", "times", times, low=1)
+    keys = jax.random.split(key, times)
+    more = () if targets is None else (targets,)
+    drawn = [augmentation(k, jnp.asarray(images), *more) for k in keys]
+    drawn = [one[0] if augmentation.mixes else one for one in drawn]
+    columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
+    figure = _figure(np.stack(columns, 1), str(augmentation))
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=100)
+    return figure
+
+
+def _figure(rows: np.ndarray, title: str) -> Any:
+    """A grid of pictures `[rows, columns, H, W, C]`; the first column stands apart."""
+    from matplotlib.figure import Figure
+
+    count, across = rows.shape[:2]
+    widths = [1, 0.15, *[1] * (across - 1)]
+    figure = Figure((0.9 * sum(widths), 0.9 * count + 0.7), layout="constrained")
+    axes = figure.subplots(
+        count, across + 1, squeeze=False, gridspec_kw={"width_ratios": widths}
+    )
+    low, high = float(rows[:, 0].min()), float(rows[:, 0].max())
+    for line, pictures in zip(axes, rows, strict=True):
+        line[1].axis("off")
+        for ax, picture in zip([line[0], *line[2:]], pictures, strict=True):
+            gray = picture.shape[-1] != 3
+            shown = picture[..., 0] if gray else _stretched(picture, low, high)
+            ax.imshow(shown, cmap="gray" if gray else None, vmin=low, vmax=high)
+            ax.set(xticks=[], yticks=[])
+    axes[0][0].set_title("original", fontsize=9)
+    axes[0][2].set_title("augmented", fontsize=9, loc="left")
+    figure.suptitle(title, fontsize=9, wrap=True)
+    return figure
+
+
+def _stretched(picture: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Colors from 0 to 1."""
+    return np.clip((picture - low) / max(high - low, 1e-12), 0, 1)

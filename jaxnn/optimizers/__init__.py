@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the recipe adds to an optimizer; everything here gives plain Optax objects.
+
+================================  ===============================================
+`weight_decay(optimizer, rate)`   weights shrink by a share of themselves a step
+`l2(optimizer, rate)`             the loss plus rate / 2 · Σ w²
+`l1(optimizer, rate)`             the loss plus rate · Σ |w|; exact zeros
+`max_norm(optimizer, limit)`      no unit's incoming weights are longer than that
+`ema(optimizer, decay)`           a moving average of the weights, beside them
+`swa(optimizer, start)`           the mean of the weights late in the run
+`averaged(state)`                 the training state with those averages in place
+`refresh_statistics(net, ...)`    running statistics that fit such weights
+================================  ===============================================
+
+Penalties and limits act on `kernels`, the weights that multiply inputs; biases and the
+scales and offsets of norms are left alone. Patterns of paths choose otherwise, and
+take everything below a path: `l1(optimizer, 1e-4, "head")`, or `"head/w"`. The masks
+`kernels` and `only("head/*")` go wherever Optax takes a mask.
+
+Optax itself has the rest. Clipping of gradients:
+`optax.chain(optax.clip_by_global_norm(1.0), optimizer)`. Accumulation, one update from
+the mean gradient of k batches: `optax.MultiSteps(optimizer, k)`, with a `batch_size`
+that divides the examples, so that every batch counts alike. One optimizer a group:
+`nn.partition`; none for some: `nn.freeze`. Adagrad as it was written:
+`optax.adagrad(rate, initial_accumulator_value=0.0, eps=0.0)`. Label smoothing belongs
+to the loss: `functools.partial(nn.losses.softmax_cross_entropy, label_smoothing=0.1)`.
+"""
+
+from jaxnn.optimizers.averages import average as average
+from jaxnn.optimizers.averages import averaged as averaged
+from jaxnn.optimizers.averages import ema as ema
+from jaxnn.optimizers.averages import swa as swa
+from jaxnn.optimizers.groups import kernels as kernels
+from jaxnn.optimizers.groups import only as only
+from jaxnn.optimizers.max_norm import max_norm as max_norm
+from jaxnn.optimizers.penalties import l1 as l1
+from jaxnn.optimizers.penalties import l2 as l2
+from jaxnn.optimizers.penalties import weight_decay as weight_decay
+from jaxnn.optimizers.statistics import refresh_statistics as refresh_statistics

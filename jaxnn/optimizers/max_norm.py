@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A limit on the length of each unit's incoming weights."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn import trees
+from jaxnn.optimizers.checks import (
+    Scalar,
+    check_number,
+    check_optimizer,
+    given,
+)
+from jaxnn.optimizers.groups import choose
+
+Optimizer = optax.GradientTransformationExtraArgs
+
+
+def max_norm(
+    optimizer: optax.GradientTransformation,
+    limit: Scalar,
+    *patterns: str,
+    axis: int | tuple[int, ...] | None = None,
+) -> Optimizer:
+    """After each step, shorten the incoming weights of a unit: `‖w‖ <= limit`.
+
+    Weights that are too long keep their direction. A unit is an entry of a weight's
+    last axis; of a `table` it is a row.
+
+    Args:
+        optimizer: an Optax optimizer.
+        limit: the largest Euclidean length, above 0 (3 or 4 is usual beside dropout);
+            it may be traced.
+        patterns: which parameters, as in `only`; without any, all `kernels`.
+        axis: the axes that a length is taken over; None for all but the last (of a
+            table, the last). The stacked weights `[n, K, F]` of a `Repeat` need -2.
+
+    Returns:
+        An Optax optimizer, whose state is that of `optimizer`.
+
+    Raises:
+        ValueError, TypeError: a wrong limit or pattern; when initialized, a pattern
+            that matches nothing.
+
+    Reference: Hinton et al., Improving Neural Networks by Preventing Co-adaptation of
+    Feature Detectors, 2012.
+
+    >>> import jax.numpy as jnp, jaxnn as nn, optax
+    >>> optimizer = nn.optimizers.max_norm(optax.sgd(1.0), 5.0)
+    >>> params = {"w": jnp.array([[6.0, 1.0], [8.0, 1.0]])}
+    >>> still = {"w": jnp.zeros((2, 2))}
+    >>> updates, _ = optimizer.update(still, optimizer.init(params), params)
+    >>> optax.apply_updates(params, updates)["w"].tolist()
+    [[3.0, 1.0], [4.0, 1.0]]
+    """
+    check_optimizer("max_norm", optimizer)
+    check_number("max_norm", "limit", limit, "a number above 0", 5e-324)
+    mask = choose("max_norm", patterns)
+    inner = optax.with_extra_args_support(optimizer)
+
+    def init(params):
+        mask(params)  # raises where a pattern matches nothing
+        return inner.init(params)
+
+    def update(updates, state, params=None, **extra):
+        params = given("max_norm", params)
+        updates, state = inner.update(updates, state, params, **extra)
+        leaves = zip(
+            trees.paths(params).items(),
+            jax.tree.leaves(mask(params)),
+            jax.tree.leaves(updates),
+            strict=True,
+        )
+        cut = [
+            _shorten(w, u, limit, _incoming(path, w) if axis is None else axis)
+            if asked
+            else u
+            for (path, w), asked, u in leaves
+        ]
+        return jax.tree.unflatten(jax.tree.structure(updates), cut), state
+
+    return Optimizer(init, update)
+
+
+def _incoming(path: str, w: jax.Array) -> Any:
+    """The axes over which a unit's weights lie."""
+    return -1 if path.split("/")[-1] == "table" else tuple(range(w.ndim - 1))
+
+
+def _shorten(w: jax.Array, u: jax.Array, limit: Scalar, axis: Any) -> jax.Array:
+    """The update after which no unit's weights are longer than the limit."""
+    limit, u = jnp.asarray(limit, w.dtype), u.astype(w.dtype)
+    length = jnp.sqrt(jnp.square(w + u).sum(axis, keepdims=True))
+    shorter = (w + u) * (limit / jnp.maximum(length, limit))
+    return jnp.where(length > limit, shorter - w, u)

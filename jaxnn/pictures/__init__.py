@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a network and its training; beside each, the numbers it shows.
+
+Each picture is a matplotlib `Figure`, and a file too where a path is given:
+`decision_boundary(net, state, data, "boundary.png")`.
+"""
+
+from jaxnn.pictures.activations import Activation as Activation
+from jaxnn.pictures.activations import activation_statistics as activation_statistics
+from jaxnn.pictures.activations import activations as activations
+from jaxnn.pictures.boundary import Decisions as Decisions
+from jaxnn.pictures.boundary import decision_boundary as decision_boundary
+from jaxnn.pictures.boundary import decision_grid as decision_grid
+from jaxnn.pictures.gradients import compare_gradients as compare_gradients
+from jaxnn.pictures.gradients import gradient_norms as gradient_norms
+from jaxnn.pictures.gradients import gradients as gradients
+from jaxnn.pictures.surface import Surface as Surface
+from jaxnn.pictures.surface import filter_normalized as filter_normalized
+from jaxnn.pictures.surface import loss_grid as loss_grid
+from jaxnn.pictures.surface import loss_line as loss_line
+from jaxnn.pictures.surface import loss_surface as loss_surface
+from jaxnn.pictures.surface import losses_between as losses_between

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where in the plane a classifier decides for which class, and how surely."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnn import checks
+from jaxnn.core import Layer, as_layer
+from jaxnn.pictures.figure import COLORS, finish, new_figure
+from jaxnn.train.checks import check_arrays, check_network, check_pair
+from jaxnn.train.evaluate import predict, variables
+from jaxnn.trees import describe
+
+MARKS = "os^Dv<>P"
+
+
+class Decisions(NamedTuple):
+    """What a classifier says over a part of the plane.
+
+    Attributes:
+        x: first inputs, `[W]`.
+        y: second inputs, `[H]`.
+        probabilities: of each class at each place, `[H, W, K]`.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    probabilities: np.ndarray
+
+
+def decision_grid(
+    net: Layer, state: Any, data: Any, *, points: int = 200, margin: float = 0.1
+) -> Decisions:
+    """The probabilities of the classes over the plane around the data.
+
+    Args:
+        net: a classifier of two features: it gives logits or probabilities
+            `[N, K]`, or of two classes one number, `[N, 1]` or `[N]`.
+        state: a `TrainState`, or a pair `(params, state)`.
+        data: `(inputs [N, 2], targets)`; the inputs tell what part of the plane.
+        points: places along each axis.
+        margin: how far around the data to look, as a share of their width.
+
+    Returns:
+        Places and probabilities. Outputs that the network does not itself put through
+        softmax or sigmoid are taken for logits.
+
+    Raises:
+        ValueError: if inputs are not two-dimensional, or the outputs no classes.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.Dense(3), jnp.array([[0.0, 0.0], [1.0, 2.0]])
+    >>> state = net.init(jax.random.key(0), x)
+    >>> grid = nn.pictures.decision_grid(net, state, (x, jnp.array([0, 2])), points=50)
+    >>> grid.probabilities.shape
+    (50, 50, 3)
+    """
+    net = as_layer(net, "decision_boundary")
+    inputs = _check_data(data)
+    checks.positive_int("decision_boundary", "points", points)
+    low, high = inputs.min(0), inputs.max(0)
+    room = margin * np.where(high > low, high - low, 1.0)
+    x, y = np.linspace(low - room, high + room, points, dtype=inputs.dtype).T
+    places = np.stack([a.ravel() for a in np.meshgrid(x, y)], axis=1)
+    shares = _probabilities(net, state, places)
+    return Decisions(x, y, shares.reshape(points, points, -1))
+
+
+def _check_data(data: Any) -> np.ndarray:
+    """The inputs, if there are two features of each example."""
+    check_pair(data, "data")
+    check_arrays(data)
+    inputs = data[0]
+    if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] != 2:
+        raise ValueError(
+            "decision_boundary: inputs must have two features, [N, 2], got "
+            f"{describe(inputs):.100}; of more, train a network on two of them"
+        )
+    checks.batch("decision_boundary", inputs)
+    return np.asarray(inputs)
+
+
+def _probabilities(net: Layer, state: Any, places: np.ndarray) -> np.ndarray:
+    """The probability of each class at each place, `[N, K]`."""
+    shape = jax.ShapeDtypeStruct(places[:1].shape, places.dtype)
+    kind = check_network(net, *variables(state), shape).kind
+    outputs = predict(net, state, places, batch_size=len(places))
+    if not hasattr(outputs, "shape") or outputs.ndim > 2 or outputs.ndim == 0:
+        raise ValueError(
+            "decision_boundary: the network must give scores of classes, [N, K], or "
+            f"one of two, [N, 1], got {describe(outputs):.100}"
+        )
+    outputs = np.asarray(outputs, np.float64).reshape(len(places), -1)
+    if outputs.shape[1] == 1:
+        second = outputs if kind == "sigmoid" else 1 / (1 + np.exp(-outputs))
+        return np.concatenate([1 - second, second], axis=1)
+    if kind == "softmax":
+        return outputs
+    if kind == "sigmoid":
+        return outputs / outputs.sum(1, keepdims=True)
+    return np.asarray(jax.nn.softmax(outputs))
+
+
+def decision_boundary(
+    net: Layer,
+    state: Any,
+    data: Any,
+    path: str | Path | None = None,
+    *,
+    points: int = 200,
+    margin: float = 0.1,
+    names: Any = None,
+) -> Any:
+    """Draw where a classifier of two features decides for which class.
+
+    The stronger the shade, the surer the network; the lines are where two classes are
+    equally likely; on top the data, each in the color of its true class.
+
+    Args:
+        net, state, points, margin: as in `decision_grid`.
+        data: `(inputs [N, 2], targets)`; targets are labels `[N]` or `[N, 1]`, or
+            one-hot vectors `[N, K]`.
+        path: a picture file to write, or None.
+        names: names of the classes and of the two features,
+            `{"classes": [...], "features": [...]}`, either or both.
+
+    Returns:
+        The matplotlib figure.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.Dense(3), jnp.array([[0.0, 0.0], [1.0, 2.0]])
+    >>> state, data = net.init(jax.random.key(0), x), (x, jnp.array([0, 2]))
+    >>> figure = nn.pictures.decision_boundary(net, state, data)  # doctest: +SKIP
+    """
+    figure = new_figure("pictures.decision_boundary", 6.6, 5.2)
+    grid = decision_grid(net, state, data, points=points, margin=margin)
+    classes = grid.probabilities.shape[-1]
+    labels = _labels(data[1], classes)
+    names = {"features": ("first feature", "second feature"), **(names or {})}
+    axes = figure.subplots()
+    _draw_shades(axes, grid)
+    inputs = np.asarray(data[0])
+    for k in range(classes):
+        name = names["classes"][k] if "classes" in names else f"class {k}"
+        axes.plot(
+            *inputs[labels == k].T, MARKS[k % len(MARKS)], label=name, markersize=5,
+            color=_color(k), markeredgecolor="white", markeredgewidth=0.6,
+        )  # fmt: skip
+    _draw_certainty(figure, axes, classes)
+    axes.set(xlabel=names["features"][0], ylabel=names["features"][1])
+    axes.set_title("Decisions, and the data in the color of their class")
+    axes.legend(loc="best", fontsize=8)
+    return finish(figure, path)
+
+
+def _labels(targets: Any, classes: int) -> np.ndarray:
+    """The class of each example."""
+    targets = np.asarray(targets)
+    if targets.ndim == 2 and targets.shape[1] == classes:
+        targets = targets.argmax(1)
+    labels = targets.reshape(len(targets), -1)[:, 0]
+    known = targets.size == len(targets) and np.isin(labels, range(classes)).all()
+    if not known:
+        raise ValueError(
+            f"decision_boundary: targets must be classes from 0 to {classes - 1}, one "
+            f"an example, or one-hot vectors [N, {classes}], got {describe(targets)} "
+            f"from {targets.min()} to {targets.max()}"
+        )
+    return labels.astype(int)
+
+
+def _draw_shades(axes: Any, grid: Decisions) -> None:
+    """Each place in the color of its likeliest class, paler where that is unsure."""
+    from matplotlib.colors import to_rgb
+
+    shares = grid.probabilities
+    classes = shares.shape[-1]
+    colors = np.array([to_rgb(_color(k)) for k in range(classes)])
+    sure = (shares.max(-1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
+    image = 1 - SHADE * sure * (1 - colors[shares.argmax(-1)])
+    ends = (grid.x[0], grid.x[-1], grid.y[0], grid.y[-1])
+    axes.imshow(image, origin="lower", extent=ends, aspect="auto")
+    for k in range(classes if classes > 2 else 1):
+        others = np.delete(shares, k, axis=-1).max(-1)
+        lead = shares[..., k] - others
+        if lead.min() < 0 < lead.max():
+            axes.contour(grid.x, grid.y, lead, [0.0], colors="black", linewidths=1)
+
+
+SHADE = 0.5  # of a class's own color where it is certain: the data stand out from it
+
+
+def _draw_certainty(figure: Any, axes: Any, classes: int) -> None:
+    """A scale of gray for how sure a shade is."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    grays = LinearSegmentedColormap.from_list("sure", ["white", str(1 - SHADE)])
+    scale = ScalarMappable(Normalize(1 / classes, 1), grays)
+    figure.colorbar(scale, ax=axes, label="probability of the likeliest class")
+
+
+def _color(k: int) -> str:
+    return COLORS[k % len(COLORS)]

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all pictures share: their colors, the empty figure, the file."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from jaxnn.train.progress import in_notebook
+
+#: Colors that the color-blind tell apart (Okabe and Ito, 2008).
+COLORS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *("#E69F00", "#56B4E9", "#F0E442", "#000000"),
+)
+GRAY = "#888888"
+
+
+def new_figure(owner: str, width: float, height: float) -> Any:
+    """An empty figure, sizes in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            f"{owner} needs matplotlib: python -m pip install matplotlib"
+        ) from error
+    if in_notebook():  # it shows figures once pyplot has loaded its backend there
+        pyplot = importlib.import_module("matplotlib.pyplot")
+        pyplot.switch_backend(pyplot.get_backend())
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def finish(figure: Any, path: str | Path | None) -> Any:
+    """Write the figure to a file if there is a path; give it back."""
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+    return figure

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search for hyperparameters: many runs as a few compiled programs."""
+
+from jaxnn.search.result import Best as Best
+from jaxnn.search.result import Row as Row
+from jaxnn.search.result import SweepResult as SweepResult
+from jaxnn.search.result import Trial as Trial
+from jaxnn.search.space import Range as Range
+from jaxnn.search.space import integers as integers
+from jaxnn.search.space import log_uniform as log_uniform
+from jaxnn.search.space import uniform as uniform
+from jaxnn.search.splits import fold_rows as fold_rows
+from jaxnn.search.sweep import sweep as sweep

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a sweep's arguments, said before anything is compiled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from jaxnn.checks import is_positive_int
+from jaxnn.search.parts import Parts
+from jaxnn.search.program import Task
+from jaxnn.search.space import Settings
+from jaxnn.search.splits import Split
+from jaxnn.search.tracing import first_rows
+from jaxnn.spec import show
+from jaxnn.train import checks
+from jaxnn.train.ensemble import Ensemble
+from jaxnn.train.evaluate import Evaluator
+from jaxnn.train.source import is_stream
+from jaxnn.train.state import train_state
+from jaxnn.train.step import unpack
+from jaxnn.train.watch import Watch
+from jaxnn.trees import nearest
+
+
+def check_data(data: Any, validation: Any, folds: Any) -> int:
+    """Raise unless data are pairs of arrays; gives the number of examples."""
+    for name, given in (("data", data), ("validation", validation)):
+        if given is not None and is_stream(given):
+            raise TypeError(
+                f"{name}: a sweep needs arrays (inputs, targets), got a "
+                f"{type(given).__name__}; all trials read the same data on the device"
+            )
+    checks.check_pair(data, "data")
+    if folds is not None and validation is not None:
+        raise ValueError(
+            "validation: must be None with folds=, which hold out a part of the data "
+            "each; leave one of the two out"
+        )
+    return checks.check_arrays(data)
+
+
+def check_monitor(
+    monitor: Any, mode: Any, metrics: Any, validated: bool, watch: Watch
+) -> str:
+    """Raise unless what ranks the trials will be logged; gives `min` or `max`."""
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics: must be a dict by name, got {metrics!r:.60}")
+    names = ["loss", *(metrics or {})]
+    names += [f"val_{name}" for name in names] if validated else []
+    names += ["rate_scale"] if watch.plateau is not None else []
+    if monitor not in names:
+        hint = nearest(str(monitor), names)
+        if not validated and str(monitor).startswith("val_"):
+            hint = "; give validation= or folds=, or choose by monitor='loss'"
+        raise ValueError(
+            f"monitor: {monitor!r} is not logged; the runs log {', '.join(names)}{hint}"
+        )
+    watch.check(names)
+    if mode not in (None, "min", "max"):
+        raise ValueError(f"mode: must be 'min' or 'max', got {mode!r}")
+    if mode is None and not monitor.endswith("loss"):
+        raise ValueError(
+            f"mode: say whether {monitor!r} is better small or large: mode='min' or "
+            "mode='max'"
+        )
+    return mode or "min"
+
+
+def check_batch_sizes(
+    batch_size: Any, swept: Any, examples: int, parts: list[Split]
+) -> None:
+    """Raise unless there is a batch size, given once, and the data fill it."""
+    if swept is not None and batch_size is not None:
+        raise ValueError(
+            "batch_size: is swept, so leave the argument out; got "
+            f"batch_size={batch_size!r} too"
+        )
+    if swept is None and batch_size is None:
+        raise TypeError("batch_size: is needed to train on arrays, got None")
+    folds = [part.rows.shape[1] for part in parts if part.rows is not None]
+    for size in [batch_size] if swept is None else swept:
+        checks.check_batch_size(size, min([examples, *folds]))
+
+
+def check_at_once(at_once: Any) -> None:
+    """Raise unless `at_once` is None or an int of 1 or more."""
+    if at_once is not None and not is_positive_int(at_once):
+        raise ValueError(f"at_once: must be a positive int or None, got {at_once!r}")
+
+
+def check_parts(task: Task, parts: Parts, settings: Settings, batch_size: int) -> None:
+    """Raise if a trial's network, loss and data do not fit one another."""
+    try:
+        _check_parts(task, parts, batch_size)
+    except Exception as error:
+        error.add_note(in_trial(settings))
+        raise
+
+
+def in_trial(settings: Settings) -> str:
+    """A note on an error: with which settings it arose."""
+    said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
+    return f"in the sweep's trial with {said or 'no settings'}"
+
+
+def _check_parts(task: Task, parts: Parts, batch_size: int) -> None:
+    net, optimizer, loss, _ = parts
+    if isinstance(net, Ensemble):
+        raise TypeError(
+            "sweep: net is an ensemble; sweep its network, and train the ensemble with "
+            "the settings that win"
+        )
+    step, batch = parts.step(task.metrics), first_rows(task.data, batch_size)
+    x, *_ = batch
+    shapes = jax.eval_shape(
+        lambda key: train_state(net, optimizer, x, key=key), task.key
+    )
+    found = checks.check_network(step.net, shapes.params, shapes.state, x)
+    checks.check_loss(loss, found.kind)
+    inputs, targets, _ = unpack(task.data)
+    checks.check_values(found, inputs)
+    checks.check_targets(loss, found.outputs, targets)
+    if task.validation is not None:
+        evaluator = Evaluator(net, loss, task.metrics)
+        evaluator.check(shapes.params, shapes.state, task.validation, "validation")
+    jax.eval_shape(step.advance, shapes, batch)

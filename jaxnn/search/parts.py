@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to a network, an optimizer, a loss and an augmentation."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from jaxnn.core import Layer, as_layer
+from jaxnn.search.space import OWN, Settings
+from jaxnn.spec import show
+from jaxnn.train.step import TrainStep, train_step
+from jaxnn.trees import nearest
+
+
+class Parts(NamedTuple):
+    """What one trial trains, and with what."""
+
+    net: Layer
+    optimizer: Any
+    loss: Callable[..., Any]
+    augment: Any
+
+    def step(self, metrics: Any) -> TrainStep:
+        """Its training step."""
+        net, optimizer, loss, augment = self
+        return train_step(net, loss, optimizer, metrics=metrics, augment=augment)
+
+
+class Maker:
+    """Makes the parts of a trial; each is fixed, or a function of names it takes.
+
+    Args:
+        net: a layer, or a function that gives one.
+        optimizer: an Optax optimizer, or a function that gives one.
+        loss, augment: fixed; or a function of swept names alone that gives one.
+        names: what is swept.
+    """
+
+    def __init__(
+        self, net: Any, optimizer: Any, loss: Any, augment: Any, names: Iterable[str]
+    ):
+        self.given = {
+            "net": net,
+            "optimizer": optimizer,
+            "loss": loss,
+            "augment": augment,
+        }
+        names = [name for name in names if name not in OWN]
+        if not isinstance(net, Layer) and not callable(net):
+            raise TypeError(
+                f"sweep: net must be a layer or a function of swept names that gives "
+                f"one, got {net!r:.60}"
+            )
+        if not hasattr(optimizer, "update") and not callable(optimizer):
+            raise TypeError(
+                "sweep: optimizer must be an Optax optimizer or a function of swept "
+                f"names that gives one, such as optax.sgd, got {optimizer!r:.60}"
+            )
+        self.takes: dict[str, list[str]] = {}  # for each part that is made
+        for part, value in self.given.items():
+            found = _taken(value, names)
+            if _is_made(part, value, found, names):
+                self.takes[part] = found
+        self._check_names(names)
+        for part in self.takes:
+            _check_given(part, self.given[part], names)
+
+    def _check_names(self, names: list[str]) -> None:
+        taken = {name for found in self.takes.values() for name in found}
+        for name in names:
+            if name not in taken:
+                raise ValueError(
+                    f"over: no function takes {name!r}; {self._said(name)}"
+                )
+
+    def _said(self, name: str) -> str:
+        takes = {part: _arguments(self.given[part]) for part in self.takes}
+        every = [*OWN, *(a for arguments in takes.values() for a in arguments)]
+        said = [
+            f"{part} takes {', '.join(names) or 'nothing'}"
+            for part, names in takes.items()
+        ]
+        fixed = [part for part in ("net", "optimizer") if part not in takes]
+        said += [f"{part} is fixed: {show(self.given[part]):.60}" for part in fixed]
+        hint = nearest(name, every)
+        if fixed and not hint:
+            example = {
+                "net": f"net = lambda {name}: nn.Sequential(...)",
+                "optimizer": f"optimizer=lambda {name}: optax.sgd({name})",
+            }
+            hint = "; a part that varies is given as a function: " + " or ".join(
+                example[part] for part in fixed
+            )
+        return "; ".join(said) + hint
+
+    def __call__(self, settings: Settings) -> Parts:
+        """The parts for settings; their values may be traced."""
+        made: dict[str, Any] = dict(self.given)
+        for part, names in self.takes.items():
+            made[part] = made[part](**{name: settings[name] for name in names})
+        if not hasattr(made["optimizer"], "update"):
+            raise TypeError(
+                "sweep: optimizer must give an Optax optimizer, it gave "
+                f"{made['optimizer']!r:.60}"
+            )
+        return Parts(as_layer(made.pop("net"), "sweep"), **made)
+
+
+def _is_made(part: str, value: Any, found: list[str], names: list[str]) -> bool:
+    """Whether a part is a function of settings, rather than the thing itself."""
+    if part == "net":
+        return not isinstance(value, Layer)
+    if part == "optimizer":
+        return not hasattr(value, "update")
+    return bool(found) and set(_needed(value)) <= set(names)
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _arguments(function: Any) -> list[str]:
+    """The names that a function takes."""
+    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [n for n, p in _parameters(function).items() if p.kind not in rest]
+
+
+def _needed(function: Any) -> list[str]:
+    """The names that a function can not do without."""
+    every = _parameters(function)
+    return [n for n in _arguments(function) if every[n].default is inspect._empty]
+
+
+def _taken(function: Any, names: list[str]) -> list[str]:
+    """Those of `names` that a function takes; all of them with `**options`."""
+    if not callable(function):
+        return []
+    kinds = [p.kind for p in _parameters(function).values()]
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return list(names)
+    arguments = _arguments(function)
+    return [name for name in names if name in arguments]
+
+
+def _check_given(part: str, function: Any, names: list[str]) -> None:
+    missing = [name for name in _needed(function) if name not in names]
+    if missing:
+        hint = "".join(nearest(name, names) for name in missing[:1])
+        own = [name for name in missing if name in OWN]
+        raise ValueError(
+            f"over: {part} needs {', '.join(missing)}, "
+            + (
+                f"and {own[0]} belongs to the run, not to a function"
+                if own
+                else f"which is not swept{hint}; add it to over, or give it a default"
+            )
+        )

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sweep found: a table, the best settings, and their trained state."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.search.search import Search, Trial
+from jaxnn.search.space import Settings
+from jaxnn.spec import show
+from jaxnn.train.state import TrainState
+
+#: `str(result)` shows so many settings.
+SHOWN = 20
+
+
+class Row(NamedTuple):
+    """One of the settings over all its seeds and folds."""
+
+    settings: Settings  # without a seed
+    score: float  # the mean over trials that did not diverge; NaN if all did
+    spread: float  # the standard deviation over them; NaN of fewer than two
+    diverged: int  # how many did
+    epochs: int  # the most that one of them ran
+    logs: dict[str, float]  # the mean of every log in the epoch of the score
+    trials: list[Trial]
+
+
+class Best(NamedTuple):
+    """The settings that won."""
+
+    settings: Settings  # of the best trial, its seed included
+    score: float  # the mean over seeds and folds
+    net: Any
+    optimizer: Any
+    loss: Any
+    trial: Trial
+
+
+class SweepResult:
+    """What `sweep` found; `str` shows it as a table, best first.
+
+    Attributes:
+        best: the winning settings, the score, the network and the optimizer.
+        state: the `TrainState` of the best trial of the winning settings, ready for
+            `nn.predict`, `nn.evaluate` and `nn.fit(..., state=)`.
+        rows: the settings, best first, with mean and spread over seeds and folds.
+        over: the lists and ranges, seeds left out.
+        trials: every run, in the order of the settings.
+        logs: from each name to its values, `[trials, epochs]`; NaN where none ran.
+        monitor, mode: what ranked the settings.
+        rungs: how many settings trained up to how many epochs.
+        epochs: epochs that were trained in all, over all trials.
+        programs: a line for each program that was compiled.
+        seconds: where the time went: `trace`, `compile` and `run`.
+        traced: names whose values shared programs.
+    """
+
+    def __init__(self, search: Search, order: list[int], mode: str):
+        task = search.task
+        self.monitor, self.mode, self.rungs = search.monitor, mode, search.stages
+        self.over = search.over
+        self.trials = list(search.trials.values())
+        self.rows = [_row(search.arms[arm], search.of(arm)) for arm in order]
+        self.logs = _logs(self.trials)
+        self.epochs = sum(trial.epochs for trial in self.trials)
+        self.programs, self.seconds = task.cost.programs, task.cost.seconds
+        self.traced = sorted({n for group in search.groups for n in group.traced})
+        self._folds = len(search.folds)
+        self._seeds = len(search.units[0])
+        finite = [t for t in self.rows[0].trials if not t.diverged]
+        if not finite:
+            raise FloatingPointError(_all_diverged(self))
+        trial = min(finite, key=lambda t: search.sign * t.score)
+        settings = {n: v for n, v in trial.settings.items() if n != "seed"}
+        parts = task.maker(settings)
+        self.best = Best(trial.settings, self.rows[0].score, *parts[:3], trial)
+        self.state = _state(trial, task.key_of(trial.settings.get("seed")))
+
+    def __str__(self) -> str:
+        return f"{self.summary()}\n\n{self.table()}"
+
+    def __repr__(self) -> str:
+        return (
+            f"SweepResult({len(self.trials)} trials; best {self.monitor} "
+            f"{self.best.score:.4g} with {_said(self.best.settings)})"
+        )
+
+    def summary(self) -> str:
+        """What was done, in a few lines."""
+        seconds, compiling = self.seconds["run"], self.seconds["trace"]
+        compiling += self.seconds["compile"]
+        counts = [_count(len(self.rows), "setting")]
+        counts += [_count(self._seeds, "seed")] if self._seeds > 1 else []
+        counts += [_count(self._folds, "fold")] if self._folds > 1 else []
+        lines = [
+            f"sweep of {' x '.join(counts)}: {_count(self.epochs, 'epoch')} in "
+            f"{_count(len(self.programs), 'program')}, {seconds:.1f} s and "
+            f"{compiling:.1f} s of compiling",
+        ]
+        if len(self.rungs) > 1:
+            full = len(self.trials) * self.rungs[-1].epochs
+            said = ", ".join(f"{n} to epoch {epochs}" for n, epochs in self.rungs)
+            lines.append(f"halving: {said}; {full:,} epochs without it")
+        lines.append(
+            f"best {self.monitor} {self.best.score:.4g}: {_said(self.best.settings)}"
+        )
+        return "\n".join(lines)
+
+    def table(self, rows: int | None = SHOWN) -> str:
+        """The settings in columns, best first.
+
+        Args:
+            rows: show at most so many; None for all.
+        """
+        chosen = self.rows[:rows]
+        others = [n for n in self.rows[0].logs if n != self.monitor]
+        others = [n for n in others if n.startswith("val_")] or others
+        head = ["", *self.over, self.monitor, *others]
+        same = len({row.epochs for row in self.rows}) == 1
+        lines = [[*head, *([] if same else ["epochs"])]]
+        for place, row in enumerate(chosen, 1):
+            cells = [str(place), *(_value(v) for v in row.settings.values())]
+            cells += [_score(row), *(_number(row.logs[n]) for n in others)]
+            lines.append(cells + ([] if same else [str(row.epochs)]))
+        left = len(self.rows) - len(chosen)
+        more = f"\n... {left} more: result.table(None)" if left else ""
+        return _aligned(lines) + more
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw the scores: a line over one name, a map over two, else parallel axes.
+
+        Args:
+            path: a picture file to write, or None.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: without matplotlib.
+            ValueError: if no name but the seed varies.
+        """
+        from jaxnn.search.picture import draw
+
+        figure = draw(self)
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def _row(settings: Settings, trials: list[Trial]) -> Row:
+    sound = [trial for trial in trials if not trial.diverged]
+    scores = [trial.score for trial in sound]
+    logs = {
+        name: float(np.mean([trial.value(name) for trial in sound or trials]))
+        for name, values in trials[0].logs.items()
+        if values.ndim == 1
+    }
+    return Row(
+        settings,
+        float(np.mean(scores)) if scores else math.nan,
+        float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
+        len(trials) - len(sound),
+        max(trial.epochs for trial in trials),
+        logs,
+        trials,
+    )
+
+
+def _logs(trials: list[Trial]) -> dict[str, np.ndarray]:
+    """The logs of all trials, filled up with NaN to one length."""
+    found = {}
+    for name, first in trials[0].logs.items():
+        if first.ndim == 1:
+            length = max(len(trial.logs[name]) for trial in trials)
+            found[name] = np.full((len(trials), length), np.nan, np.float32)
+            for row, trial in zip(found[name], trials, strict=True):
+                row[: trial.epochs] = trial.logs[name][: trial.epochs]
+    return found
+
+
+def _state(trial: Trial, key: jax.Array) -> TrainState:
+    """The state of a trial, out of the program that trained it with others."""
+    assert trial.outcome is not None
+    states = jax.tree.map(lambda a: jnp.asarray(a[trial.place]), trial.outcome.states)
+    return states._replace(key=key)
+
+
+def _all_diverged(result: SweepResult) -> str:
+    numbers = {
+        name: [row.settings[name] for row in result.rows] for name in result.traced
+    }
+    least = [f"{name} {min(values):.3g}" for name, values in numbers.items()]
+    tried = f"; the smallest values tried were {', '.join(least)}" if least else ""
+    return (
+        f"sweep: all {_count(len(result.trials), 'trial')} diverged: a loss or a "
+        f"parameter became NaN or infinite{tried}. Try smaller learning rates, or clip "
+        "gradients with optax.chain(optax.clip_by_global_norm(1.0), ...); nn.fit with "
+        "one of the settings names the layer where it begins"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _said(settings: Settings) -> str:
+    return (
+        ", ".join(f"{name}={_value(v)}" for name, v in settings.items()) or "as given"
+    )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{show(value):.24}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if 1e-2 < abs(value) < 1e4 else f"{value:.4g}"
+
+
+def _score(row: Row) -> str:
+    count = len(row.trials)
+    diverged = f"{row.diverged} of {count} diverged" if count > 1 else "diverged"
+    if row.diverged == count:
+        return "diverged"
+    spread = "" if math.isnan(row.spread) else f" ± {_number(row.spread)}"
+    return f"{_number(row.score)}{spread}" + (f", {diverged}" if row.diverged else "")
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = (
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(row.rstrip() for row in rows)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Successive halving: many settings for few epochs, few settings for many."""
+
+from typing import Any, NamedTuple
+
+from jaxnn.checks import is_positive_int
+
+
+class Rung(NamedTuple):
+    """A stage of a sweep: so many settings train up to so many epochs."""
+
+    settings: int
+    epochs: int
+
+
+def rungs(settings: int, epochs: int, halving: Any) -> list[Rung]:
+    """The stages of a sweep; without halving there is one.
+
+    With halving by η there are as many as settings and epochs allow. The last trains
+    for all epochs, each one before for 1/η of the next one's; after each the best 1/η
+    of its settings go on from where they stand.
+
+    Args:
+        settings: how many there are.
+        epochs: how many the last stage ends with.
+        halving: η, an int of 2 or more, or None.
+
+    Reference: Jamieson & Talwalkar, Non-stochastic Best Arm Identification and
+    Hyperparameter Optimization, 2016.
+
+    >>> [tuple(rung) for rung in rungs(27, 20, 3)]
+    [(27, 2), (9, 6), (3, 20)]
+    """
+    if halving is None:
+        return [Rung(settings, epochs)]
+    if not is_positive_int(halving) or halving < 2:
+        raise ValueError(f"halving: must be an int of 2 or more, got {halving!r}")
+    if settings < halving or epochs < halving:
+        raise ValueError(
+            f"halving: by {halving} needs at least {halving} settings and {halving} "
+            f"epochs, got {settings} and {epochs}; leave it out"
+        )
+    last = 1
+    while settings // halving ** (last + 1) and epochs // halving ** (last + 1):
+        last += 1
+    return [
+        Rung(settings // halving**k, epochs // halving ** (last - k))
+        for k in range(last + 1)
+    ]

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The course of a sweep: train, rank, let the best go on."""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn.search.groups import Group
+from jaxnn.search.program import Outcome, Program, Task, Unit, take
+from jaxnn.search.rungs import Rung
+from jaxnn.search.space import Range, Settings
+from jaxnn.search.splits import Split
+from jaxnn.train.progress import Progress
+from jaxnn.train.state import TrainState
+
+
+class Trial:
+    """One run: settings, a seed and a fold, and what has come of them so far.
+
+    Attributes:
+        settings: from each name to its value, the seed among them where it is swept.
+        fold: the fold that it holds out, from 0, or None.
+        epochs: how many it has run.
+        score: the monitored number of the epoch whose weights its state has.
+        diverged: whether a training loss, the score or a parameter was not finite.
+        logs: from each name to its value in each epoch.
+    """
+
+    def __init__(self, arm: int, unit: Unit, fold: int | None):
+        self.arm, self.fold = arm, fold
+        own = {} if unit.seed is None else {"seed": unit.seed}
+        self.settings: Settings = unit.settings | own
+        self.epochs, self.shown, self.score = 0, 0, math.nan
+        self.diverged = False
+        self.logs: dict[str, np.ndarray] = {}
+        self.outcome: Outcome | None = None
+        self.place = (0, 0)
+
+    def add(self, outcome: Outcome, place: tuple[int, int], monitor: str) -> None:
+        """What a program came to, at a fold and a unit of it."""
+        self.outcome, self.place = outcome, place
+        self.epochs, self.shown = int(outcome.ran[place]), int(outcome.shown[place])
+        for name, values in outcome.logs.items():
+            parts = [self.logs[name]] if name in self.logs else []
+            self.logs[name] = np.concatenate([*parts, values[place]])
+        self.score = float(self.value(monitor))
+        losses = self.logs["loss"][: self.epochs]
+        sound = outcome.finite[place] and np.isfinite(losses).all()
+        self.diverged = not (sound and math.isfinite(self.score))
+
+    def value(self, name: str) -> Any:
+        """A log in the epoch whose weights the state has."""
+        return self.logs[name][self.shown - 1]
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        fold = "" if self.fold is None else f", fold={self.fold}"
+        end = "diverged" if self.diverged else f"score={self.score:.4g}"
+        return f"Trial({said}{fold}, epochs={self.epochs}, {end})"
+
+
+class Search:
+    """A sweep under way.
+
+    Args:
+        task: what all trials share.
+        over: what they go over, seeds left out.
+        arms: the settings, without seeds.
+        seeds: the seeds, or `[None]`.
+        groups: which settings share a program.
+        parts: the folds by size.
+        batch_sizes: of each of the settings.
+        stages: how many settings train up to how many epochs.
+        monitor, mode: what ranks them, and whether `min` or `max` is better.
+        progress: who is told.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        over: dict[str, list | Range],
+        arms: list[Settings],
+        seeds: list[int | None],
+        groups: list[Group],
+        parts: list[Split],
+        batch_sizes: list[int],
+        stages: list[Rung],
+        monitor: str,
+        mode: str,
+        progress: Progress,
+    ):
+        self.task, self.arms, self.groups, self.parts = task, arms, groups, parts
+        self.over, self.stages = over, stages
+        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.progress = progress
+        self.units = [[Unit(a, s, arm) for s in seeds] for a, arm in enumerate(arms)]
+        self.folds = sorted((f for part in parts for f in part.folds), key=_number)
+        self.trials = {
+            (unit.arm, unit.seed, fold): Trial(unit.arm, unit, fold)
+            for units in self.units
+            for unit in units
+            for fold in self.folds
+        }
+        lanes = self._lanes()
+        self.programs = [
+            [
+                Program(task, g.fixed, g.traced, part, batch_sizes[g.members[0]], lanes)
+                for part in parts
+            ]
+            for g in groups
+        ]
+        self.stage = [0] * len(arms)
+
+    def _lanes(self) -> int | None:
+        """How many units train at once in every stage; None for all there are.
+
+        On a CPU many lanes gain little and a program takes seconds to compile: as many
+        as the last stage has, and one program serves all stages. Elsewhere lanes cost
+        next to nothing.
+        """
+        if len(self.stages) == 1 or jax.default_backend() != "cpu":
+            return None
+        last = self.stages[-1].settings * len(self.units[0])
+        return math.ceil(last / len(self.groups))
+
+    def __call__(self) -> list[int]:
+        """Train through all stages; the settings in order, best first."""
+        alive, begun = list(range(len(self.arms))), 0
+        for number, stage in enumerate(self.stages):
+            alive = self.ranking(alive)[: stage.settings]
+            for arm in alive:
+                self.stage[arm] = number
+            for group, programs in zip(self.groups, self.programs, strict=True):
+                self._train(group, programs, set(alive), begun, stage.epochs)
+            begun = stage.epochs
+        return self.ranking(range(len(self.arms)))
+
+    def of(self, arm: int) -> list[Trial]:
+        """The trials of one of the settings."""
+        found = [(u.arm, u.seed, f) for u in self.units[arm] for f in self.folds]
+        return [self.trials[label] for label in found]
+
+    def ranking(self, arms: Any) -> list[int]:
+        """Settings, best first: none diverged, the latest stage, the best mean."""
+        return sorted(arms, key=self._rank)
+
+    def _rank(self, arm: int) -> tuple:
+        trials = self.of(arm)
+        if not trials[0].epochs:
+            return (arm,)
+        scores = [t.score for t in trials if not t.diverged]
+        mean = self.sign * float(np.mean(scores)) if scores else math.inf
+        return (len(trials) - len(scores), -self.stage[arm], mean)
+
+    def _train(
+        self, group: Group, programs: list, alive: set[int], begun: int, epochs: int
+    ) -> None:
+        units = [u for arm in group.members if arm in alive for u in self.units[arm]]
+        if not units:
+            return
+        before = dict(self.task.cost.seconds)
+        for part, program in zip(self.parts, programs, strict=True):
+            states = self._states(units, part) if begun else None
+            outcome = program(units, states, begun, epochs)
+            for u, unit in enumerate(units):
+                for f, fold in enumerate(part.folds):
+                    trial = self.trials[unit.arm, unit.seed, fold]
+                    trial.add(outcome, (f, u), self.monitor)
+        self._say(group, units, begun, epochs, before)
+
+    def _states(self, units: list[Unit], part: Split) -> TrainState:
+        """Where units stand: they have been in one program so far."""
+        trials = [self.trials[unit.arm, unit.seed, part.folds[0]] for unit in units]
+        outcome = trials[0].outcome
+        assert outcome is not None
+        return take(outcome.states, np.array([trial.place[1] for trial in trials]))
+
+    def _say(
+        self, group: Group, units: list[Unit], begun: int, epochs: int, before: dict
+    ) -> None:
+        seconds = {name: s - before[name] for name, s in self.task.cost.seconds.items()}
+        what = ", ".join(f"{name}={value}" for name, value in group.fixed.items())
+        best = self.ranking({unit.arm for unit in units})[0]
+        scores = [t.score for t in self.of(best) if not t.diverged]
+        came = f"{float(np.mean(scores)):.4g}" if scores else "diverged"
+        self.progress.say(
+            f"sweep: {len(units) * len(self.folds)} trials{what and f' ({what})'}, "
+            f"epochs {begun + 1} to {epochs}: best {self.monitor} {came}  "
+            f"({seconds['run']:.1f} s and {seconds['trace'] + seconds['compile']:.1f} "
+            "s of compiling)"
+        )
+
+
+def _number(fold: int | None) -> int:
+    return -1 if fold is None else fold

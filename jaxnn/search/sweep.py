@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Try many settings: a grid, draws at random, halving, folds, as few programs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn.core import Layer
+from jaxnn.keys import check_key
+from jaxnn.search import check, space
+from jaxnn.search.groups import groups
+from jaxnn.search.parts import Maker, Parts
+from jaxnn.search.program import Cost, Task
+from jaxnn.search.result import SweepResult
+from jaxnn.search.rungs import rungs
+from jaxnn.search.search import Search
+from jaxnn.search.space import Settings
+from jaxnn.search.splits import splits
+from jaxnn.search.tracing import tracing
+from jaxnn.train import checks
+from jaxnn.train.progress import Progress
+from jaxnn.train.watch import EarlyStopping, Plateau, Watch
+
+
+def sweep(
+    net: Layer | Callable[..., Layer],
+    data: Any,
+    *,
+    over: Mapping[str, Any],
+    loss: Callable[..., Any],
+    optimizer: optax.GradientTransformation | Callable[..., Any],
+    epochs: int,
+    batch_size: int | None = None,
+    key: jax.Array,
+    validation: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    samples: int | None = None,
+    monitor: str = "val_loss",
+    mode: str | None = None,
+    halving: int | None = None,
+    folds: int | None = None,
+    augment: Callable[..., Any] | None = None,
+    early_stopping: EarlyStopping | None = None,
+    plateau: Plateau | None = None,
+    shuffle: bool = True,
+    at_once: int | None = None,
+    progress: bool | None = None,
+) -> SweepResult:
+    """Train a network under many settings and find the best.
+
+    Trials that differ in numbers that can be traced (learning rates, dropout rates,
+    weight decays, seeds, folds) train side by side in one compiled program; only other
+    values (widths, kernel sizes, names, functions) need a program each. A name whose
+    values are floats is traced where that works.
+
+    A trial gives what `nn.fit` gives with its settings and its key, up to rounding.
+    That key is `key` for all, so that settings are compared on the same initial numbers
+    and order of examples; with `"seed"` in `over` it is `jax.random.fold_in(key,
+    seed)`. A trial that diverges ranks last and never wins.
+
+    Args:
+        net: a layer, or a function of swept names that gives one.
+        data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
+        over: from a name to its values: a list, or `nn.search.uniform(low, high)`,
+            `log_uniform` or `integers`. A name is an argument of `net`, `optimizer`,
+            `loss` or `augment`; or `"seed"`, or `"batch_size"`.
+        loss: `loss(outputs, targets) -> [N]`; or a function of swept names alone that
+            gives one.
+        optimizer: an Optax optimizer, or a function of swept names that gives one.
+        epochs: how many the trials train for.
+        batch_size: examples a step.
+        key: a random key.
+        validation: data in the same form.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
+        samples: None for every combination of lists; else how many settings to draw at
+            random, each of which runs with every seed.
+        monitor: the log by which settings are ranked, at a trial's last epoch, or with
+            early stopping at its best one; the mean over seeds and folds counts.
+        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
+        halving: η: train all settings for few epochs, let the best 1/η go on for η
+            times as many, and so on up to `epochs`; see `nn.search.rungs`.
+        folds: K: train each setting K times without a Kth of the data, on which it is
+            then validated; see `nn.search.fold_rows`.
+        augment: as for `nn.fit`; or a function of swept names alone that gives one.
+        early_stopping, plateau: as for `nn.fit`, for each trial by itself.
+        shuffle: whether to draw a new order for each epoch.
+        at_once: at most so many networks train side by side, the others after them in
+            the same program; None lets memory decide, and takes one at a time for
+            convolutions on a CPU, which are slower side by side.
+        progress: a line for each program; None means in a terminal or a notebook.
+
+    Returns:
+        A `SweepResult`: `str` shows a table, best first; `best` has the winning
+        settings, network and optimizer, `state` its trained `TrainState`, `plot` draws.
+
+    Raises:
+        FloatingPointError: if all trials diverged.
+        ValueError, TypeError: what is wrong with the arguments, before compiling.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> x = jnp.linspace(-1, 1, 40)[:, None]
+    >>> result = nn.sweep(
+    ...     nn.Dense(1), (x, 3 * x), validation=(x, 3 * x), over={
+    ...         "learning_rate": [0.001, 0.01, 0.1, 1.0]}, optimizer=optax.sgd,
+    ...     loss=nn.losses.mean_squared_error, epochs=3, batch_size=8,
+    ...     key=jax.random.key(0))
+    >>> result.best.settings, len(result.trials), len(result.programs)
+    ({'learning_rate': 0.1}, 4, 1)
+    """
+    checks.check_epochs(epochs)
+    check_key(key, "sweep")
+    check.check_at_once(at_once)
+    ranges = space.read(over)
+    seeds: Any = ranges.pop("seed", [None])
+    maker = Maker(net, optimizer, loss, augment, ranges)
+    arms = space.settings_of(ranges, samples, key)
+    stages = rungs(len(arms), epochs, halving)
+    examples = check.check_data(data, validation, folds)
+    parts = splits(key, examples, folds)
+    check.check_batch_sizes(batch_size, ranges.get("batch_size"), examples, parts)
+    validated = validation is not None or folds is not None
+    watch = Watch(early_stopping, plateau)
+    mode = check.check_monitor(monitor, mode, metrics, validated, watch)
+    made = [_built(maker, arm) for arm in arms]
+    batch_sizes = [arm.get("batch_size", batch_size) for arm in arms]
+    task = Task(
+        maker,
+        jax.tree.map(jnp.asarray, data),
+        jax.tree.map(jnp.asarray, validation),
+        metrics,
+        key,
+        {"early_stopping": early_stopping, "plateau": plateau, "shuffle": shuffle},
+        epochs,
+        at_once,
+        Cost(),
+    )
+    works = tracing(maker, metrics, data, batch_size)
+    found = groups(arms, space.floats(ranges), works)
+    for group in found:
+        i = group.members[0]
+        check.check_parts(task, made[i], arms[i], batch_sizes[i])
+    told = Progress(None, 0, epochs, progress)
+    search = Search(
+        *(task, ranges, arms, seeds, found, parts, batch_sizes),
+        *(stages, monitor, mode, told),
+    )
+    return SweepResult(search, search(), mode)
+
+
+def _built(maker: Maker, settings: Settings) -> Parts:
+    """The parts of a trial from plain numbers: their values are checked here."""
+    try:
+        return maker(settings)
+    except Exception as error:
+        error.add_note(check.in_trial(settings))
+        raise

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hyperparameters as data of a program: whether that works, and how they go in."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.search.groups import Works
+from jaxnn.search.parts import Maker
+from jaxnn.search.space import Settings
+from jaxnn.train.state import train_state
+
+
+def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Works:
+    """Tells whether names can be traced, by tracing a step of one trial."""
+
+    def works(settings: Settings, names: list[str]) -> bool:
+        x, *rest = first_rows(data, settings.get("batch_size", batch_size))
+
+        def step(values, key):
+            parts = maker(settings | values)
+            state = train_state(parts.net, parts.optimizer, x, key=key)
+            y = parts.net.apply(state.params, state.state, zeros(x))
+            return y, parts.step(metrics).advance(state, zeros((x, *rest)))
+
+        values = stacked([settings], names)
+        try:
+            jax.eval_shape(jax.vmap(step, (0, None)), values, jax.random.key(0))
+        except Exception:  # the same is tried with less traced, down to nothing
+            return False
+        return True
+
+    return works
+
+
+def zeros(tree: Any) -> Any:
+    """Arrays of the shapes of a tree."""
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), tree)
+
+
+def stacked(every: list[Settings], names: list[str]) -> dict[str, jax.Array]:
+    """The values of names as arrays `[settings]`, of the dtype Python's floats have."""
+    # (Weak ones: in a bfloat16 network a Python float leaves everything bfloat16.)
+    return {
+        name: jnp.stack([jnp.asarray(float(s[name])) for s in every]) for name in names
+    }
+
+
+def first_rows(data: Any, rows: int) -> Any:
+    """The shapes of a batch."""
+
+    def one(a):
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+        return jax.ShapeDtypeStruct((rows, *a.shape[1:]), dtype)
+
+    return jax.tree.map(one, data)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gradient that a training step follows, to be looked at."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn.core import Layer, Params
+from jaxnn.train import checks
+from jaxnn.train.ensemble import Ensemble
+from jaxnn.train.evaluate import variables
+from jaxnn.train.state import TrainState
+from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
+
+_NONE = optax.identity()  # one for all: another would be another program
+
+
+def loss_gradients(
+    net: Layer,
+    state: Any,
+    batch: Any,
+    loss: Callable[..., jax.Array],
+    *,
+    key: jax.Array | None = None,
+) -> Params:
+    """The gradient of a batch's mean loss by the parameters, as in a training step.
+
+    `∇θ Σ w·loss / Σ w`, with the network in training (dropout, statistics of the
+    batch); the same function compiled for another state of the same shapes.
+
+    Args:
+        net: a network.
+        state: a `TrainState`, or a pair `(params, state)`.
+        batch: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
+        loss: `loss(outputs, targets) -> [N]`.
+        key: a random key; None takes that of the `TrainState`'s next step, and of a
+            pair none, which random layers refuse.
+
+    Returns:
+        A tree like the parameters; of an ensemble, each member's own.
+    """
+    params, net_state = variables(state)
+    step = train_step(net, loss, _NONE)
+    checks.check_pair(batch, "batch")
+    checks.check_arrays(batch, "batch")
+    found = checks.check_network(step.net, params, net_state, unpack(batch)[0])
+    checks.check_loss(loss, found.kind)
+    checks.check_targets(loss, found.outputs, unpack(batch)[1], "batch")
+    batch = jax.tree.map(jnp.asarray, batch)
+    key = _key(step, state) if key is None else _spread(step, key)
+    return _gradients(params, net_state, batch, key, step=step)
+
+
+def _key(step: TrainStep, state: Any) -> Any:
+    """The key of the state's next step, if it has one."""
+    if not isinstance(state, TrainState):
+        return None
+    if isinstance(step, EnsembleStep):
+        return jax.vmap(step.one().key)(state)
+    return step.key(state)
+
+
+def _spread(step: TrainStep, key: jax.Array) -> jax.Array:
+    """A key, or one for each member of an ensemble."""
+    many = isinstance(step, EnsembleStep)
+    return jax.random.split(key, step.members) if many else key
+
+
+@partial(jax.jit, static_argnames="step")
+def _gradients(params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep):
+    def slopes(params, net_state, key):
+        def objective(params):
+            _, _, values = one.forward(params, net_state, key, batch)
+            return one.weighted_mean(values, batch)
+
+        return jax.grad(objective)(params)
+
+    one = step.one() if isinstance(step, EnsembleStep) else step
+    each = cast(Ensemble, step.net).each(slopes, params) if one is not step else slopes
+    return each(params, net_state, key)

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learning-rate range test: a short run whose learning rate grows step by step."""
+
+import importlib
+import numbers
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxnn.checks import is_positive_int
+from jaxnn.core import Layer, as_layer
+from jaxnn.keys import check_key
+from jaxnn.train import checks
+from jaxnn.train.epoch import epoch_order, gather, length
+from jaxnn.train.progress import in_notebook
+from jaxnn.train.source import is_stream
+from jaxnn.train.state import train_state
+from jaxnn.train.step import train_step, unpack
+
+#: The share of the smoothed loss that a step keeps.
+KEPT = 0.7
+#: The test ends where the smoothed loss is so many times its smallest value.
+TOO_MUCH = 4.0
+#: Rates count as good up to the last one where the smoothed loss has risen by no more
+#: than this share of its fall; a tenth of that rate is suggested. Found on MLPs and
+#: CNNs on digits with SGD, momentum and Adam, 72 tests: 1.1 points of accuracy below
+#: the best of 16 rates on average, 4.5 at most (200 steps; 2.7 and 21 with 100).
+RISE = 0.1
+MARGIN = 10.0
+
+
+class RangeTest(NamedTuple):
+    """What a range test found.
+
+    Attributes:
+        rates: the learning rate of each step, `[steps]`, low to high.
+        losses: the loss of each step's batch, `[steps]`; after the run has diverged
+            they mean nothing and may be NaN.
+        smoothed: their moving average, `[counted]`, up to where the loss is far above
+            its best, or not finite.
+        suggestion: a learning rate to train with, or None.
+        reason: how the suggestion was found, or why there is none; also `str(test)`.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float | None
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw the loss against the learning rate, with the suggestion.
+
+        Args:
+            path: a picture file to write, or None.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ImportError: without matplotlib.
+        """
+        figure = _plot(self)
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def find_learning_rate(
+    net: Layer,
+    data: Any,
+    *,
+    loss: Callable[..., jax.Array],
+    optimizer: Callable[[Any], optax.GradientTransformation] = optax.sgd,
+    batch_size: int,
+    key: jax.Array,
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 200,
+    augment: Callable[..., Any] | None = None,
+) -> RangeTest:
+    """Try every learning rate from low to high in one short run, and suggest one.
+
+    Step i of a new network's training has the rate `low · (high / low)^(i/(steps−1))`;
+    all steps are one compiled program. Where the rate is too small the loss stands
+    still, then it falls, and where the rate is too large it rises. The loss is smoothed
+    by a debiased moving average; the suggestion is a tenth of the largest rate up to
+    which it has stayed low.
+
+    Args:
+        net: a network.
+        data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
+        loss: `loss(outputs, targets) -> [N]`.
+        optimizer: from a learning rate, which is traced, to an Optax optimizer:
+            `optax.adam`, or `lambda rate: optax.sgd(rate, momentum=0.9)`.
+        batch_size: examples a step, as in the training to come.
+        key: a random key.
+        low: the first rate, above 0.
+        high: the last rate, above `low`.
+        steps: how many rates, 20 or more.
+        augment: as in `nn.fit`.
+
+    Returns:
+        A `RangeTest`. Where every rate diverges or none learns, its `suggestion` is
+        None and its `reason` says so.
+
+    Raises:
+        ValueError, TypeError: what is wrong with the arguments, before compiling.
+
+    Reference: Smith, Cyclical Learning Rates for Training Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> x = jnp.linspace(-1, 1, 64)[:, None]
+    >>> test = nn.find_learning_rate(
+    ...     nn.Dense(1), (x, 3 * x - 1), loss=nn.losses.mean_squared_error,
+    ...     batch_size=16, key=jax.random.key(0))
+    >>> 0.01 < test.suggestion < 1
+    True
+    """
+    net = as_layer(net, "find_learning_rate")
+    check_key(key, "find_learning_rate")
+    _check_range(low, high, steps)
+    _check_optimizer(optimizer, low)
+    step = train_step(net, loss, optimizer(low), augment=augment)
+    _check_data(step, data, batch_size, key)
+    rates = np.geomspace(low, high, steps).astype(np.float32)
+    data = jax.tree.map(jnp.asarray, tuple(data))
+    options = {"net": net, "loss": loss, "optimizer": optimizer, "augment": augment}
+    losses = _losses(key, data, rates, batch_size=batch_size, **options)
+    return _conclude(rates, np.asarray(losses))
+
+
+@partial(jax.jit, static_argnames=("net", "loss", "optimizer", "augment", "batch_size"))
+def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
+    """The loss of each step of a run that goes through the rates."""
+    order = _batches(key, length(data), batch_size, len(rates))
+    state = train_state(net, optimizer(rates[0]), _row(data)[0], key=key)
+
+    def body(state, part):
+        rate, rows = part
+        step = train_step(net, loss, optimizer(rate), augment=augment)
+        state, logs = step(state, jax.tree.map(lambda a: gather(a, rows), data))
+        return state, logs["loss"]
+
+    return jax.lax.scan(body, state, (rates, order))[1]
+
+
+def _batches(key: jax.Array, examples: int, size: int, steps: int) -> jax.Array:
+    """The examples of each step, `[steps, size]`: full batches of epochs in turn."""
+    each = examples // size
+    epochs = jnp.arange(-(-steps // each))
+    order = jax.vmap(lambda epoch: epoch_order(key, epoch, examples))(epochs)
+    return order[:, : each * size].reshape(-1, size)[:steps]
+
+
+def _row(data: Any) -> Any:
+    """The shapes of one example."""
+
+    def one(a):
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+        return jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype)
+
+    return jax.tree.map(one, data)
+
+
+def _conclude(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
+    """Read the suggestion off the losses."""
+    smoothed, best = _smooth(losses), np.inf
+    end = len(rates)
+    for i, value in enumerate(smoothed):
+        if not np.isfinite(value) or value > TOO_MUCH * best > 0:
+            end = i
+            break
+        best = min(best, value)
+    smoothed = smoothed[:end]
+    suggestion, reason = _suggest(rates, losses, smoothed)
+    return RangeTest(rates, losses, smoothed, suggestion, reason)
+
+
+def _smooth(losses: np.ndarray) -> np.ndarray:
+    """A moving average in which the start does not weigh; NaN from the first one on."""
+    total = weight = 0.0
+    smoothed = []
+    for value in losses.astype(np.float64):
+        total, weight = KEPT * total + value, KEPT * weight + 1
+        smoothed.append(total / weight)
+    return np.array(smoothed)
+
+
+def _suggest(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray
+) -> tuple[float | None, str]:
+    low, high = f"{rates[0]:.2g}", f"{rates[-1]:.2g}"
+    diverged = len(smoothed) < len(rates)
+    if len(smoothed) < 5:
+        return None, (
+            f"no suggestion: the loss diverges at the lowest rate, {low}; look at the "
+            "inputs' scale, or start lower (low=)"
+        )
+    bottom = int(smoothed.argmin())
+    early = slice(0, max(5, bottom // 4))
+    start, noise = np.median(smoothed[early]), np.std(losses[early])
+    fall = start - smoothed[bottom]
+    if fall <= max(2 * noise, 0.01 * abs(start)):
+        return None, _nothing_learns(rates, diverged, len(smoothed))
+    good = np.flatnonzero(smoothed <= smoothed[bottom] + RISE * fall)[-1]
+    suggestion = float(f"{rates[good] / MARGIN:.2g}")
+    reason = (
+        f"learning rate {suggestion:.2g}: a tenth of {rates[good]:.2g}, up to where "
+        "the loss stays low"
+    )
+    if good == len(rates) - 1:
+        reason += f"; it has not risen at {high}, more may do (high=)"
+    return suggestion, reason
+
+
+def _nothing_learns(rates: np.ndarray, diverged: bool, counted: int) -> str:
+    if diverged:
+        return (
+            f"no suggestion: the loss does not fall before it diverges at "
+            f"{rates[counted]:.2g}; look at the inputs' scale and the targets, or "
+            f"start lower than {rates[0]:.2g} (low=)"
+        )
+    return (
+        f"no suggestion: the loss does not fall at any rate from {rates[0]:.2g} to "
+        f"{rates[-1]:.2g}; look at the network, the loss and the targets, or take more "
+        "steps"
+    )
+
+
+def _check_range(low: Any, high: Any, steps: Any) -> None:
+    for name, value in (("low", low), ("high", high)):
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not real or not 0 < float(value) < np.inf:
+            raise ValueError(
+                f"find_learning_rate: {name} must be a number above 0, got {value!r}"
+            )
+    if not low < high:
+        raise ValueError(
+            f"find_learning_rate: high must be above low, got {high!r} <= {low!r}"
+        )
+    if not is_positive_int(steps) or steps < 20:
+        raise ValueError(
+            f"find_learning_rate: steps must be an int of 20 or more, got {steps!r}"
+        )
+
+
+def _check_optimizer(optimizer: Any, rate: float) -> None:
+    made = None if not callable(optimizer) else optimizer(rate)
+    if not hasattr(made, "update"):
+        raise TypeError(
+            "find_learning_rate: optimizer must be a function from a learning rate to "
+            "an optimizer, such as optax.adam or lambda rate: optax.sgd(rate, "
+            f"momentum=0.9), got {optimizer!r:.60}"
+        )
+
+
+def _check_data(step: Any, data: Any, batch_size: Any, key: jax.Array) -> None:
+    """Hold the data against the network and the loss, before compiling."""
+    if is_stream(data):
+        raise TypeError(
+            "find_learning_rate: data must be arrays (inputs, targets), got "
+            f"{type(data).__name__}; take some batches of it together"
+        )
+    examples = checks.check_arrays(data)
+    checks.check_pair(data, "data")
+    checks.check_batch_size(batch_size, examples)
+    x, targets, _ = unpack(tuple(data))
+    one = _row(x)
+    shapes = jax.eval_shape(
+        lambda key: train_state(step.net, step.optimizer, one, key=key), key
+    )
+    found = checks.check_network(step.net, shapes.params, shapes.state, one)
+    checks.check_loss(step.loss, found.kind)
+    checks.check_values(found, x)
+    checks.check_targets(step.loss, found.outputs, targets)
+
+
+def _plot(test: RangeTest) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "plot needs matplotlib: python -m pip install matplotlib"
+        ) from error
+    if in_notebook():  # it shows figures once pyplot has set itself up there
+        importlib.import_module("matplotlib.pyplot")
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes, counted = figure.subplots(), len(test.smoothed)
+    axes.plot(test.rates, test.losses, color="0.8", label="of each batch")
+    axes.plot(test.rates[:counted], test.smoothed, label="smoothed")
+    if test.suggestion is not None:
+        label = f"suggestion {test.suggestion:.2g}"
+        axes.axvline(test.suggestion, color="C1", ls="--", label=label)
+    seen = test.losses[: max(counted, 1)]
+    seen = seen[np.isfinite(seen)]
+    if seen.size and seen.max() > seen.min():
+        low, high = seen.min(), min(seen.max(), 2 * max(seen[0], np.median(seen)))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axes.set(xscale="log", xlabel="learning rate (log scale)", ylabel="loss")
+    axes.set_title(test.reason.split(";")[0], fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's numbers, weights, gradients and images as files that TensorBoard shows."""
+
+import importlib
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxnn import checks, trees
+from jaxnn.core import Layer, as_layer
+from jaxnn.train.gradients import loss_gradients
+from jaxnn.train.history import History
+
+if TYPE_CHECKING:
+    from jaxnn.train.callbacks import Callback
+
+IMAGES = 16  # of the batch's inputs are shown
+
+
+def tensorboard(
+    folder: str | Path,
+    *,
+    batch: Any = None,
+    net: Layer | None = None,
+    loss: Callable[..., jax.Array] | None = None,
+    histograms: bool = True,
+    images: bool = True,
+    every: int = 1,
+) -> "Callback":
+    """Write each epoch's numbers for TensorBoard: `tensorboard --logdir folder`.
+
+    Two runs appear, `training` and `validation`, so that `loss` and `val_loss` share
+    a chart. The step is the number of the epoch, and goes on in a run that is resumed;
+    what an earlier attempt wrote of the same epochs is hidden.
+
+    Args:
+        folder: where to write; a folder for each run.
+        batch: `(inputs, targets)`, a sample: with it come histograms of the gradient,
+            and its inputs if they are images `[N, H, W, 1 or 3]` in 0 to 1.
+        net, loss: what the gradient is of, if not what the history says of the run.
+        histograms: whether to write those of the parameters, and of the gradient.
+        images: whether to write inputs and the filters of first convolutions.
+        every: how many epochs apart histograms and images are.
+
+    Returns:
+        A callback for `fit`.
+
+    Raises:
+        ImportError: without tensorboardX; for images also Pillow.
+
+    >>> import jaxnn as nn
+    >>> callback = nn.callbacks.tensorboard("runs/first")  # doctest: +SKIP
+    """
+    checks.positive_int("tensorboard", "every", every)
+    _need("tensorboardX", "tensorboardX")
+    if images:
+        _need("PIL", "pillow")
+    runs: dict[str, _Run] = {}
+
+    def write(epoch: int, state: Any, history: History) -> None:
+        for name, value in _scalars(history.last()).items():
+            own = "validation" if name.startswith("val_") else "training"
+            run = runs.setdefault(own, _Run(Path(folder) / own, epoch))
+            run.add("scalar", name.removeprefix("val_"), value)
+        run = runs.setdefault("training", _Run(Path(folder) / "training", epoch))
+        if epoch % every == 0 or len(history) == 1:
+            params = getattr(state, "params", {})
+            if histograms:
+                _add_histograms(run, "weights", params)
+            if histograms and batch is not None:
+                slopes = _gradients(net, loss, state, batch, history)
+                _add_histograms(run, "gradients", slopes)
+            if images:
+                _add_images(run, params, batch)
+        for run in runs.values():
+            run.write(epoch)
+
+    return write
+
+
+def _need(module: str, package: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"callbacks.tensorboard needs {package}: python -m pip install {package}"
+        ) from error
+
+
+class _Run:
+    """One folder's event file: written, and safe on the disk, once an epoch.
+
+    tensorboardX's `SummaryWriter` writes in a thread and may lose what is under way;
+    this uses the file beneath it.
+    """
+
+    def __init__(self, folder: Path, epoch: int):
+        self.folder, self.epoch = folder, epoch
+        self.parts: list[Any] = []
+        self.file: Any = None
+
+    def add(self, kind: str, name: str, *values: Any, **options: Any) -> None:
+        """Note a part, made by the function of that kind in `tensorboardX.summary`."""
+        from tensorboardX import summary
+
+        self.parts.append(getattr(summary, kind)(name, *values, **options))
+
+    def write(self, epoch: int) -> None:
+        """Write all that was noted as of `epoch`."""
+        if self.file is None:
+            self.file = self._open()
+        for part in self.parts:
+            self.file.write_event(_event(step=epoch, summary=part))
+        self.parts.clear()
+        self.file.flush()
+
+    def _open(self) -> Any:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Its name holds the time in seconds: another run in the same one is apart.
+        suffix = f".{time.time_ns()}"
+        file = EventsWriter(str(self.folder / "events"), suffix)
+        weakref.finalize(self, file.close)
+        # A start hides what older files have of this step and later ones.
+        file.write_event(_event(step=self.epoch, session_log={"status": "START"}))
+        return file
+
+
+def _event(**parts: Any) -> Any:
+    """A record of an event file, as of now."""
+    buffers: Any = importlib.import_module("tensorboardX.proto.event_pb2")
+    return buffers.Event(wall_time=time.time(), **parts)
+
+
+def _scalars(logs: dict[str, Any]) -> dict[str, float]:
+    """The logs that are one number."""
+    return {n: float(v) for n, v in logs.items() if np.ndim(v) == 0 and v is not None}
+
+
+def _add_histograms(run: _Run, kind: str, tree: Any) -> None:
+    """One for each array by its path; what is not finite is left out."""
+    for path, a in trees.paths(tree).items():
+        values = np.asarray(a, np.float64)
+        values = values[np.isfinite(values)]
+        if values.size:
+            run.add("histogram", f"{kind}/{path}", values, bins="auto", max_bins=64)
+
+
+def _gradients(net: Any, loss: Any, state: Any, batch: Any, history: History) -> Any:
+    settings = getattr(history, "settings", {})
+    net, loss = net or settings.get("net"), loss or settings.get("loss")
+    if net is None or loss is None:
+        raise ValueError(
+            "callbacks.tensorboard: histograms of the gradient need to know of what; "
+            "pass net= and loss= beside batch="
+        )
+    return loss_gradients(as_layer(net, "tensorboard"), state, batch, loss)
+
+
+def _add_images(run: _Run, params: Any, batch: Any) -> None:
+    """Inputs in the first epoch of this run; filters as they are now."""
+    from jaxnn.feature_maps import filters_picture
+
+    if run.file is None and isinstance(batch, tuple) and _are_images(batch[0]):
+        for i, image in enumerate(np.asarray(batch[0][:IMAGES], np.float32)):
+            run.add("image", f"inputs/{i}", _colored(image), dataformats="HWC")
+    for path, w in trees.paths(params).items():
+        if path.endswith("w") and np.ndim(w) == 4 and np.shape(w)[2] in (1, 3):
+            picture = _colored(np.asarray(filters_picture(w)))
+            run.add("image", f"filters/{path}", picture, dataformats="HWC")
+
+
+def _colored(image: np.ndarray) -> np.ndarray:
+    """An image of one or three colors as one of three, in 0 to 1."""
+    return image.clip(0, 1).repeat(3 // image.shape[-1], axis=-1)
+
+
+def _are_images(x: Any) -> bool:
+    shape = getattr(x, "shape", ())
+    return len(shape) == 4 and shape[-1] in (1, 3) and checks.is_float(x)
