@@ -1,7 +1,11 @@
 """Sweeps: each trial is what `fit` gives; the best wins; bad input is refused early."""
 
+import json
 import math
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -384,6 +388,9 @@ def test_losses_and_augmentations_may_be_made_from_names():
     parts = maker({"label_smoothing": 0.5, "scale": 0.1})
     assert parts.loss.keywords == {"label_smoothing": 0.5}
     assert parts.augment(KEY, jnp.zeros(2)).shape == (2,)
+    over = {"label_smoothing": [0.0, 0.1], "learning_rate": [0.1, 0.2]}
+    (group,) = grouped(net(), optax.sgd, over, loss=loss)
+    assert group.traced == ["label_smoothing", "learning_rate"]
     fixed = Maker(net, optax.sgd(0.1), LOSS, None, ["width"])({"width": 2})
     assert fixed.loss is LOSS
 
@@ -474,6 +481,15 @@ WRONG = [
         ValueError,
         "mode: say whether 'val_accuracy'",
     ),
+    (
+        {
+            "monitor": "val_counts",
+            "metrics": {"counts": nn.metrics.ConfusionMatrix(3)},
+            "mode": "min",
+        },
+        ValueError,
+        r"one number an epoch; 'val_counts' is \w+\[3,3\]",
+    ),
     ({"mode": "least"}, ValueError, "mode: must be 'min' or 'max'"),
     ({"at_once": 0}, ValueError, "at_once: must be a positive int"),
     ({"key": 3}, TypeError, "key must be a random key"),
@@ -545,3 +561,15 @@ def test_the_settings_of_a_bad_trial_are_named():
 def test_ranges_are_checked(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.slow
+def test_the_benchmark_compares_what_is_equal(tmp_path):
+    """It raises unless all ways come to the same losses."""
+    script = Path(__file__).parents[1] / "benchmarks" / "sweep.py"
+    command = [sys.executable, "-W", "error", str(script), "--small", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "sweep.json").read_text())
+    assert set(report["ratios"]) == {"fits", "fits, one program"}
+    assert "sweep takes" in done.stdout

@@ -21,7 +21,8 @@ Optax itself has the rest. Clipping of gradients:
 `optax.chain(optax.clip_by_global_norm(1.0), optimizer)`. Accumulation, one update from
 the mean gradient of k batches: `optax.MultiSteps(optimizer, k)`, with a `batch_size`
 that divides the examples, so that every batch counts alike. One optimizer a group:
-`nn.partition`; none for some: `nn.freeze`. Adagrad as it was written:
+`nn.partition`; none for some: `nn.freeze`, around all else, or a decay moves what is
+frozen. Adagrad as it was written:
 `optax.adagrad(rate, initial_accumulator_value=0.0, eps=0.0)`. Label smoothing belongs
 to the loss: `functools.partial(nn.losses.softmax_cross_entropy, label_smoothing=0.1)`.
 """

@@ -4,7 +4,8 @@
 from jaxnn.search.result import Best as Best
 from jaxnn.search.result import Row as Row
 from jaxnn.search.result import SweepResult as SweepResult
-from jaxnn.search.result import Trial as Trial
+from jaxnn.search.rungs import rungs as rungs
+from jaxnn.search.search import Trial as Trial
 from jaxnn.search.space import Range as Range
 from jaxnn.search.space import integers as integers
 from jaxnn.search.space import log_uniform as log_uniform

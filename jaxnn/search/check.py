@@ -20,7 +20,7 @@ from jaxnn.train.source import is_stream
 from jaxnn.train.state import train_state
 from jaxnn.train.step import unpack
 from jaxnn.train.watch import Watch
-from jaxnn.trees import nearest
+from jaxnn.trees import describe, nearest
 
 
 def check_data(data: Any, validation: Any, folds: Any) -> int:
@@ -89,10 +89,18 @@ def check_at_once(at_once: Any) -> None:
         raise ValueError(f"at_once: must be a positive int or None, got {at_once!r}")
 
 
-def check_parts(task: Task, parts: Parts, settings: Settings, batch_size: int) -> None:
+def check_parts(
+    task: Task, parts: Parts, settings: Settings, batch_size: int, monitor: str
+) -> None:
     """Raise if a trial's network, loss and data do not fit one another."""
     try:
-        _check_parts(task, parts, batch_size)
+        logs = _check_parts(task, parts, batch_size)
+        watched = logs.get(monitor.removeprefix("val_"))
+        if watched is not None and watched.shape:
+            raise ValueError(
+                f"monitor: must be one number an epoch; {monitor!r} is "
+                f"{describe(watched)}"
+            )
     except Exception as error:
         error.add_note(in_trial(settings))
         raise
@@ -104,7 +112,8 @@ def in_trial(settings: Settings) -> str:
     return f"in the sweep's trial with {said or 'no settings'}"
 
 
-def _check_parts(task: Task, parts: Parts, batch_size: int) -> None:
+def _check_parts(task: Task, parts: Parts, batch_size: int) -> dict[str, Any]:
+    """Trace a step; gives the shapes of its logs."""
     net, optimizer, loss, _ = parts
     if isinstance(net, Ensemble):
         raise TypeError(
@@ -124,4 +133,4 @@ def _check_parts(task: Task, parts: Parts, batch_size: int) -> None:
     if task.validation is not None:
         evaluator = Evaluator(net, loss, task.metrics)
         evaluator.check(shapes.params, shapes.state, task.validation, "validation")
-    jax.eval_shape(step.advance, shapes, batch)
+    return jax.eval_shape(step, shapes, batch)[1]

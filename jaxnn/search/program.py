@@ -15,6 +15,7 @@ from jaxnn.search.space import Settings
 from jaxnn.search.splits import Split
 from jaxnn.search.start import starts
 from jaxnn.search.tracing import first_rows, stacked
+from jaxnn.spec import show
 from jaxnn.train.epoch import all_finite
 from jaxnn.train.run import run
 from jaxnn.train.state import TrainState, train_state
@@ -201,7 +202,7 @@ class Program:
         compiled = lowered.compile()
         seconds["trace"] += traced - start
         seconds["compile"] += time.perf_counter() - traced
-        what = ", ".join(f"{name}={value}" for name, value in self.fixed.items())
+        what = ", ".join(f"{name}={show(v)}" for name, v in self.fixed.items())
         self.task.cost.programs.append(
             f"{size * folds} networks at once" + (f": {what}" if what else "")
         )

@@ -47,7 +47,8 @@ class SweepResult:
     Attributes:
         best: the winning settings, the score, the network and the optimizer.
         state: the `TrainState` of the best trial of the winning settings, ready for
-            `nn.predict`, `nn.evaluate` and `nn.fit(..., state=)`.
+            `nn.predict`, `nn.evaluate` and `nn.fit(..., state=)`. With folds it has
+            not seen the one held out: to train on all, `nn.fit(result.best.net, ...)`.
         rows: the settings, best first, with mean and spread over seeds and folds.
         over: the lists and ranges, seeds left out.
         trials: every run, in the order of the settings.

@@ -12,6 +12,7 @@ from jaxnn.search.program import Outcome, Program, Task, Unit, take
 from jaxnn.search.rungs import Rung
 from jaxnn.search.space import Range, Settings
 from jaxnn.search.splits import Split
+from jaxnn.spec import show
 from jaxnn.train.progress import Progress
 from jaxnn.train.state import TrainState
 
@@ -181,15 +182,16 @@ class Search:
         self, group: Group, units: list[Unit], begun: int, epochs: int, before: dict
     ) -> None:
         seconds = {name: s - before[name] for name, s in self.task.cost.seconds.items()}
-        what = ", ".join(f"{name}={value}" for name, value in group.fixed.items())
+        fixed = ", ".join(f"{name}={show(v)}" for name, v in group.fixed.items())
         best = self.ranking({unit.arm for unit in units})[0]
         scores = [t.score for t in self.of(best) if not t.diverged]
         came = f"{float(np.mean(scores)):.4g}" if scores else "diverged"
+        span = "" if epochs == begun + 1 else f"s {begun + 1} to"
+        compiling = seconds["trace"] + seconds["compile"]
         self.progress.say(
-            f"sweep: {len(units) * len(self.folds)} trials{what and f' ({what})'}, "
-            f"epochs {begun + 1} to {epochs}: best {self.monitor} {came}  "
-            f"({seconds['run']:.1f} s and {seconds['trace'] + seconds['compile']:.1f} "
-            "s of compiling)"
+            f"sweep: {len(units) * len(self.folds)} trials{fixed and f' ({fixed})'}, "
+            f"epoch{span} {epochs}: best {self.monitor} {came}  "
+            f"({seconds['run']:.1f} s and {compiling:.1f} s of compiling)"
         )
 
 

@@ -104,11 +104,11 @@ def sweep(
     >>> x = jnp.linspace(-1, 1, 40)[:, None]
     >>> result = nn.sweep(
     ...     nn.Dense(1), (x, 3 * x), validation=(x, 3 * x), over={
-    ...         "learning_rate": [0.001, 0.01, 0.1, 1.0]}, optimizer=optax.sgd,
+    ...         "learning_rate": [0.01, 0.1, 10.0]}, optimizer=optax.sgd,
     ...     loss=nn.losses.mean_squared_error, epochs=3, batch_size=8,
     ...     key=jax.random.key(0))
     >>> result.best.settings, len(result.trials), len(result.programs)
-    ({'learning_rate': 0.1}, 4, 1)
+    ({'learning_rate': 0.1}, 3, 1)
     """
     checks.check_epochs(epochs)
     check_key(key, "sweep")
@@ -141,7 +141,7 @@ def sweep(
     found = groups(arms, space.floats(ranges), works)
     for group in found:
         i = group.members[0]
-        check.check_parts(task, made[i], arms[i], batch_sizes[i])
+        check.check_parts(task, made[i], arms[i], batch_sizes[i], monitor)
     told = Progress(None, 0, epochs, progress)
     search = Search(
         *(task, ranges, arms, seeds, found, parts, batch_sizes),

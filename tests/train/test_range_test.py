@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learning-rate range test: its suggestions train well; it says if there are none."""
+"""The learning-rate range test: its suggestions train well; it says if it has none."""
 
 import jax
 import jax.numpy as jnp
