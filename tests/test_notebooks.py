@@ -21,6 +21,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST = ROOT / "notebooks" / "01_first_network.ipynb"
 CONVOLUTION = ROOT / "notebooks" / "02_convolution.ipynb"
 SEQUENCES = ROOT / "notebooks" / "03_sequences.ipynb"
+RECIPE = ROOT / "notebooks" / "04_recipe.ipynb"
 KERNEL = "jaxnn-tests"  # not "python3", which may be another Python of the machine
 SECONDS_A_CELL = 300
 NOWHERE = "http://127.0.0.1:9"  # a proxy that refuses: nothing is downloaded
@@ -264,6 +265,82 @@ def test_sequences_are_learned_and_written(sequences):
 def test_sequences_draws(sequences):
     drawn = [name for name, cell in sequences.items() if pictures(cell)]
     assert drawn == ["lstm", "weights"]
+
+
+@pytest.fixture
+def recipe(executed):
+    """The executed code cells of the notebook on the recipe, by id."""
+    return executed(RECIPE)
+
+
+@pytest.mark.slow
+def test_recipe_makes_a_bad_network_good_on_its_training_data(recipe):
+    said = text(recipe["doctor"])
+    assert "1. vanishing gradients (very likely)" in said and "nn.Residual" in said
+    assert float(text(recipe["relu"]).split()[1].rstrip(",")) > 0.9
+    slopes = [float(w.strip("[]")) for w in text(recipe["mse"]).split() if "." in w]
+    assert abs(slopes[0]) < 0.001 < 0.9 < abs(slopes[2])
+    assert "learning rate 0.0" in text(recipe["rate"])
+    assert text(recipe["adagrad"]).count("[ 0.22 22.36]") == 2
+    for line in text(recipe["momentum"]).splitlines():
+        by_hand, in_optax = line.split("by hand ")[1].split(", Optax ")
+        assert by_hand == in_optax
+    plain, *others = (
+        float(line.split()[-1])
+        for line in text(recipe["optimizers"]).splitlines()
+        if "accuracy in training" in line
+    )
+    assert all(plain + 0.1 < other for other in others)
+
+
+@pytest.mark.slow
+def test_recipe_makes_it_good_on_new_data(recipe):
+    assert "too few examples" in text(recipe["few"])
+    assert "not better for 15 epochs" in text(recipe["stop"])
+    decay, l1 = (
+        int(line.split()[-1].rstrip("%"))
+        for line in text(recipe["weights"]).splitlines()
+        if "zero" in line
+    )
+    assert decay == 0 and l1 > 10
+    table = {
+        line[:30].strip(): [float(number) for number in line[30:].split()]
+        for line in text(recipe["table"]).splitlines()[1:]
+    }
+    loss, accuracy, moved = table["nothing"]
+    assert all(row[0] < loss for name, row in table.items() if name != "nothing")
+    best = table["a bunch of four"]
+    assert best[1] > accuracy + 0.03 and best[2] > moved + 0.4
+    before, after = (
+        float(line.split()[-1]) for line in text(recipe["test"]).splitlines()
+    )
+    assert after > before + 0.03
+    assert "sweep of 24 settings: 480 epochs in 1 program" in text(recipe["sweep"])
+
+
+@pytest.mark.slow
+def test_recipe_draws(recipe):
+    drawn = [name for name, cell in recipe.items() if pictures(cell)]
+    assert drawn == [
+        *("data", "bad", "vanish", "relu", "rate", "optimizers", "few-curve"),
+        *("augment", "sweep", "moons", "boundary", "surface", "line"),
+    ]
+
+
+@pytest.mark.slow
+def test_recipe_shows_errors(recipe):
+    said = text(recipe["error"])
+    assert "matches no parameter (nearest: 'dense_1')" in said
+    assert "images must be floats" in said and "patience must be 1 or more" in said
+
+
+@pytest.mark.slow
+def test_the_first_figure_of_a_notebook_is_shown(tmp_path):
+    """Also where nothing has been drawn with pyplot before, which sets Jupyter up."""
+    draw = "nn.pictures.compare_gradients({'net': {'dense_1': 0.1, 'dense_2': 1.0}})"
+    cell = nbformat.v4.new_code_cell(f"import jaxnn as nn\n{draw}")
+    run(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+    assert pictures(cell) == 1
 
 
 def test_every_notebook_installs_alike(committed):

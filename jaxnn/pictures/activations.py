@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.core import Layer
+from jaxnn.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.layers import Identity
-from jaxnn.pictures.figure import COLORS, GRAY, finish, new_figure
 from jaxnn.pictures.units import parts, single, units
 from jaxnn.surgery import Tap
 from jaxnn.train import checks

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxnn import checks
 from jaxnn.core import Layer, as_layer
-from jaxnn.pictures.figure import COLORS, finish, new_figure
+from jaxnn.figures import COLORS, finish, new_figure
 from jaxnn.train.checks import check_arrays, check_network, check_pair
 from jaxnn.train.evaluate import predict, variables
 from jaxnn.trees import describe

@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxnn import checks, trees
 from jaxnn.core import Layer, Params, as_layer
+from jaxnn.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.keys import check_key, fold_in
-from jaxnn.pictures.figure import COLORS, GRAY, finish, new_figure
 from jaxnn.pictures.units import owner, units
 from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import (

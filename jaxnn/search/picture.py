@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.figures import new_figure
 from jaxnn.search.parallel import parallel
 from jaxnn.search.scales import Paint, Scale, label, spans
 
 
 def draw(result: Any) -> Any:
     """The picture that suits a sweep's number of names."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "result.plot needs matplotlib: python -m pip install matplotlib"
-        ) from error
     scales = {
         name: Scale([row.settings[name] for row in result.rows], over)
         for name, over in result.over.items()
@@ -29,7 +24,7 @@ def draw(result: Any) -> Any:
         )
     kind = {1: _line, 2: _map}.get(len(names), parallel)
     width = {1: 6.0, 2: 6.4}.get(len(names), 1.5 * (len(names) + 2))
-    figure = Figure(figsize=(max(width, 6.0), 4.2), layout="constrained")
+    figure = new_figure("result.plot", max(width, 6.0), 4.2)
     kind(figure, result, names, scales)
     return figure
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.figures import finish
 from jaxnn.search.search import Search, Trial
 from jaxnn.search.space import Settings
 from jaxnn.spec import show
@@ -147,11 +148,7 @@ class SweepResult:
         """
         from jaxnn.search.picture import draw
 
-        figure = draw(self)
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=120)
-        return figure
+        return finish(draw(self), path)
 
 
 def _row(settings: Settings, trials: list[Trial]) -> Row:

@@ -2,12 +2,11 @@
 """What a run did: numbers by epoch, and where the time went."""
 
 import csv
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxnn.train.progress import in_notebook
+from jaxnn.figures import finish, new_figure
 
 
 class History:
@@ -100,11 +99,7 @@ class History:
             ImportError: without matplotlib.
             ValueError: if there are no epochs yet.
         """
-        figure = _plot(self)
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=120)
-        return figure
+        return finish(_plot(self), path)
 
 
 def _is_number(value: Any) -> bool:
@@ -112,19 +107,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _plot(history: History) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "history.plot needs matplotlib: python -m pip install matplotlib"
-        ) from error
-    if in_notebook():  # it shows figures once pyplot has set itself up there
-        importlib.import_module("matplotlib.pyplot")
     numbers = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
     panels = [name for name in numbers if not name.startswith("val_")]
     if not panels:
         raise ValueError("history.plot: there are no epochs to draw yet")
-    figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+    figure = new_figure("history.plot", 4.8 * len(panels), 3.6)
     marker = "o" if len(history) < 20 else ""
     for axes, name in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True

@@ -5,6 +5,8 @@ import importlib.util
 import sys
 from typing import Any
 
+from jaxnn.figures import in_notebook
+
 
 class Progress:
     """What the person at the screen sees; it changes nothing in a run.
@@ -67,13 +69,6 @@ def _is_live() -> bool:
     if in_notebook():
         return importlib.util.find_spec("ipywidgets") is not None
     return sys.stderr.isatty()
-
-
-def in_notebook() -> bool:
-    """Whether this is Jupyter or Colab."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter, Colab
 
 
 def _is_scalar(value: Any) -> bool:

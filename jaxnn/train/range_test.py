@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The learning-rate range test: a short run whose learning rate grows step by step."""
 
-import importlib
 import numbers
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +14,10 @@ import optax
 
 from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer
+from jaxnn.figures import finish, new_figure
 from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, gather, length
-from jaxnn.train.progress import in_notebook
 from jaxnn.train.source import is_stream
 from jaxnn.train.state import train_state
 from jaxnn.train.step import train_step, unpack
@@ -69,11 +68,7 @@ class RangeTest(NamedTuple):
         Raises:
             ImportError: without matplotlib.
         """
-        figure = _plot(self)
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=120)
-        return figure
+        return finish(_plot(self), path)
 
 
 def find_learning_rate(
@@ -287,15 +282,7 @@ def _check_data(step: Any, data: Any, batch_size: Any, key: jax.Array) -> None:
 
 
 def _plot(test: RangeTest) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plot needs matplotlib: python -m pip install matplotlib"
-        ) from error
-    if in_notebook():  # it shows figures once pyplot has set itself up there
-        importlib.import_module("matplotlib.pyplot")
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = new_figure("plot", 6.4, 4.0)
     axes, counted = figure.subplots(), len(test.smoothed)
     axes.plot(test.rates, test.losses, color="0.8", label="of each batch")
     axes.plot(test.rates[:counted], test.smoothed, label="smoothed")

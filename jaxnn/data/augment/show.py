@@ -39,20 +39,19 @@ def show(
     drawn = [augmentation(k, jnp.asarray(images), *more) for k in keys]
     drawn = [one[0] if augmentation.mixes else one for one in drawn]
     columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
+    from jaxnn.figures import finish  # (what draws is not needed to load data)
+
     figure = _figure(np.stack(columns, 1), str(augmentation))
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=100)
-    return figure
+    return finish(figure, path)
 
 
 def _figure(rows: np.ndarray, title: str) -> Any:
     """A grid of pictures `[rows, columns, H, W, C]`; the first column stands apart."""
-    from matplotlib.figure import Figure
+    from jaxnn.figures import new_figure
 
     count, across = rows.shape[:2]
     widths = [1, 0.15, *[1] * (across - 1)]
-    figure = Figure((0.9 * sum(widths), 0.9 * count + 0.7), layout="constrained")
+    figure = new_figure("augment.show", 0.9 * sum(widths), 0.9 * count + 0.7)
     axes = figure.subplots(
         count, across + 1, squeeze=False, gridspec_kw={"width_ratios": widths}
     )

@@ -2,10 +2,9 @@
 """What all pictures share: their colors, the empty figure, the file."""
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
-
-from jaxnn.train.progress import in_notebook
 
 #: Colors that the color-blind tell apart (Okabe and Ito, 2008).
 COLORS = (
@@ -27,6 +26,13 @@ def new_figure(owner: str, width: float, height: float) -> Any:
         pyplot = importlib.import_module("matplotlib.pyplot")
         pyplot.switch_backend(pyplot.get_backend())
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def in_notebook() -> bool:
+    """Whether this is Jupyter or Colab."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter, Colab
 
 
 def finish(figure: Any, path: str | Path | None) -> Any:
