@@ -63,6 +63,7 @@ from jaxnn.surgery import layer_paths as layer_paths
 from jaxnn.surgery import partition as partition
 from jaxnn.surgery import summary as summary
 from jaxnn.train import EarlyStopping as EarlyStopping
+from jaxnn.train import Ensemble as Ensemble
 from jaxnn.train import History as History
 from jaxnn.train import NonFiniteError as NonFiniteError
 from jaxnn.train import Plateau as Plateau

@@ -3,6 +3,7 @@
 
 from jaxnn.train import callbacks as callbacks
 from jaxnn.train.callbacks import Callback as Callback
+from jaxnn.train.ensemble import Ensemble as Ensemble
 from jaxnn.train.ensemble import ensemble as ensemble
 from jaxnn.train.ensemble import member as member
 from jaxnn.train.epoch import epoch_order as epoch_order

@@ -19,6 +19,9 @@ class Ensemble(Layer):
     """Several networks as one; see `ensemble`.
 
     Parameters and state are those of the network with a first axis of members.
+
+    Args:
+        net, members, average, mesh: as for `ensemble`, `members` being its `n`.
     """
 
     net: Layer
