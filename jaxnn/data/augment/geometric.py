@@ -223,6 +223,9 @@ def sample(images: jax.Array, points: jax.Array, fill: float | str) -> jax.Array
         return map_coordinates(plane, at, order=1, mode=mode, cval=value)
 
     planes = jax.vmap(one, (2, None), 2)
+    # Else the compiler gathers the batch, and draws the points, anew for each of the
+    # four neighbors: with rotate, shift and scale a CNN's step is 11 % longer, not 5 %.
+    images, points = jax.lax.optimization_barrier((images, points))
     return jax.vmap(planes)(images, points)
 
 
