@@ -25,7 +25,8 @@ others, with an augmentation slightly stronger than the one below:
     the latter, mean over 4 (8, 16) turned, scaled, slanted    20 (22, 22)
     the latter, mean over 5 shifts by a pixel                  36
 
-(Of ten sets of views in all, with 19 to 36 wrong: so few images tell little.) A stride of two replaced the pooling because it takes 0.7 of the time. The cycles, their
+Ten sets of views were compared in all, with 19 to 36 wrong: so few images tell little.
+A stride of two replaced the pooling because it takes 0.7 of the time. The cycles, their
 rates and the final augmentation are customary and were not tried; then all 60,000
 images were trained on.
 
