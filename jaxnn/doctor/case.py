@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that is known of a run, measured once: what the checks look at."""
+
+import dataclasses
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.core import Layer, as_layer
+from jaxnn.doctor import quality
+from jaxnn.doctor.probe import Inside, look_inside
+from jaxnn.doctor.reference import Reference, reference
+from jaxnn.keys import fold_in
+from jaxnn.train import checks
+from jaxnn.train.evaluate import predict
+from jaxnn.train.history import History
+from jaxnn.train.outputs import Facts, facts
+from jaxnn.train.step import unpack
+
+#: Below this quality a network may be called bad; above it, what is found is harmless.
+GOOD = 0.9
+#: A network this much worse than the reference does not do what can be done.
+SHORT = 0.1
+#: Without a better reference only outputs hardly better than guessing are bad.
+GUESS = 0.1
+#: A loss so many times another is worse ...
+WORSE = 1.5
+#: ... if the difference is this share of the loss that the run began with.
+TRIFLE = 0.05
+
+
+@dataclasses.dataclass
+class Case:
+    """A run, and what was measured of it.
+
+    Attributes:
+        x, y, u, v: sampled inputs and targets, of training and of validation (or None).
+        all_x, all_y, all_u, all_v: the same of all examples.
+        failed: how the run ended if a number was not finite, or None.
+        skipped: what could not be looked at, and why.
+    """
+
+    net: Layer
+    params: Any
+    state: Any
+    opt_state: Any
+    key: jax.Array
+    history: History
+    train: Any
+    validation: Any
+    loss: Any
+    optimizer: Any
+    examples: int
+    failed: str | None = None
+    skipped: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        self.net = as_layer(self.net, "diagnose")
+        self.all_x, self.all_y, _ = unpack(self.train)
+        self.x, self.y = sample((self.all_x, self.all_y), self.examples)
+        self.all_u = self.all_v = self.u = self.v = None
+        if self.validation is not None:
+            self.all_u, self.all_v, _ = unpack(self.validation)
+            self.u, self.v = sample((self.all_u, self.all_v), self.examples)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the network puts out."""
+        return facts(self.net, self.params, self.state, one(self.x))
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether the parameters are numbers still."""
+        leaves = jax.tree.leaves((self.params, self.state))
+        floats = [a for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
+        sums = [np.asarray(a, np.float32).sum() for a in jax.device_get(floats)]
+        return bool(np.isfinite(sums).all())
+
+    @cached_property
+    def outputs(self) -> tuple[Any, Any]:
+        """The outputs for the sampled examples, of training and of validation."""
+        given = self.x if self.u is None else _joined(self.x, self.u)
+        ys = predict(self.net, (self.params, self.state), given)
+        ys, rows = jax.tree.map(np.asarray, ys), trees_length(self.x)
+        parts = [
+            jax.tree.map(lambda a, s=s: a[s], ys)
+            for s in (slice(rows), slice(rows, None))
+        ]
+        return parts[0], None if self.u is None else parts[1]
+
+    @cached_property
+    def task(self) -> str | None:
+        """What is to be predicted; see `quality.task_of`."""
+        return quality.task_of(self.loss, self.facts.outputs, self.all_y)
+
+    @cached_property
+    def probabilities(self) -> bool:
+        """Whether the outputs are probabilities."""
+        if self.facts.kind in ("softmax", "sigmoid"):
+            return True
+        y = self.outputs[0]
+        contract = checks.contract_of(self.loss) if self.loss else None
+        if contract and "logits" in contract.outputs:
+            return False
+        return bool((y >= 0).all() and (y <= 1).all())
+
+    def said(self, outputs: Any) -> np.ndarray:
+        """What outputs say: classes, or numbers."""
+        return quality.decided(self.task, np.asarray(outputs), self.probabilities)
+
+    def quality(self, outputs: Any, targets: Any) -> float | None:
+        """How good outputs are; see `quality.quality`."""
+        if self.task is None or outputs is None:
+            return None
+        true = quality.labels(self.task, np.asarray(targets))
+        return quality.quality(self.task, self.said(outputs), true)
+
+    @cached_property
+    def qualities(self) -> tuple[float | None, float | None]:
+        """The quality on training and on validation examples."""
+        if not self.finite:
+            return None, None
+        y, v = self.outputs
+        return self.quality(y, self.y), self.quality(v, self.v)
+
+    @cached_property
+    def losses(self) -> tuple[float | None, float | None]:
+        """The loss of the network in use, on training and on validation examples."""
+        if self.loss is None or not self.finite:
+            return None, None
+        compiled, (y, v) = jax.jit(self.loss), self.outputs
+        pairs = ((y, self.y), (v, self.v))
+        means = [
+            None if a is None else float(jnp.mean(compiled(a, b))) for a, b in pairs
+        ]
+        return means[0], means[1]
+
+    def is_worse(self, loss: float | None, other: float | None) -> bool:
+        """Whether a loss is well above another, and by no trifle."""
+        first = next(
+            iter(self.history.step_losses or self.history.logs.get("loss", [])), 0
+        )
+        if loss is None or other is None:
+            return False
+        return loss > WORSE * other and loss - other > TRIFLE * first
+
+    @property
+    def carries_over_badly(self) -> bool:
+        """Whether the network does much worse on validation than on training."""
+        good, there = self.qualities
+        if good is not None and there is not None and good - there > SHORT:
+            return True
+        return self.is_worse(self.losses[1], self.losses[0])
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What can be told from the inputs without training."""
+        if self.task is None or self.features is None:
+            return None
+        if self.task == "numbers" and np.size(self.y) == np.size(self.x) > len(self.y):
+            return None  # an autoencoder: a copy is no achievement
+        y = quality.labels(self.task, np.asarray(self.y))
+        if self.task != "numbers" and y.ndim > 1 + (self.task == "binary"):
+            return None  # a label for each place
+        if self.task == "numbers" and y.size > 64 * len(y):
+            return None  # a picture for each example
+        return reference(self.features, y, self.task)
+
+    @cached_property
+    def features(self) -> np.ndarray | None:
+        """Sampled inputs as rows of numbers; how often each id comes up, for ids."""
+        if not hasattr(self.x, "shape"):
+            return None
+        x = np.asarray(self.x)
+        if np.issubdtype(x.dtype, np.floating) or x.dtype == np.uint8:
+            return x.reshape(len(x), -1).astype(np.float64)
+        if not np.issubdtype(x.dtype, np.integer) or x.min() < 0 or x.max() > 5000:
+            return None
+        ids = x.reshape(len(x), -1)
+        return np.stack([np.bincount(row, minlength=x.max() + 1) for row in ids])
+
+    @cached_property
+    def start(self) -> tuple[Any, Any]:
+        """The parameters and the state in which the run began, drawn again."""
+        return self.net.init(fold_in(self.key, "init"), one(self.x))
+
+    @cached_property
+    def inside(self) -> Inside | None:
+        """What the probe saw, or None without a loss."""
+        if self.loss is None:
+            return None
+        end = (self.params, self.state) if self.finite else self.start
+        optimizer = (
+            self.optimizer if self.finite and self.opt_state is not None else None
+        )
+        batch = jax.tree.map(jnp.asarray, (self.x, self.y))
+        points = (self.start, end, self.opt_state)
+        return look_inside(self.net, self.loss, optimizer, points, batch, self.key)
+
+    @cached_property
+    def shortfall(self) -> float:
+        """How far from what can be done the network is on its training examples.
+
+        With dropout it does better in use than in training, with running statistics
+        that lag behind worse: what it has learned is the better of both.
+        """
+        done = self.qualities[0]
+        if done is not None and done < GOOD and self.inside is not None:
+            done = max(done, self.quality(self.inside.outputs, self.y) or done)
+        if done is None:
+            return 1.0 if not self.finite else self._little_progress()
+        if done >= GOOD:
+            return 0.0
+        if self.reference is not None and self.reference.quality - done > SHORT:
+            return self.reference.quality - done
+        return GUESS - done + SHORT if done < GUESS else 0.0
+
+    def _little_progress(self) -> float:
+        """Without a measure of quality: 1 for a loss that did not fall at all."""
+        losses = self.history.logs.get("loss", [])
+        if len(losses) < 2 or not losses[0] > 0:
+            return 0.0
+        return 1.0 if losses[-1] > (1 - GUESS) * losses[0] else 0.0
+
+    @property
+    def bad(self) -> bool:
+        """Whether the network does not do on its training examples what can be done."""
+        return self.failed is not None or self.shortfall > 0
+
+
+def sample(data: Any, rows: int) -> Any:
+    """So many rows, drawn once and for all, in their order."""
+    n = trees_length(data)
+    if n <= rows:
+        return jax.tree.map(np.asarray, data)
+    drawn = np.sort(np.random.default_rng(0).permutation(n)[:rows])
+    return jax.tree.map(lambda a: np.asarray(a)[drawn], data)
+
+
+def trees_length(data: Any) -> int:
+    """How many examples a tree of arrays holds."""
+    return jax.tree.leaves(data)[0].shape[0]
+
+
+def one(x: Any) -> Any:
+    """The shapes of one example, as JAX will see it."""
+    return jax.tree.map(partial(_row_shape), x)
+
+
+def _row_shape(a: Any) -> jax.ShapeDtypeStruct:
+    dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+    return jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype)
+
+
+def _joined(x: Any, u: Any) -> Any:
+    return jax.tree.map(lambda a, b: np.concatenate([a, b]), x, u)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a run and say what is wrong with it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.checks import is_positive_int
+from jaxnn.core import Layer, as_layer
+from jaxnn.doctor import curves, features, pairs, sets, signals
+from jaxnn.doctor.case import Case, one, trees_length
+from jaxnn.doctor.report import Report, ordered
+from jaxnn.train import checks
+from jaxnn.train.evaluate import variables
+from jaxnn.train.history import History
+from jaxnn.train.replay import NonFiniteError
+from jaxnn.train.state import TrainState
+
+CHECKS = (
+    pairs.check_pair,
+    features.check_scale,
+    features.check_targets,
+    features.check_constant,
+    features.check_leak,
+    sets.check_overlap,
+    sets.check_differ,
+    sets.check_balance,
+    sets.check_labels,
+    sets.check_few,
+    signals.check_start,
+    signals.check_gradients,
+    signals.check_units,
+    curves.check_statistics,
+    curves.check_regularization,
+    curves.check_rate,
+    curves.check_fit,
+)
+
+
+def diagnose(
+    net: Layer,
+    state: Any,
+    history: History | None,
+    train: Any,
+    validation: Any = None,
+    *,
+    loss: Callable[..., jax.Array] | None = None,
+    optimizer: Any = None,
+    examples: int = 512,
+) -> Report:
+    """What is wrong with a run, why, and what to do; causes before symptoms.
+
+    The doctor looks at the curves, at what the network does on a sample of the examples
+    (its outputs, gradients and units by layer; a few lengths of the optimizer's next
+    step), at the data themselves, and at how well a method without training does on
+    them. Nothing is changed, and an equal run gets an equal report.
+
+    Args:
+        net: the network.
+        state: the `TrainState` that `fit` returned, a pair `(params, state)`, or the
+            `NonFiniteError` that ended the run.
+        history: the run's `History`; may be None for a `NonFiniteError`, which has one.
+        train: `(inputs, targets)` that the run learned from, arrays `[N, ...]`.
+        validation: `(inputs, targets)` to validate on; without it neither overfitting
+            nor copies can be seen.
+        loss: the run's loss; None takes that in `history.settings`.
+        optimizer: the run's optimizer; None takes that in `history.settings`.
+        examples: how many examples of each set to look at.
+
+    Returns:
+        A `Report`; print it. `report.findings` are records, `report.healthy` is True
+        when there are none.
+
+    Raises:
+        ValueError, TypeError: for an empty history, and for data that do not fit the
+            network or each other.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
+    >>> x = jnp.linspace(-1, 1, 40)[:, None]
+    >>> run = dict(loss=nn.losses.mean_squared_error, optimizer=optax.sgd(1e-5))
+    >>> state, history = nn.fit(nn.Dense(1), (x, 3 * x), epochs=5, batch_size=8,
+    ...                         key=jax.random.key(0), **run)
+    >>> report = nn.diagnose(nn.Dense(1), state, history, (x, 3 * x), **run)
+    >>> report.healthy, report.names
+    (False, ('learning rate too small', 'underfitting'))
+    """
+    case = _case(net, state, history, train, validation, loss, optimizer, examples)
+    found = [finding for check in CHECKS for finding in check(case)]
+    return Report(ordered(found), _summary(case), tuple(case.skipped))
+
+
+def _case(net, state, history, train, validation, loss, optimizer, examples) -> Case:
+    """The run, checked."""
+    net = as_layer(net, "diagnose")
+    if not is_positive_int(examples):
+        raise ValueError(f"examples: must be a positive int, got {examples!r}")
+    failed = None
+    if isinstance(state, NonFiniteError):
+        failed, history = (
+            _how_it_failed(state),
+            state.history if history is None else history,
+        )
+        state = state.state
+        if state is None:
+            raise ValueError("state: the error kept none; train with replay=True")
+    history = _checked_history(history, failed)
+    failed = failed or _turned_nan(history)
+    settings = getattr(history, "settings", None) or {}
+    loss = settings.get("loss") if loss is None else loss
+    optimizer = settings.get("optimizer") if optimizer is None else optimizer
+    params, net_state = variables(state)
+    _check_data(net, params, net_state, train, validation, loss)
+    own = isinstance(state, TrainState)
+    key = state.key if own else jax.random.key(0)
+    opt_state = state.opt_state if own else None
+    case = Case(
+        net,
+        params,
+        net_state,
+        opt_state,
+        key,
+        history,
+        train,
+        validation,
+        loss,
+        optimizer,
+        examples,
+        failed,
+    )
+    if failed is None and not case.finite:
+        case.failed = "parameters have become NaN or infinite"
+    case.skipped += _missing(case, own)
+    return case
+
+
+def _how_it_failed(error: NonFiniteError) -> str:
+    place = f", first in {error.path}" if error.path else ""
+    when = f"epoch {error.epoch}, step {error.step}"
+    return f"the run ended in {when}: NaN or infinite{place}"
+
+
+def _checked_history(history: Any, failed: str | None) -> History:
+    if not isinstance(history, History):
+        raise TypeError(
+            f"history: must be the History that fit returned, got {history!r:.60}"
+        )
+    if not len(history) and failed is None:
+        raise ValueError(
+            "history: is empty, it must hold an epoch at least; if the run ended with "
+            "a NonFiniteError, give the error as state"
+        )
+    return history
+
+
+def _turned_nan(history: History) -> str | None:
+    """How the curves ended, if not in numbers."""
+    losses = [*history.logs.get("loss", []), *history.step_losses]
+    if losses and not np.isfinite(losses).all():
+        return "the loss has become NaN or infinite"
+    stopped = str(history.stopped or "")
+    return stopped if "became nan" in stopped or "became inf" in stopped else None
+
+
+def _check_data(net, params, state, train, validation, loss) -> None:
+    """Raise unless the data fit the network, the loss and one another."""
+    for data, what in ((train, "train"), (validation, "validation")):
+        if data is None and what == "validation":
+            continue
+        checks.check_pair(data, what)
+        checks.check_arrays(data, what)
+    if validation is not None:
+        _check_alike(train, validation)
+    try:
+        found = checks.check_network(net, params, state, one(train[0]))
+    except Exception as error:
+        error.add_note("diagnose: train must be what the network was trained on")
+        raise
+    checks.check_values(found, train[0], "train")
+    if loss is not None:
+        checks.check_targets(loss, found.outputs, train[1], "train")
+
+
+def _check_alike(train: Any, validation: Any) -> None:
+    """Raise unless examples of both sets have the same shapes."""
+    for part, name in ((0, "inputs"), (1, "targets")):
+        a, b = (
+            {p: tuple(leaf.shape[1:]) for p, leaf in trees.paths(data[part]).items()}
+            for data in (train, validation)
+        )
+        if a != b:
+            raise ValueError(
+                f"validation {name}: must have the shape of the training {name} but "
+                f"for the number of examples, {trees.describe(train[part])}, got "
+                f"{trees.describe(validation[part])}"
+            )
+
+
+def _missing(case: Case, own: bool) -> list[str]:
+    """What cannot be told without what was not given."""
+    missing = []
+    if case.loss is None:
+        missing.append("gradients, units, outputs against the loss (give loss=)")
+    if case.optimizer is None or not own:
+        needs = "optimizer=" if case.optimizer is None else "a TrainState"
+        missing.append(f"the length of the optimizer's step (give {needs})")
+    if case.validation is None:
+        missing.append("overfitting, copies between the sets (give validation)")
+    if case.task is None:
+        missing.append("how good the outputs are (of such outputs and targets)")
+    return missing
+
+
+def _summary(case: Case) -> tuple[str, ...]:
+    """What was looked at, and the last numbers of the curves."""
+    rows = trees_length(case.all_x)
+    looked = min(rows, case.examples)
+    sample = "all" if looked == rows else f"{looked}"
+    last = {n: v for n, v in case.history.last().items() if isinstance(v, float)}
+    lines = [
+        f"{len(case.history)} epochs on {rows:,} examples ({sample} of them looked at)"
+    ]
+    for side, keep in (("training", False), ("validation", True)):
+        said = [
+            f"{name.removeprefix('val_')} {value:.4g}"
+            for name, value in last.items()
+            if name.startswith("val_") is keep
+        ]
+        if said:
+            lines.append(f"{side + ':':<12}{', '.join(said)}")
+    return tuple(lines)

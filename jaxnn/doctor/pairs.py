@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs and losses that do not belong together, found by trying the loss."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.core import Function, trace
+from jaxnn.doctor.case import Case, one
+from jaxnn.doctor.probe import activation
+from jaxnn.doctor.quality import is_one_hot
+from jaxnn.doctor.report import Finding, finding
+from jaxnn.losses import contract_of
+from jaxnn.train import checks
+
+#: The share of targets that the outputs cannot reach.
+OUTSIDE = 0.05
+#: What the last activation can put out.
+RANGES = {
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "log_softmax": (-np.inf, 0.0),
+}
+#: Rows to try a loss on.
+ROWS = 8
+
+
+def check_pair(case: Case) -> Iterator[Finding]:
+    """The output layer against the loss and the targets."""
+    outputs = case.facts.outputs
+    if case.loss is None or not hasattr(outputs, "shape"):
+        return
+    kind = case.facts.kind
+    last = _last_activation(case) or kind
+    said = _refused(case, kind) or _tried(case, last) or _out_of_reach(case, last)
+    if said:
+        name = checks.loss_name(case.loss)
+        yield finding("wrong output/loss pair", 0.95, said, output=last, loss=name)
+
+
+def _last_activation(case: Case) -> str | None:
+    """The function at the network's end, as far as it is a known one."""
+    calls = trace(case.net, one(case.x))
+    layer = calls[-1].layer if calls else None
+    return activation(layer.function) if isinstance(layer, Function) else None
+
+
+def _refused(case: Case, kind: str | None) -> str | None:
+    """What `fit` refuses too: a run of one's own loop may have it."""
+    try:
+        checks.check_loss(case.loss, kind)
+    except ValueError as error:
+        return str(error).removeprefix("loss: ")
+    if kind == "softmax" and case.facts.outputs.shape[-1] == 1:
+        return "a softmax over one output is always 1"
+    return None
+
+
+def _tried(case: Case, last: str | None) -> str | None:
+    """Losses that treat outputs as something else than they are."""
+    targets = np.asarray(case.y)[:ROWS]
+    shape = (len(targets), *case.facts.outputs.shape[1:])
+    compiled = jax.jit(case.loss)
+    loss = functools.partial(_values, compiled, targets)
+    name = checks.loss_name(case.loss)
+    labels = is_one_hot(targets) or (
+        np.isin(targets, (0, 1)).all() and targets.size == len(targets)
+    )
+    y = np.random.default_rng(0).uniform(0.2, 0.8, shape)
+    y = y / y.sum(-1, keepdims=True) if last == "softmax" else y
+    if last in ("softmax", "sigmoid"):
+        if labels and _compares(case, compiled, y):
+            return f"{last} outputs, and {name} compares them with labels by difference"
+        if last == "softmax" and _same(loss(y), loss(y + 3)) and shape[-1] > 1:
+            return f"two softmaxes: the network ends in one, and {name} takes logits"
+        if labels and _takes_binary_logits(compiled, shape):
+            return f"two sigmoids: the network ends in one, and {name} takes logits"
+    if (
+        last == "relu"
+        and shape[-1] > 1
+        and case.task == "classes"
+        and _same(loss(y), loss(y + 3))
+    ):
+        return f"the network ends in a ReLU, and {name} takes logits, negative ones too"
+    if last in ("raw", "tanh") and _needs_probabilities(loss, y):
+        return f"{last} outputs, and {name} takes the logarithm of its outputs"
+    if (
+        last == "raw"
+        and case.bad
+        and is_one_hot(targets)
+        and _compares(case, compiled, y)
+    ):
+        return f"raw outputs for classes, and {name} compares them by difference"
+    return None
+
+
+def _values(loss: Callable, targets: Any, y: np.ndarray) -> np.ndarray | None:
+    """The loss of each row, or None where it does not take such numbers."""
+    try:
+        values = loss(jnp.asarray(y, jnp.float32), jnp.asarray(targets))
+        return np.asarray(jax.device_get(values), np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is not None and b is not None and bool(np.allclose(a, b, atol=1e-4))
+
+
+def _compares(case: Case, loss: Callable, y: np.ndarray) -> bool:
+    """Whether only the difference of outputs and targets counts, as in squares."""
+    targets, contract = np.asarray(case.y)[: len(y)], contract_of(case.loss)
+    other = contract is not None and contract.targets != "numbers"
+    if other or not np.issubdtype(targets.dtype, np.floating):
+        return False
+    moved = _values(loss, targets + np.float32(0.25), y + 0.25)
+    return _same(_values(loss, targets, y), moved)
+
+
+def _takes_binary_logits(loss: Callable, shape: tuple) -> bool:
+    """Whether loss(z, 0) - loss(z, 1) = z, as only log σ has it."""
+    zeros = np.zeros(shape, np.float32)
+    for z in (0.3, 0.8):
+        y = np.full(shape, z)
+        no, yes = _values(loss, zeros, y), _values(loss, zeros + np.float32(1), y)
+        if no is None or yes is None or not no.any():
+            return False
+        entries = max(1, int(np.prod(shape[1:])))
+        ratio = (no - yes) / z  # 1 for a mean over entries, their number for a sum
+        if not (
+            np.allclose(ratio, 1, atol=1e-3) or np.allclose(ratio, entries, rtol=1e-3)
+        ):
+            return False
+    return True
+
+
+def _needs_probabilities(loss: Callable, y: np.ndarray) -> bool:
+    """Whether a loss is finite for outputs in 0 to 1 only."""
+    inside, outside = loss(y), loss(-y)
+    if inside is None or outside is None:
+        return False
+    return bool(np.isfinite(inside).all() and not np.isfinite(outside).any())
+
+
+def _out_of_reach(case: Case, last: str | None) -> str | None:
+    """Numbers to predict that the last activation cannot put out."""
+    contract = contract_of(case.loss)
+    if (
+        last not in RANGES
+        or case.task != "numbers"
+        or (contract and contract.targets != "numbers")
+    ):
+        return None
+    low, high = RANGES[last]
+    targets = np.asarray(case.y, np.float64)
+    slack = 1e-3 * (targets.std() + 1e-12)
+    share = ((targets < low - slack) | (targets > high + slack)).mean()
+    if share <= OUTSIDE:
+        return None
+    return (
+        f"the network ends in {last}, which gives {low:g} to {high:g}; {share:.0%} of "
+        f"the targets lie outside (from {targets.min():.3g} to {targets.max():.3g})"
+    )

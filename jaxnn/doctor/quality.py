@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good outputs are, as one number for every task: 1 is perfect, 0 is guessing."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxnn.losses import contract_of
+
+
+def task_of(loss: Any, outputs: Any, targets: Any) -> str | None:
+    """`classes`, `binary`, `numbers`, or None where it cannot be told."""
+    if not all(hasattr(a, "shape") for a in (outputs, targets)):
+        return None
+    contract = contract_of(loss) if loss is not None else None
+    targets = np.asarray(targets)
+    integer = np.issubdtype(targets.dtype, np.integer)
+    if integer and targets.ndim == len(outputs.shape) - 1:
+        return "classes"
+    if targets.shape[1:] != tuple(outputs.shape[1:]):
+        return None
+    if is_one_hot(targets):
+        return "classes"
+    if (contract and contract.targets == "binary") or np.isin(targets, (0, 1)).all():
+        return "binary"
+    return "classes" if contract and contract.targets == "classes" else "numbers"
+
+
+def is_one_hot(targets: np.ndarray) -> bool:
+    """Whether all rows are 0 but for one 1."""
+    if targets.ndim < 2 or targets.shape[-1] < 2:
+        return False
+    return bool(np.isin(targets, (0, 1)).all() and (targets.sum(-1) == 1).all())
+
+
+def labels(task: str | None, targets: np.ndarray) -> np.ndarray:
+    """The class of each example (or place), an int; numbers stay as they are."""
+    if task == "classes" and not np.issubdtype(targets.dtype, np.integer):
+        return targets.argmax(-1)
+    return (targets > 0.5).astype(int) if task == "binary" else targets
+
+
+def decided(task: str | None, outputs: np.ndarray, probabilities: bool) -> np.ndarray:
+    """The class that the outputs name; numbers stay as they are."""
+    if task == "classes":
+        return outputs.argmax(-1)
+    if task == "binary":
+        return (outputs > (0.5 if probabilities else 0)).astype(int)
+    return outputs
+
+
+def accuracy(said: np.ndarray, true: np.ndarray) -> float:
+    """The share of labels that are right; labels below 0 (padding) are left out."""
+    counted = true >= 0
+    return float((said == true)[counted].mean()) if counted.any() else 0.0
+
+
+def quality(task: str | None, said: np.ndarray, true: np.ndarray) -> float | None:
+    """1 for perfect, 0 for the best constant answer, below for worse.
+
+    Of labels (accuracy - m) / (1 - m), m the share of the commonest one; of numbers
+    the share of variance that is explained, R².
+    """
+    if task is None or not np.isfinite(said).all():
+        return None
+    if task == "numbers":
+        return explained(said, true)
+    guess = _commonest(task, true)
+    return 1.0 if guess == 1 else (accuracy(said, true) - guess) / (1 - guess)
+
+
+def _commonest(task: str, true: np.ndarray) -> float:
+    """The accuracy of always saying the commonest label."""
+    if task == "binary":
+        share = true.mean(0)
+        return float(np.maximum(share, 1 - share).mean())
+    counts = np.bincount(true[true >= 0].ravel().astype(int))
+    return float(counts.max() / counts.sum()) if counts.size else 1.0
+
+
+def explained(said: np.ndarray, true: np.ndarray) -> float:
+    """1 - Σ (said - true)² / Σ (true - mean)², R²."""
+    true, said = true.astype(np.float64), said.astype(np.float64)
+    spread = ((true - true.mean(0)) ** 2).sum()
+    return float(1 - ((said - true) ** 2).sum() / spread) if spread else 1.0

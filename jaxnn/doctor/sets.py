@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the examples: copies, labels, and two sets that are not alike."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn.doctor import quality
+from jaxnn.doctor.case import Case, trees_length
+from jaxnn.doctor.report import Finding, finding
+
+#: Natural data sets hold a few copies; this share of validation is no chance.
+COPIES = 0.01
+#: Rows of the training set to hash at most.
+ROWS = 200_000
+#: A class so many times rarer than the commonest is out of balance ...
+RARE = 5.0
+#: ... when it is missed so much more often than the examples at large are.
+MISSED = 0.2
+#: More classes than this have rare ones by nature, as words do.
+MANY = 100
+#: The share of labels that the other examples contradict, from which it does harm ...
+CONTRADICTED = 0.12
+#: ... if these tell the labels at all: classes that overlap all over look like noise.
+TELLS = 0.35
+#: No better than guessing, for the reference and for validation.
+NOTHING = 0.07
+#: Examples for each class (or to predict numbers from) that are too few to learn from.
+TOO_FEW = 15
+#: Means of a feature in the two sets this many deviations apart are no chance.
+SHIFT = 1.0
+#: Deviations of the two sets with this ratio are no chance.
+RATIO = 3.0
+#: Half the absolute differences of the shares of the classes in the two sets.
+MOVED = 0.4
+#: Few examples do harm when the quality on validation is so much worse.
+HARM = 0.1
+
+
+def check_overlap(case: Case) -> Iterator[Finding]:
+    """Validation examples that are training examples, found by hashing rows."""
+    if case.all_u is None or trees_length(case.all_x) > ROWS:
+        return
+    seen, rows = set(), list(_rows(case.all_x))
+    seen.update(rows)
+    inside = 1 - len(seen) / len(rows)
+    validation = list(_rows(case.all_u))
+    copies = sum(row in seen for row in validation)
+    share = copies / len(validation)
+    if copies > 1 and share > max(COPIES, 2 * inside):
+        words = (
+            f"{copies} of {len(validation)} validation examples ({share:.1%}) are in "
+            "the training set too, exactly"
+        )
+        yield finding("overlapping sets", 0.9, words, copies=copies, share=share)
+
+
+def _rows(x: Any) -> Iterator[int]:
+    """A number for each example; equal ones have equal numbers."""
+    leaves = [np.ascontiguousarray(np.asarray(a)) for a in jax.tree.leaves(x)]
+    for row in zip(*leaves, strict=True):
+        yield hash(b"".join(a.tobytes() for a in row))
+
+
+def check_differ(case: Case) -> Iterator[Finding]:
+    """Whether validation is drawn like training; else it is no measure of it."""
+    if case.u is None or not case.carries_over_badly:
+        return
+    moved = _moved_labels(case)
+    if moved > MOVED:
+        words = f"the shares of the classes differ by {moved:.0%} between the sets"
+        yield finding("sets that differ", 0.9, words, moved=moved)
+        return
+    shift, ratio = _moved_inputs(case)
+    if shift > SHIFT or not 1 / RATIO < ratio < RATIO:
+        words = (
+            f"validation inputs lie up to {shift:.2g} deviations from the training "
+            f"inputs and spread {ratio:.2g} times as much"
+        )
+        yield finding("sets that differ", 0.92, words, shift=shift, ratio=ratio)
+
+
+def _moved_labels(case: Case) -> float:
+    """Half the sum of the differences of shares; in deviations for numbers."""
+    train, validation = np.asarray(case.y), np.asarray(case.v)
+    if case.task == "numbers":
+        return float(_shift(train.reshape(-1, 1), validation.reshape(-1, 1)) * MOVED)
+    if case.task != "classes":
+        return 0.0
+    a, b = (quality.labels(case.task, y).ravel() for y in (train, validation))
+    size = int(max(a.max(), b.max())) + 1
+    shares = [np.bincount(y[y >= 0], minlength=size) / len(y) for y in (a, b)]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2) if size <= MANY else 0.0
+
+
+def _moved_inputs(case: Case) -> tuple[float, float]:
+    """The largest shift of a mean in deviations, the median ratio of deviations."""
+    x, u = case.x, case.u
+    if not hasattr(x, "shape") or not np.issubdtype(x.dtype, np.floating):
+        return 0.0, 1.0
+    x, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (x, u))
+    if case.x.ndim > 2:  # places of a picture belong together
+        x, u = (a.reshape(-1, case.x.shape[-1]) for a in (x, u))
+    spread = x.std(0)
+    kept = spread > 1e-6
+    if not kept.any():
+        return 0.0, 1.0
+    ratio = u.std(0)[kept] / spread[kept]
+    common = kept & (spread > 0.1 * np.median(spread[kept]))
+    return _shift(x[:, common], u[:, common]), float(np.median(ratio))
+
+
+def _shift(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference of means in deviations, beyond what chance makes."""
+    spread = a.std(0)
+    chance = 4 * spread * (1 / len(a) + 1 / len(b)) ** 0.5
+    away = np.maximum(np.abs(a.mean(0) - b.mean(0)) - chance, 0)
+    return float((away / np.maximum(spread, 1e-12)).max(initial=0))
+
+
+def check_balance(case: Case) -> Iterator[Finding]:
+    """Rare classes that the network misses."""
+    if case.task not in ("classes", "binary") or not case.finite:
+        return
+    labels = quality.labels(case.task, np.asarray(case.all_y))
+    if labels.size != len(labels):
+        return  # one label an example
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
+    rare = set(classes[counts * RARE <= counts.max()].tolist())
+    if not rare or len(classes) > MANY:
+        return
+    recall, overall, seen = _recall(case, rare)
+    if seen < 3 or recall > overall - MISSED:
+        return
+    words = (
+        f"the commonest class has {counts.max() / counts.sum():.1%} of the labels, "
+        f"class {classes[counts.argmin()]} has {counts.min() / counts.sum():.1%}; of "
+        f"the rare ones {recall:.1%} are found, of all {overall:.1%}"
+    )
+    numbers = {"recall": recall, "accuracy": overall}
+    share = float(counts.max() / counts.sum())
+    yield finding("labels out of balance", 0.87, words, largest=share, **numbers)
+
+
+def _recall(case: Case, rare: set) -> tuple[float, float, int]:
+    """The share of rare examples that are found, that of all, and how many there are.
+
+    Looked for in validation, where training may have learned its few by heart.
+    """
+    y, v = case.outputs
+    outputs, targets = (y, case.y) if v is None else (v, case.v)
+    true = quality.labels(case.task, np.asarray(targets)).ravel()
+    right = case.said(outputs).ravel() == true
+    those = np.isin(true, list(rare))
+    recall = float(right[those].mean()) if those.any() else 1.0
+    return recall, float(right.mean()), int(those.sum())
+
+
+def check_labels(case: Case) -> Iterator[Finding]:
+    """Labels that do not follow from the inputs, or that neighbors contradict."""
+    told, there = case.reference, case.qualities[1]
+    if told is None or len(case.y) < 100:
+        return
+    lost = there is not None and max(told.quality, there) < NOTHING
+    if lost and (case.qualities[0] or 0) > NOTHING:
+        words = (
+            f"validation is no better than guessing (quality {there:.2f}, 1 being "
+            f"perfect), and so are predictions from the nearest examples "
+            f"({told.quality:.2f}): inputs and labels seem to have nothing in common"
+        )
+        numbers = {"reference": told.quality, "validation": there}
+        yield finding("noisy labels", 0.87, words, **numbers)
+    elif told.contradicted > CONTRADICTED and told.quality > TELLS:
+        share = told.contradicted
+        words = (
+            f"{share:.1%} of the training labels are contradicted by the examples "
+            "around them, which are as sure of these as of the others"
+        )
+        yield finding("noisy labels", 0.75 + share / 3, words, contradicted=share)
+
+
+def check_few(case: Case) -> Iterator[Finding]:
+    """So few examples that what is learned does not carry over."""
+    good, there = case.qualities
+    if good is None or there is None or good - there < HARM:
+        return
+    n, classes = trees_length(case.all_x), 1
+    if case.task in ("classes", "binary"):
+        labels = quality.labels(case.task, np.asarray(case.all_y))
+        classes = len(np.unique(labels))
+        n = min(n, labels.size) if labels.ndim == 1 else labels.size
+    if n < TOO_FEW * max(classes, 2):
+        words = f"{n} training examples" + (
+            f" for {classes} classes" if classes > 1 else ""
+        )
+        words += f"; quality {good:.2f} on them and {there:.2f} on validation"
+        yield finding("too few examples", 0.9, words, examples=n, classes=classes)
