@@ -156,6 +156,7 @@ def loss_of(params):
     return sum(jnp.sum((a - 0.3) ** 2 + 0.1 * a**3) for a in jax.tree.leaves(params))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("inner", [optax.sgd(0.1, momentum=0.9), optax.adam(0.1)])
 def test_l2_is_the_gradient_of_the_penalized_loss(inner):
     def penalized(params):
@@ -208,6 +209,7 @@ def test_l1_finds_the_lasso(inner):
     assert abs(params["b"] - 0.2) < 1e-3  # no penalty on what was not asked
 
 
+@pytest.mark.quick
 def test_l1_finds_the_lasso_of_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     x = RNG.standard_normal((60, 8)) @ (np.eye(8) + 0.3)

@@ -78,9 +78,11 @@ def line():
     return sweep({"learning_rate": RATES})
 
 
+@pytest.mark.quick
 # --- A trial is a run of its own ---------------------------------------------------
 
 
+@pytest.mark.quick
 def test_a_grid_trains_in_a_program_for_each_shape(grid):
     assert len(grid.trials) == 32 and len(grid.rows) == 16
     assert len(grid.programs) == 2 and grid.traced == ["dropout", "learning_rate"]

@@ -73,6 +73,7 @@ def middle_grid():
     )
 
 
+@pytest.mark.quick
 # ---- against an independent formula ----
 
 
@@ -152,6 +153,7 @@ def test_elastic_samples_where_its_field_says(images, key):
     np.testing.assert_allclose(step(key, images), wanted, atol=2e-5)
 
 
+@pytest.mark.quick
 def test_elastic_field_is_filtered_noise(key):
     """Of the same variance and the same smoothness as Simard's, by SciPy's filter."""
     alpha, sigma, many = 34.0, 3.0, 800

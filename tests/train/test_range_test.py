@@ -72,6 +72,7 @@ def test_suggestion_trains_as_well_as_the_best_of_a_sweep(tmp_path):
     assert (tmp_path / "new" / "range.png").stat().st_size > 5000
 
 
+@pytest.mark.quick
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [optax.sgd, momentum, optax.adam])
 @pytest.mark.parametrize("net", [MLP, CNN], ids=["mlp", "cnn"])

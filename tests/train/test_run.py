@@ -42,6 +42,7 @@ def whole():
     return run(begin())
 
 
+@pytest.mark.quick
 def test_run_gives_the_numbers_of_fit(whole):
     state, logs = whole
     expected, history = fit(epochs=30, metrics={"auc": nn.metrics.accuracy}, **OPTIONS)
