@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planted faults and healthy runs that no threshold of the doctor was chosen on.
+"""Planted faults and healthy runs that were held out while the doctor was made.
 
-They were written before the doctor's checks, and first run when these were done.
+They were written before its checks, and first run when these were done: 23 of 29 faults
+were named first and 25 named at all, with no false alarm on the 8 healthy runs. Five of
+the misses were mended then, so that for those checks `doctor_held_out_2.py` is the
+measure.
 """
 
 import jax

@@ -14,6 +14,7 @@ from jaxnn.doctor import curves, features, pairs, sets, signals
 from jaxnn.doctor.case import Case, one, trees_length
 from jaxnn.doctor.report import Report, ordered
 from jaxnn.train import checks
+from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
 from jaxnn.train.history import History
 from jaxnn.train.replay import NonFiniteError
@@ -95,6 +96,11 @@ def diagnose(
 def _case(net, state, history, train, validation, loss, optimizer, examples) -> Case:
     """The run, checked."""
     net = as_layer(net, "diagnose")
+    if isinstance(net, Ensemble):
+        raise ValueError(
+            "net: is an ensemble, whose members may differ; look at one, net.net with "
+            "nn.member(state, 0)"
+        )
     if not is_positive_int(examples):
         raise ValueError(f"examples: must be a positive int, got {examples!r}")
     failed = None

@@ -212,6 +212,7 @@ class Run:
             first, self.state, finding = self._replay(before, chunk, seen)
         self.whole = self.state is not None
         step = self.taken - len(rows) + first
+        self.history.stopped = f"training became {value} in epoch {epoch + 1}"
         raise replay.NonFiniteError(
             epoch + 1, step, value, finding, self.state, self.history
         )

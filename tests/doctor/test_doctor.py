@@ -151,6 +151,7 @@ def test_parameters_that_are_nan_are_seen(slow_run):
     [
         ({"history": nn.History()}, ValueError, "history: is empty.*NonFiniteError"),
         ({"history": None}, TypeError, "history: must be the History"),
+        ({"net": nn.ensemble(dense(16, 3), 2)}, ValueError, "nn.member"),
         ({"state": 3}, TypeError, "state: must be a TrainState or a pair"),
         ({"train": np.ones((3, 8))}, TypeError, "train: must be a tuple"),
         (

@@ -216,6 +216,8 @@ def test_a_non_finite_loss_stops_the_run_where_it_began():
     error = explode(optimizer=rates)
     assert (error.epoch, error.step) == (2, 7)
     assert "update of parameter" in str(error)
+    assert error.history.stopped.startswith("training became ")
+    assert error.history.stopped.endswith(" in epoch 2")
     assert error.path.startswith(("fc1", "fc2"))
     assert int(error.state.step) == 7
     assert len(error.history) == 1
