@@ -54,7 +54,7 @@ def test_the_key_alone_decides():
         {"callbacks": [lambda epoch, state, history: None]},
         {"metrics": {"accuracy": nn.metrics.accuracy}},
     ],
-    ids=str,
+    ids=lambda options: " ".join(options),
 )
 def test_watching_a_run_changes_nothing(options):
     plain, history = fit()
