@@ -65,7 +65,7 @@ def test_prelu(per_channel, key):
         (jax.nn.softmax, torch.nn.Softmax(dim=-1)),
         (nn.Flatten(), torch.nn.Flatten()),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_activations(ours, theirs):
     net = nn.Sequential(ours)
