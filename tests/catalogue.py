@@ -198,6 +198,7 @@ CATALOGUE = [
         random=True,
         wrong=(4, 5),
     ),
+    Entry("ensemble", nn.ensemble(nn.Dense(5), 3), (4, 3), ("b", "w"), wrong=(4, 2)),
     Entry(
         "residual", nn.Residual(nn.Dense(3)), (4, 3), ("body/b", "body/w"), wrong=(4, 2)
     ),

@@ -3,11 +3,14 @@
 
 A data set of images is two pairs, `(images, labels)` to train on and `(images, labels)`
 to test on; `isbi_em` alone, of which the test labels are not public, is one pair. Of
-texts, time series and sounds each loader says what it gives. Nothing here touches a
-device, until `log_mel` is called; `augment` is for arrays inside a compiled step.
+texts, time series and sounds each loader says what it gives. Nothing here imports
+JAX or touches a device, until `log_mel` is called or `augment` is asked for, whose
+functions are for arrays inside a compiled step.
 """
 
-from jaxnn.data import augment as augment
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jaxnn.data import text as text
 from jaxnn.data.batches import Padded as Padded
 from jaxnn.data.batches import length_buckets as length_buckets
@@ -38,3 +41,16 @@ from jaxnn.data.series import windows as windows
 from jaxnn.data.sound import log_mel as log_mel
 from jaxnn.data.sound import mel_frames as mel_frames
 from jaxnn.data.spoken_digits import spoken_digits as spoken_digits
+
+if TYPE_CHECKING:
+    from jaxnn.data import augment as augment
+
+
+def __getattr__(name: str) -> Any:
+    if name == "augment":
+        return importlib.import_module("jaxnn.data.augment")
+    raise AttributeError(f"module 'jaxnn.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "augment"})
