@@ -9,7 +9,6 @@ from jaxnn import io as io
 from jaxnn import layers as layers
 from jaxnn import losses as losses
 from jaxnn import metrics as metrics
-from jaxnn import train as train
 from jaxnn import trees as trees
 from jaxnn.combine import Concat as Concat
 from jaxnn.combine import Remat as Remat
@@ -62,22 +61,6 @@ from jaxnn.surgery import freeze as freeze
 from jaxnn.surgery import layer_paths as layer_paths
 from jaxnn.surgery import partition as partition
 from jaxnn.surgery import summary as summary
-from jaxnn.train import EarlyStopping as EarlyStopping
-from jaxnn.train import Ensemble as Ensemble
-from jaxnn.train import History as History
-from jaxnn.train import NonFiniteError as NonFiniteError
-from jaxnn.train import Plateau as Plateau
-from jaxnn.train import TrainState as TrainState
-from jaxnn.train import TrainStep as TrainStep
-from jaxnn.train import callbacks as callbacks
-from jaxnn.train import ensemble as ensemble
-from jaxnn.train import evaluate as evaluate
-from jaxnn.train import fit as fit
-from jaxnn.train import member as member
-from jaxnn.train import predict as predict
-from jaxnn.train import train_epoch as train_epoch
-from jaxnn.train import train_state as train_state
-from jaxnn.train import train_step as train_step
 
 if TYPE_CHECKING:
     from jaxnn import data as data
@@ -89,6 +72,7 @@ if TYPE_CHECKING:
     from jaxnn import pictures as pictures
     from jaxnn import schedules as schedules
     from jaxnn import search as search
+    from jaxnn import train as train
     from jaxnn.doctor import diagnose as diagnose
     from jaxnn.layers import AdditiveAttention as AdditiveAttention
     from jaxnn.layers import Attend as Attend
@@ -110,6 +94,22 @@ if TYPE_CHECKING:
     from jaxnn.layers import lstm as lstm
     from jaxnn.layers import rnn as rnn
     from jaxnn.search import sweep as sweep
+    from jaxnn.train import EarlyStopping as EarlyStopping
+    from jaxnn.train import Ensemble as Ensemble
+    from jaxnn.train import History as History
+    from jaxnn.train import NonFiniteError as NonFiniteError
+    from jaxnn.train import Plateau as Plateau
+    from jaxnn.train import TrainState as TrainState
+    from jaxnn.train import TrainStep as TrainStep
+    from jaxnn.train import callbacks as callbacks
+    from jaxnn.train import ensemble as ensemble
+    from jaxnn.train import evaluate as evaluate
+    from jaxnn.train import fit as fit
+    from jaxnn.train import member as member
+    from jaxnn.train import predict as predict
+    from jaxnn.train import train_epoch as train_epoch
+    from jaxnn.train import train_state as train_state
+    from jaxnn.train import train_step as train_step
     from jaxnn.train.range_test import RangeTest as RangeTest
     from jaxnn.train.range_test import find_learning_rate as find_learning_rate
     from jaxnn.transformer import DecoderBlock as DecoderBlock
@@ -123,10 +123,26 @@ __version__ = "0.1.0"
 # Imported when first asked for: they are two thirds of what `import jaxnn` would take.
 _MODULES = (
     *("data", "decode", "doctor", "feature_maps", "models"),
-    *("optimizers", "pictures", "schedules", "search"),
+    *("optimizers", "pictures", "schedules", "search", "train"),
 )
 #: From a flat name to the module it is in.
 _LATER = {
+    "EarlyStopping": "train",
+    "Ensemble": "train",
+    "History": "train",
+    "NonFiniteError": "train",
+    "Plateau": "train",
+    "TrainState": "train",
+    "TrainStep": "train",
+    "callbacks": "train",
+    "ensemble": "train",
+    "evaluate": "train",
+    "fit": "train",
+    "member": "train",
+    "predict": "train",
+    "train_epoch": "train",
+    "train_state": "train",
+    "train_step": "train",
     "DecoderBlock": "transformer",
     "EncoderBlock": "transformer",
     "FeedForward": "transformer",

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions that `fit` calls after each epoch."""
 
+import importlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxnn.io import save
 from jaxnn.train.history import History
-from jaxnn.train.tensorboard import tensorboard as tensorboard
+
+if TYPE_CHECKING:
+    from jaxnn.train.tensorboard import tensorboard as tensorboard
 
 
 class Callback(Protocol):
@@ -39,3 +42,9 @@ def checkpoint(path: str | Path, *, every: int = 1) -> Callback:
             save(str(path).replace("{epoch}", str(epoch)), state)
 
     return write
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tensorboard":
+        return importlib.import_module("jaxnn.train.tensorboard").tensorboard
+    raise AttributeError(f"module 'jaxnn.callbacks' has no attribute {name!r}")

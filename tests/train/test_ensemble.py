@@ -186,7 +186,8 @@ def test_wrong_arguments_are_refused(make, error, message):
 def test_an_ensemble_is_a_layer_like_others():
     again = nn.ensemble(nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3)), 2)
     assert again == nn.ensemble(nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3)), 2)
-    assert eval(repr(again), vars(nn) | {"jax": jax}) == again
+    names = {name: getattr(nn, name) for name in dir(nn)}
+    assert eval(repr(again), names | {"jax": jax}) == again
     params, _ = again.init(KEY, X)
     assert params["dense_1"]["w"].shape == (2, 6, 8)
     assert nn.summary(again, X).parameters == nn.trees.count(params)
