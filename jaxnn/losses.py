@@ -38,9 +38,9 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import jax
 import jax.numpy as jnp
 import optax
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxnn import checks
 from jaxnn.ops.ctc import negative_log_probability
 
 Outputs = Literal[
@@ -301,14 +301,14 @@ def softmax_cross_entropy(
     """
     name = "softmax_cross_entropy"
     z, labels, dtype = _class_pair(name, logits, labels)
-    traced = isinstance(label_smoothing, Tracer)  # by a sweep: not known yet
-    if not traced and not 0 <= label_smoothing < 1:
+    if not checks.is_traced(label_smoothing) and not 0 <= label_smoothing < 1:
         raise ValueError(f"{name}: label_smoothing is in [0, 1), got {label_smoothing}")
     counted = _counted(name, z, labels, ignore_label)
     if counted is not None:
-        labels, z = jnp.where(counted, labels, 0), jnp.where(counted[..., None], z, 0)
+        labels = jnp.where(counted, labels, 0)
+        z = jnp.where(counted[..., None], z, 0)
     losses = _softmax_surprise(z, labels)
-    if traced or label_smoothing:
+    if not checks.is_zero(label_smoothing):
         uniform = -jax.nn.log_softmax(z).mean(-1)
         losses = (1 - label_smoothing) * losses + label_smoothing * uniform
     return _mean(losses, dtype, counted)

@@ -17,9 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.core import Tracer
 
-from jaxnn.checks import is_positive_int
+from jaxnn.checks import is_positive_int, is_traced
 
 Scalar = float | jax.Array
 
@@ -78,7 +77,7 @@ def _turns(step: Any, every: int) -> jax.Array:
 
 
 def _check_above_zero(owner: str, name: str, value: Any) -> None:
-    if isinstance(value, Tracer):
+    if is_traced(value):
         return
     number = np.asarray(value)
     whole = number.shape == () and number.dtype.kind in "iuf"
@@ -87,5 +86,5 @@ def _check_above_zero(owner: str, name: str, value: Any) -> None:
 
 
 def _check_every(owner: str, every: Any) -> None:
-    if not isinstance(every, Tracer) and not is_positive_int(every):
+    if not is_traced(every) and not is_positive_int(every):
         raise ValueError(f"{owner}: every must be a positive int, got {every!r}")

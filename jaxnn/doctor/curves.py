@@ -194,7 +194,7 @@ def _told(case: Case, value: float) -> str:
     if case.task == "numbers":
         return f"{value:.3f}"
     true = quality.labels(case.task, np.asarray(case.y))
-    guess = quality._commonest(str(case.task), true)
+    guess = quality.commonest(str(case.task), true)
     return f"{guess + value * (1 - guess):.3f}"
 
 

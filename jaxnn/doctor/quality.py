@@ -65,11 +65,11 @@ def quality(task: str | None, said: np.ndarray, true: np.ndarray) -> float | Non
         return None
     if task == "numbers":
         return explained(said, true)
-    guess = _commonest(task, true)
+    guess = commonest(task, true)
     return 1.0 if guess == 1 else (accuracy(said, true) - guess) / (1 - guess)
 
 
-def _commonest(task: str, true: np.ndarray) -> float:
+def commonest(task: str, true: np.ndarray) -> float:
     """The accuracy of always saying the commonest label."""
     if task == "binary":
         share = true.mean(0)

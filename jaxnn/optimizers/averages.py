@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jax.core import Tracer
 
-from jaxnn.checks import is_positive_int
+from jaxnn.checks import is_positive_int, is_traced
 from jaxnn.optimizers.checks import (
     Scalar,
     check_number,
@@ -223,7 +222,7 @@ def _pick(w: Any, *averages: Any) -> Any:
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:
-    traced = isinstance(value, Tracer)
+    traced = is_traced(value)
     if not traced and not (is_positive_int(value) or (least == 0 and _is_zero(value))):
         rule = "an int of 0 or more" if least == 0 else "a positive int"
         raise ValueError(f"swa: {name} must be {rule}, got {value!r:.60}")

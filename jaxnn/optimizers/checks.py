@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.core import Tracer
+
+from jaxnn.checks import is_traced
 
 Scalar = float | jax.Array
 
@@ -24,7 +25,7 @@ def check_number(
     owner: str, name: str, value: Any, rule: str, low: float, high: float = math.inf
 ) -> None:
     """Raise unless a value is one number, `low <= value < high`, or is traced."""
-    if isinstance(value, Tracer):
+    if is_traced(value):
         return
     number = np.asarray(value)
     if number.shape != () or number.dtype.kind not in "iuf":

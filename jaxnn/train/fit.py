@@ -381,14 +381,16 @@ def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array
     if state is None:
         x, _, _ = unpack(example)
         state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
-    if isinstance(step, EnsembleStep):
+    elif isinstance(step, EnsembleStep):
         state = step.net.place(state)  # type: ignore[attr-defined]
     return copy(watch.begin(jax.tree.map(jnp.asarray, state)))
 
 
 def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int):
     """A history, continued in a copy, that says what the run was."""
-    history = History() if history is None else copying.deepcopy(history)
+    history = History() if history is None else copying.copy(history)
+    history.settings = {}  # those of an earlier run may hold what can not be copied
+    history = copying.deepcopy(history)
     if isinstance(step, TrainStep):
         about = {**fields(step), "metrics": dict(step.metrics)}
         history.settings = about | {"batch_size": batch_size, "epochs": epochs}

@@ -94,3 +94,18 @@ print(json.dumps(str(folder)))
     )
     assert json.loads(run.stdout) == str(tmp_path / "xla")
     assert any((tmp_path / "xla").iterdir())
+
+
+def test_what_a_run_was_is_not_copied_with_its_history():
+    class Loss:
+        def __call__(self, outputs, targets):
+            return nn.losses.softmax_cross_entropy(outputs, targets)
+
+        def __deepcopy__(self, memo):
+            raise TypeError("holds a lock")
+
+    loss = Loss()
+    state, early = fit(epochs=1, loss=loss)
+    _, late = fit(epochs=2, loss=loss, state=state, history=early)
+    assert len(early) == 1 and len(late) == 2
+    assert late.settings["loss"] is loss and early.settings["epochs"] == 1
