@@ -345,14 +345,13 @@ def test_averages_of_narrow_weights_are_wide():
     assert opt.average(params, state)["w"].dtype == jnp.bfloat16
 
 
-def test_all_survive_a_file_and_a_resume_bit_for_bit(tmp_path):
+@pytest.mark.parametrize(
+    "average", [lambda inner: opt.ema(inner, 0.9), lambda inner: opt.swa(inner, 3, 2)]
+)
+def test_all_survive_a_file_and_a_resume_bit_for_bit(average, tmp_path):
     """One optimizer with everything in it: one program for all."""
-    everything = opt.ema(
-        opt.max_norm(
-            opt.l1(opt.l2(opt.weight_decay(optax.adam(0.05), 1e-3), 1e-3), 1e-3), 1.0
-        ),
-        0.9,
-    )
+    penalized = opt.l1(opt.l2(opt.weight_decay(optax.adam(0.05), 1e-3), 1e-3), 1e-3)
+    everything = average(opt.max_norm(penalized, 1.0))
     whole = fit(everything, epochs=4)
     half = fit(everything, epochs=2)
     nn.save(tmp_path / "half.safetensors", half)
