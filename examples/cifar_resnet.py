@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from augmentation import RandomFlip, RandomShift
-from matplotlib.figure import Figure
 from pictures import save_confusion, save_predictions
 
 import jaxnn as nn
+from jaxnn.data import augment
 
 THINGS = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -45,6 +43,8 @@ COLORS = {
 }
 loss = nn.losses.softmax_cross_entropy
 metrics = {"accuracy": nn.metrics.accuracy}
+MEAN, DEVIATION = 0.47, 0.25  # of the colors
+varied = augment.chain(augment.crop(4, fill=MEAN), augment.flip())
 
 
 class Recipe(NamedTuple):
@@ -66,16 +66,13 @@ SMALL = Recipe(8, 4, 3, 50, 0.1, 5e-4, cycle=True)
 
 def center(images: jax.Array) -> jax.Array:
     """Colors from 0 to 1, in standard deviations from the mean: about -2 to 2."""
-    return (images - 0.47) / 0.25
-
-
-augment = nn.Sequential(RandomShift(4), RandomFlip())  # centered, so gray comes in
+    return (images - MEAN) / DEVIATION
 
 
 def network(recipe: Recipe) -> nn.Layer:
     """Images from 0 to 1 to ten logits."""
     resnet = nn.models.cifar_resnet(recipe.depth, 10, recipe.width)
-    return nn.Sequential(center=center, augment=augment, resnet=resnet)
+    return nn.Sequential(center=center, resnet=resnet)
 
 
 def learning_rate(recipe: Recipe, steps: int) -> optax.Schedule:
@@ -115,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         batch_size=recipe.batch_size,
         validation=validation,
         metrics=metrics,
+        augment=varied,
         state=state,
         history=history,
         callbacks=[
@@ -179,7 +177,7 @@ def draw(
     """Write the learning curves, augmented images, predictions and confusions."""
     images, labels = test
     history.plot(folder / "learning_curves.png")
-    save_augmented(folder / "augmented.png", images[:8])
+    augment.show(varied, images[:6], jax.random.key(0), folder / "augmented.png")
     predicted = np.asarray(nn.predict(net, state, images).argmax(-1))
     # The pictures take the first of the last axis: here all three colors.
     colored = images[..., None]
@@ -189,24 +187,6 @@ def draw(
     save_confusion(folder / "confusion.png", counts, classes)
     for name in ("learning_curves", "augmented", "predictions", "confusion"):
         print(f"wrote {folder / name}.png")
-
-
-def save_augmented(path: Path, images: np.ndarray) -> None:
-    """Draw images, and under each what training may see of it."""
-    rows = [images]
-    for seed in range(3):
-        key = jax.random.key(seed)
-        seen, _ = augment.apply(
-            {}, {}, center(jnp.asarray(images)), key=key, train=True
-        )
-        rows.append(np.asarray(seen) * 0.25 + 0.47)
-    figure = Figure(figsize=(1.3 * len(images), 5.6), layout="constrained")
-    figure.suptitle("Top: images as they are. Below: shifted and mirrored at random")
-    axes = figure.subplots(len(rows), len(images)).flat
-    for ax, image in zip(axes, np.concatenate(rows), strict=True):
-        ax.imshow(np.clip(image, 0, 1))
-        ax.set_axis_off()
-    figure.savefig(path, dpi=110)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Recipe]:

@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from augmentation import RandomFlip, RandomShift
 from matplotlib.figure import Figure
 
 import jaxnn as nn
+from jaxnn.data import augment
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -51,7 +51,6 @@ def block(features: int, *pool: nn.Layer) -> nn.Layer:
 
 
 net = nn.Sequential(
-    augment=nn.Sequential(RandomShift(2), RandomFlip()),
     center=center,
     block1=block(32, nn.AvgPool(2)),  # means, not maxima: slopes without holes
     block2=block(64, nn.AvgPool(2)),
@@ -161,6 +160,7 @@ def learn(train: tuple, args: argparse.Namespace) -> nn.TrainState:
         batch_size=100,
         key=jax.random.key(args.seed),
         metrics=metrics,
+        augment=augment.chain(augment.shift(2), augment.flip()),
         progress=True,
     )
     nn.save(args.out / "network.safetensors", state, spec=net)

@@ -18,12 +18,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
-from augmentation import RandomFlip, RandomShift
 from look_inside import save_evidence, save_filters, save_maps
 from matplotlib.figure import Figure
 from pictures import save_confusion
 
 import jaxnn as nn
+from jaxnn.data import augment
 
 CLOTHES = (
     *("T-shirt", "trouser", "pullover", "dress", "coat"),
@@ -39,10 +39,9 @@ def block(features: int, *pool: nn.Layer) -> nn.Layer:
     return nn.Sequential(conv, *pool, nn.BatchNorm(), jax.nn.relu)
 
 
-def network(flip: bool) -> nn.Layer:
+def network() -> nn.Layer:
     """Four convolutions and one dense layer on the means of the maps."""
     return nn.Sequential(
-        augment=nn.Sequential(RandomShift(2), RandomFlip()) if flip else RandomShift(1),
         block1=block(32, nn.MaxPool(2)),
         block2=block(64),
         block3=block(64, nn.MaxPool(2)),
@@ -62,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     train, test = nn.data.digits() if args.small else nn.data.fashion_mnist()
     train, validation = nn.data.split(train, 1 / 12, seed=args.seed, stratify=True)
     print(f"{len(train[1]):,} images to train on, {len(test[1]):,} to test on")
-    net = network(flip=not args.small)  # a mirrored shoe is a shoe, a mirrored 2 no 2
+    net = network()
+    # A mirrored shoe is a shoe, a mirrored 2 no 2.
+    clothes = augment.chain(augment.shift(2), augment.flip())
     steps = args.epochs * -(-len(train[1]) // args.batch_size)
     rate = optax.cosine_onecycle_schedule(steps, args.learning_rate)
     state, history = nn.fit(
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         key=jax.random.key(args.seed),
         validation=validation,
         metrics=metrics,
+        augment=augment.shift(1) if args.small else clothes,
         progress=True,
     )
     result = nn.evaluate(net, state, test, loss=loss, metrics=metrics)

@@ -19,7 +19,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
-from augmentation import RandomShift
 from look_inside import save_evidence, save_filters, save_maps
 from pictures import save_confusion, save_predictions
 
@@ -29,10 +28,9 @@ loss = nn.losses.softmax_cross_entropy
 metrics = {"accuracy": nn.metrics.accuracy}
 
 
-def network(shift: int) -> nn.Layer:
+def network() -> nn.Layer:
     """Three convolutions and two dense layers; what a norm follows needs no bias."""
     return nn.Sequential(
-        RandomShift(shift),
         nn.Conv(32, 3, bias=False),
         nn.MaxPool(2),  # before the norm, which then has a quarter of the work
         nn.BatchNorm(),
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     train, test = nn.data.digits() if args.small else nn.data.mnist()
     train, validation = nn.data.split(train, 1 / 12, seed=args.seed, stratify=True)
     print(f"{len(train[1]):,} images to train on, {len(test[1]):,} to test on")
-    net = network(shift=1 if args.small else 2)
+    net = network()
     print(nn.summary(net, train[0][: args.batch_size]))
     # The learning rate rises, then falls to almost nothing: large steps first, and at
     # the end ones so small that the noise of the mini-batches averages out.
@@ -75,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         key=jax.random.key(args.seed),
         validation=validation,
         metrics=metrics,
+        augment=nn.data.augment.shift(1 if args.small else 2),
         progress=True,
     )
     result = nn.evaluate(net, state, test, loss=loss, metrics=metrics)

@@ -30,7 +30,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from augmentation import RandomShift
 from matplotlib.figure import Figure
 from pictures import save_confusion
 
@@ -94,7 +93,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def network(width: int) -> nn.Layer:
     """Three convolutions; what they find at each pitch, averaged over time, decides."""
     return nn.Sequential(
-        RandomShift(2),
         nn.Conv(width, 5, stride=2, bias=False),
         nn.BatchNorm(),
         jax.nn.relu,
@@ -132,6 +130,7 @@ def learn(
         batch_size=batch_size,
         key=jax.random.key(seed),
         metrics=metrics,
+        augment=nn.data.augment.shift(2),
         progress=True,
     )
     return state

@@ -2,7 +2,6 @@
 """The examples with convolutional networks: they run, learn, look inside and draw."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from example import drawn, load
@@ -76,42 +75,6 @@ def test_help_describes_the_example(name, capsys):
     assert example.__doc__.splitlines()[0] in shown
     for option in ("--small", "--seed", "--out"):
         assert option in shown
-
-
-# ---- augmentation ----
-
-
-def test_shift_moves_whole_pictures(key):
-    layer = load("augmentation").RandomShift(1)
-    x = jnp.zeros((64, 5, 5, 1)).at[:, 2, 2].set(1.0)
-    y, _ = jax.jit(lambda x: layer.apply({}, {}, x, key=key, train=True))(x)
-    places = np.argwhere(np.asarray(y[..., 0]))
-    assert len(places) == 64  # one pixel each, and none lost
-    assert {tuple(p) for p in places[:, 1:]} == {
-        (i, j) for i in (1, 2, 3) for j in (1, 2, 3)
-    }
-
-
-def test_what_leaves_the_picture_is_gone(key):
-    layer = load("augmentation").RandomShift(1)
-    y, _ = layer.apply({}, {}, jnp.ones((64, 1, 1, 1)), key=key, train=True)
-    assert set(np.ravel(y).tolist()) == {0.0, 1.0}
-
-
-def test_flip_mirrors_about_half(key):
-    layer = load("augmentation").RandomFlip()
-    x = jnp.broadcast_to(jnp.arange(3.0).reshape(1, 1, 3, 1), (100, 2, 3, 1))
-    y, _ = layer.apply({}, {}, x, key=key, train=True)
-    mirrored = (y == x[:, :, ::-1]).all((1, 2, 3))
-    assert (mirrored | (y == x).all((1, 2, 3))).all()
-    assert 30 < mirrored.sum() < 70
-
-
-@pytest.mark.parametrize("name, options", [("RandomShift", (2,)), ("RandomFlip", ())])
-def test_augmentation_is_for_training_only(name, options, key):
-    layer = getattr(load("augmentation"), name)(*options)
-    x = jax.random.normal(key, (4, 5, 5, 1))
-    assert (layer.apply({}, {}, x, key=key)[0] == x).all()
 
 
 # ---- the real data ----
