@@ -81,7 +81,7 @@ def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
 
     Raises:
         ValueError: a leaf matches two patterns, or none and there is no default; or
-            a pattern matches no leaf.
+            a pattern matches no parameter.
 
     >>> params = {"conv_1": {"w": 1.0}, "dense_1": {"w": 2.0, "b": 3.0}}
     >>> labels(params, {"conv_1": "frozen", "dense_1": "trained"})
@@ -93,7 +93,7 @@ def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
     for pattern in groups:
         if not any(matches(pattern, name) for name in names):
             raise ValueError(
-                f"labels: pattern {pattern!r} matches no leaf{nearest(pattern, known)}"
+                f"pattern {pattern!r} matches no parameter{nearest(pattern, known)}"
             )
     chosen = [_label(name, groups, default) for name in names]
     return jax.tree.unflatten(jax.tree.structure(tree), chosen)
@@ -103,11 +103,9 @@ def _label(name: str, groups: Mapping[str, Any], default: Any) -> Any:
     patterns = [pattern for pattern in groups if matches(pattern, name)]
     if len(patterns) > 1:
         every = " and ".join(map(repr, patterns))
-        raise ValueError(f"labels: {name!r} must match one pattern, it matches {every}")
+        raise ValueError(f"{name!r} must match one pattern, it matches {every}")
     if not patterns and default is ...:
-        raise ValueError(
-            f"labels: no pattern matches {name!r}; add one, or give a default label"
-        )
+        raise ValueError(f"no pattern matches {name!r}; add one, or give a default")
     return groups[patterns[0]] if patterns else default
 
 

@@ -138,7 +138,7 @@ def test_labels_keep_the_structure_and_take_any_label():
         ({"conv_1": 0}, ["'dense_1/b'", "no pattern"]),
         ({"*": 0, "dense_1/w": 1}, ["'dense_1/w'", "'*' and 'dense_1/w'"]),
         ({"*": 0, "dens_10/w": 1}, ["'dens_10/w'", "nearest: 'dense_10/w'"]),
-        ({"*": 0, "zzz*": 1}, ["'zzz*' matches no leaf"]),
+        ({"*": 0, "zzz*": 1}, ["'zzz*' matches no parameter"]),
         ({}, ["'conv_1/b'"]),
     ],
 )

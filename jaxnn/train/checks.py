@@ -2,7 +2,8 @@
 """What is wrong with the data or the network, said before anything is compiled."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -139,12 +140,19 @@ def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
 
 def check_values(found: Facts, inputs: Any, what: str = "data") -> None:
     """Raise if a layer refuses the values of the inputs, such as an unknown id."""
-    for check in found.checks:
-        try:
+    with inputs_of(what):
+        for check in found.checks:
             check(inputs)
-        except (ValueError, IndexError) as error:
-            error.add_note(f"in the inputs of {what}")
-            raise
+
+
+@contextmanager
+def inputs_of(what: str) -> Iterator[None]:
+    """Errors raised in here say in whose inputs they lie."""
+    try:
+        yield
+    except (TypeError, ValueError, IndexError) as error:
+        error.add_note(f"in the inputs of {what}")
+        raise
 
 
 def check_loss(loss: Callable[..., Any], kind: str | None) -> None:

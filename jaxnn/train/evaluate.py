@@ -94,7 +94,8 @@ class Evaluator:
         checks.check_pair(batch, what)
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
-        found = checks.check_network(self.net, params, state, _rows(x, 1))
+        with checks.inputs_of(what):
+            found = checks.check_network(self.net, params, state, _rows(x, 1))
         checks.check_values(found, x, what)
         if self.loss is not None:
             checks.check_loss(self.loss, found.kind)

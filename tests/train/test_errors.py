@@ -112,7 +112,7 @@ CASES = {
     ),
     "validation width": (
         lambda: fit(validation=(X[:, :2], Y)),
-        ["must have 6 features"],
+        ["must have 6 features", "in the inputs of validation"],
     ),
     "sample weights": (lambda: fit(sample_weight=np.ones(3)), ["[70]"]),
     "negative weight": (
