@@ -17,7 +17,6 @@ The recipes were chosen by accuracy on the validation set, a tenth of the traini
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,11 +156,7 @@ def resume(
     checkpoint: Path, record: Path, like: nn.TrainState
 ) -> tuple[nn.TrainState, nn.History]:
     """The saved state, and the history up to it."""
-    state, history = nn.load(checkpoint, like=like), nn.History()
-    with record.open(newline="") as file:
-        for row in csv.DictReader(file):
-            epoch = int(row.pop("epoch"))
-            history.add(epoch, {name: float(value) for name, value in row.items()})
+    state, history = nn.load(checkpoint, like=like), nn.History.from_csv(record)
     print(f"going on from {checkpoint}: epoch {history.epochs[-1]} is done")
     return state, history
 

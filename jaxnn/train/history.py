@@ -81,10 +81,46 @@ class History:
 
     def to_csv(self, path: str | Path) -> None:
         """Write one line an epoch."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with Path(path).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.logs])
             writer.writerows(zip(self.epochs, *self.logs.values(), strict=True))
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "History":
+        """Read what `to_csv` wrote, for a run that goes on: `fit(history=...)`.
+
+        The numbers of the epochs come back, bit for bit; what is no number (a confusion
+        matrix) is left out, and so are the losses of the steps and the seconds.
+
+        Raises:
+            ValueError: if it is not such a file.
+
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "history.csv")
+        >>> history = History()
+        >>> history.add(1, {"loss": 0.5})
+        >>> history.to_csv(file)
+        >>> History.from_csv(file)["loss"]
+        [0.5]
+        """
+        with Path(path).open(newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+        if any(len(row) != len(rows[0]) for row in rows):
+            rows = []
+        columns = {name: words for name, *words in zip(*rows, strict=True)}
+        epochs = columns.pop("epoch", None)
+        if epochs is None or not all(epoch.isdigit() for epoch in epochs):
+            raise ValueError(
+                "path: must be a file that history.to_csv wrote, with a column epoch "
+                f"and a number for each name in each line; {path} is not"
+            )
+        history = cls()
+        history.epochs = [int(epoch) for epoch in epochs]
+        numbers = {name: _numbers(words) for name, words in columns.items()}
+        history.logs = {name: column for name, column in numbers.items() if column}
+        return history
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the learning curves: a panel for the loss and one for each metric.
@@ -100,6 +136,14 @@ class History:
             ValueError: if there are no epochs yet.
         """
         return finish(_plot(self), path)
+
+
+def _numbers(words: list[str]) -> list[float]:
+    """What a column says; nothing if a word is no number."""
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return []
 
 
 def _is_number(value: Any) -> bool:

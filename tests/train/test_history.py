@@ -40,6 +40,38 @@ def test_history_as_csv(history, tmp_path):
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
 
 
+def test_history_comes_back_from_a_csv(history, tmp_path):
+    for name in ("first.csv", "deep/second.csv"):
+        history.to_csv(tmp_path / name)
+        history = nn.History.from_csv(tmp_path / name)
+    assert history.epochs == [1, 2, 3]
+    assert {"loss", "accuracy", "val_loss"} <= set(history)
+    for name in history:
+        assert all(isinstance(value, float) for value in history[name])
+    history.add(4, {"loss": 0.1})
+    assert np.isnan(history["val_loss"][-1])
+
+
+def test_what_is_no_number_does_not_come_back(tmp_path):
+    history = nn.History()
+    history.add(1, {"loss": 0.1, "confusion": np.eye(2), "gap": float("nan")})
+    history.to_csv(tmp_path / "h.csv")
+    again = nn.History.from_csv(tmp_path / "h.csv")
+    assert again.keys() == ["loss", "gap"] and np.isnan(again["gap"][0])
+    nn.History().to_csv(tmp_path / "h.csv")
+    assert len(nn.History.from_csv(tmp_path / "h.csv")) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "loss\n0.1\n", "epoch,loss\n1\n", "epoch\none\n", "epoch,loss\n1,2,3\n"],
+)
+def test_another_file_is_no_history(text, tmp_path):
+    (tmp_path / "h.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"history.to_csv wrote.*h\.csv is not"):
+        nn.History.from_csv(tmp_path / "h.csv")
+
+
 def test_history_as_a_picture(history, tmp_path):
     figure = history.plot(tmp_path / "deep" / "curves.png")
     assert (tmp_path / "deep" / "curves.png").stat().st_size > 5000
