@@ -99,7 +99,8 @@ def fit(
         callbacks: functions `callback(epoch, state, history)`, called after each epoch;
             one that returns True ends the run.
         progress: a bar and a line an epoch; None means in a terminal or a notebook.
-        history: an earlier run's history, to be continued in a copy.
+        history: an earlier run's history, to be continued in a copy; what it says of
+            epochs that `state` has not seen is forgotten.
         on_device: whether the whole data go to the device; None decides by their size.
         chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
         replay: keep a copy of the state for each chunk, so that a loss that turns

@@ -47,6 +47,13 @@ class History:
         for values in self.logs.values():  # of what is no longer logged
             values += [float("nan")] * (len(self.epochs) - len(values))
 
+    def cut(self, epoch: int, steps: int) -> None:
+        """Forget what came after an epoch and a step: a run goes on from there."""
+        keep = sum(number <= epoch for number in self.epochs)
+        del self.epochs[keep:], self.step_losses[steps:]
+        for values in self.logs.values():
+            del values[keep:]
+
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.logs:
             raise KeyError(

@@ -77,6 +77,7 @@ class Run:
         self.state, self.history.stopped = state, None
         self.taken = int(steps_taken(state))
         epoch, skip = self.source.position(self.taken)
+        self.history.cut(epoch, self.taken)
         if epoch >= epochs:
             self.history.stopped = f"the state has seen {epoch} epochs already"
             warnings.warn(

@@ -52,6 +52,16 @@ def test_history_comes_back_from_a_csv(history, tmp_path):
     assert np.isnan(history["val_loss"][-1])
 
 
+def test_a_history_ahead_of_the_state_is_cut():
+    """After a crash between two files; or when one goes on from further back."""
+    states = []
+    _, whole = fit(epochs=4, callbacks=[lambda e, state, h: states.append(state)])
+    _, again = fit(epochs=4, state=states[1], history=whole)
+    assert again.epochs == [1, 2, 3, 4] and whole.epochs == [1, 2, 3, 4]
+    assert again["loss"] == whole["loss"]
+    assert again.step_losses == whole.step_losses
+
+
 def test_what_is_no_number_does_not_come_back(tmp_path):
     history = nn.History()
     history.add(1, {"loss": 0.1, "confusion": np.eye(2), "gap": float("nan")})
