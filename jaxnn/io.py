@@ -433,6 +433,8 @@ def _check_fit(path: Any, leaves: Mapping[str, Any], wanted: Mapping[str, Any]) 
         *_listed("unexpected", unexpected, str),
         *_listed("different", different, lambda n: _contrast(n, *pairs[n])),
     ]
+    if any(name.startswith("watch/") for name in unexpected):
+        problems.append("give train_state the run's early_stopping= and plateau= too")
     if problems:
         raise ValueError("\n  ".join([f"load: {path} does not fit `like`:", *problems]))
 

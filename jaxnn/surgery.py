@@ -213,8 +213,14 @@ def freeze(
         raise TypeError(
             f"freeze: the first argument must be an optimizer, got {optimizer!r:.60}"
         )
-    frozen = {pattern: optax.set_to_zero() for pattern in patterns}
-    return partition(frozen, default=optimizer)
+
+    def groups(params):
+        frozen = [trees.labels(params, {p: "frozen"}, "trained") for p in patterns]
+        return jax.tree.map(lambda *names: min(names), *frozen)  # by any, then frozen
+
+    return optax.partition(
+        {"frozen": optax.set_to_zero(), "trained": optimizer}, groups
+    )
 
 
 class Row(NamedTuple):

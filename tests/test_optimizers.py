@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import jaxnn as nn
+from jaxnn.train.updates import apply_updates
 
 opt = nn.optimizers
 RNG = np.random.default_rng(0)
@@ -320,6 +321,41 @@ def test_averages_do_not_change_training():
     averaged = opt.averaged(fit(opt.swa(inner, 1)))
     assert not np.array_equal(averaged.params["head"]["w"], bare.params["head"]["w"])
     same(averaged.state, bare.state)
+
+
+@pytest.mark.parametrize("wrap", [lambda o: o, lambda o: optax.chain(optax.clip(9), o)])
+def test_averages_are_of_the_weights_that_a_plateau_leaves(wrap):
+    seen = []
+    state = fit(
+        wrap(opt.ema(optax.adam(0.05), 0.5)),
+        epochs=6,
+        batch_size=24,
+        plateau=nn.Plateau(patience=1, factor=0.1, monitor="loss", min_delta=9.0),
+        callbacks=[lambda epoch, state, history: seen.append(state.params)],
+    )
+    shares = 0.5 ** np.arange(5.0, -1, -1)
+    expected = jax.tree.map(lambda *w: np.average(w, 0, shares), *seen)
+    close(opt.averaged(state).params, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, 0.1, 1e-12])
+def test_penalties_and_limits_hold_at_a_share_of_the_rate(scale):
+    """That which a plateau leaves: zeros are exact, and no unit is too long."""
+    params = {"w": jax.random.normal(KEY, (50, 40))}
+    still, share = {"w": jnp.zeros((50, 40))}, jnp.float32(scale)
+
+    def step(optimizer):
+        with jax.numpy_dtype_promotion("standard"):
+            state = optimizer.init(params)
+            updates, _ = optimizer.update(still, state, params, rate_scale=share)
+        return np.asarray(apply_updates(params, updates, share)["w"])
+
+    new, old = step(opt.l1(optax.sgd(1 / scale), 0.5)), np.asarray(params["w"])
+    expected = np.sign(old) * np.maximum(np.abs(old) - 0.5, 0)
+    np.testing.assert_allclose(new, expected, atol=1e-6)
+    np.testing.assert_array_equal(new == 0, np.abs(old) <= 0.5)
+    lengths = np.linalg.norm(step(opt.max_norm(optax.sgd(1.0), 4.0)), axis=0)
+    np.testing.assert_allclose(lengths, 4.0, rtol=1e-5)
 
 
 def test_averages_are_found_however_deep():

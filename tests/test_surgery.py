@@ -110,6 +110,12 @@ def test_freeze_leaves_parameters_alone(key):
     assert moved == {"head/w"}
 
 
+def test_what_two_patterns_freeze_is_frozen(key):
+    updates = updated(nn.freeze(optax.sgd(0.1), "body", "*/b"), key)
+    moved = {path for path, u in updates.items() if np.any(np.asarray(u))}
+    assert moved == {"head/w"}
+
+
 def test_partition_gives_each_group_its_optimizer(key):
     groups = {"*/b": optax.sgd(1.0), "*/w": optax.sgd(0.5)}
     for path, u in updated(nn.partition(groups), key).items():

@@ -16,6 +16,7 @@ import pytest
 import jaxnn as nn
 from jaxnn.search.groups import groups
 from jaxnn.search.parts import Maker
+from jaxnn.search.program import Program
 from jaxnn.search.space import floats, read, settings_of
 from jaxnn.search.tracing import stacked, tracing
 
@@ -503,6 +504,17 @@ WRONG = [
         "batch_size: is swept",
     ),
     ({"over": {"learning_rate": [0.1], "seed": [-1]}}, ValueError, "ints from 0 on"),
+    ({"over": {"learning_rate": [0.1], "seed": [2**40]}}, ValueError, r"below 2\*\*32"),
+    (
+        {"over": {"learning_rate": [0.1], "delta": [1]}, "loss": nn.losses.huber},
+        ValueError,
+        "loss is fixed: huber.*loss=lambda delta: functools.partial",
+    ),
+    (
+        {"validation": (np.array(["a"] * 10), Y[:10])},
+        TypeError,
+        "validation inputs: must hold numbers",
+    ),
     (
         {"over": {"learning_rate": [0.1], "seed": nn.search.integers(0, 9)}},
         ValueError,
@@ -549,6 +561,41 @@ def test_the_settings_of_a_bad_trial_are_named():
     assert error.value.__notes__ == [
         "in the sweep's trial with learning_rate=0.1, dropout=2.0"
     ]
+
+
+@pytest.mark.parametrize("options", [{}, {"folds": 4, "validation": None}])
+def test_a_last_batch_of_one_is_refused_before_compiling(options, monkeypatch):
+    monkeypatch.setattr(
+        "jaxnn.search.program.Program._compile", lambda *_: pytest.fail("compiled")
+    )
+    normed = nn.Sequential(nn.Dense(4), nn.BatchNorm(), nn.Dense(3))
+    size = 13 if not options else 29
+    with pytest.raises(ValueError) as error:
+        sweep({"learning_rate": [0.1]}, normed, batch_size=size, **options)
+    assert any("has 1 example: choose a batch_size" in n for n in error.value.__notes__)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
+def test_what_is_done_is_not_lost(kind, monkeypatch):
+    """An error in the midst has the sweep up to there."""
+    compiled = Program._compile
+
+    def stop(program, *args):
+        if program.fixed["width"] == 6:
+            raise kind
+        return compiled(program, *args)
+
+    monkeypatch.setattr(Program, "_compile", stop)
+    over = {"width": [4, 6], "learning_rate": [0.1, 0.5]}
+    with pytest.raises(kind) as error:
+        sweep(over, epochs=1)
+    result = error.value.result
+    assert len(result.rows) == len(result.trials) == 2 and "width=4" in str(result)
+    assert result.state.params["dense_1"]["w"].shape == (5, 4)
+    notes = error.value.__notes__
+    assert (
+        "sweep: error.result holds the 2 of 4 settings that were trained" in notes[-1]
+    )
 
 
 @pytest.mark.parametrize(

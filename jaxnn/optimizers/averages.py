@@ -15,6 +15,7 @@ from jaxnn.optimizers.checks import (
     check_optimizer,
     given,
 )
+from jaxnn.train.updates import apply_updates
 
 Optimizer = optax.GradientTransformationExtraArgs
 #: From the number of steps taken to the share of old weights that stays and whether the
@@ -121,7 +122,8 @@ def _averaging(
     def update(updates, state, params=None, **extra):
         params = given(owner, params)
         updates, own = inner.update(updates, state.inner, params, **extra)
-        new, step = optax.apply_updates(params, updates), state.step + 1
+        new = apply_updates(params, updates, extra.get("rate_scale"))
+        step = state.step + 1
         stays, counts = rule(step)
         weight = jnp.where(counts, stays * state.weight + 1, state.weight)
         # Until the first weights count, the average follows them.

@@ -68,6 +68,7 @@ def max_norm(
     def update(updates, state, params=None, **extra):
         params = given("max_norm", params)
         updates, state = inner.update(updates, state, params, **extra)
+        scale = extra.get("rate_scale", 1.0)
         leaves = zip(
             trees.paths(params).items(),
             jax.tree.leaves(mask(params)),
@@ -75,7 +76,7 @@ def max_norm(
             strict=True,
         )
         cut = [
-            _shorten(w, u, limit, _incoming(path, w) if axis is None else axis)
+            _shorten(w, u, scale, limit, _incoming(path, w) if axis is None else axis)
             if asked
             else u
             for (path, w), asked, u in leaves
@@ -90,9 +91,12 @@ def _incoming(path: str, w: jax.Array) -> Any:
     return -1 if path.split("/")[-1] == "table" else tuple(range(w.ndim - 1))
 
 
-def _shorten(w: jax.Array, u: jax.Array, limit: Scalar, axis: Any) -> jax.Array:
-    """The update after which no unit's weights are longer than the limit."""
+def _shorten(
+    w: jax.Array, u: jax.Array, scale: Scalar, limit: Scalar, axis: Any
+) -> jax.Array:
+    """An update, `scale` times which leaves no unit's weights longer than the limit."""
     limit, u = jnp.asarray(limit, w.dtype), u.astype(w.dtype)
-    length = jnp.sqrt(jnp.square(w + u).sum(axis, keepdims=True))
-    shorter = (w + u) * (limit / jnp.maximum(length, limit))
-    return jnp.where(length > limit, shorter - w, u)
+    new = w + scale * u
+    length = jnp.sqrt(jnp.square(new).sum(axis, keepdims=True))
+    shorter = new * (limit / jnp.maximum(length, limit))
+    return jnp.where(length > limit, (shorter - w) / scale, u)

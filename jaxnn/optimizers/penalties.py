@@ -134,13 +134,13 @@ def l1(
 
     def update(updates, state, params=None, **extra):
         params = given("l1", params)
-        asked = mask(params)
+        asked, scale = mask(params), extra.get("rate_scale", 1.0)
 
         def slope(asked, w, g):
             return pseudo_gradient(w, g, rate) if asked else g
 
         def within(asked, w, slope, u):
-            return _within_orthant(w, slope, u) if asked else u
+            return _within_orthant(w, slope, u, scale) if asked else u
 
         slopes = jax.tree.map(slope, asked, params, updates)
         updates, state = inner.update(slopes, state, params, **extra)
@@ -157,11 +157,13 @@ def pseudo_gradient(w: jax.Array, gradient: jax.Array, rate: Scalar) -> jax.Arra
     return jnp.where(w == 0, at_zero, gradient + rate * jnp.sign(w))
 
 
-def _within_orthant(w: jax.Array, slope: jax.Array, u: jax.Array) -> jax.Array:
-    """The update, cut where it would take `w` across zero: `w − w` is exactly 0."""
+def _within_orthant(
+    w: jax.Array, slope: jax.Array, u: jax.Array, scale: Scalar
+) -> jax.Array:
+    """The update, cut where `scale` times it takes `w` across zero: `w − w` is 0."""
     side = jnp.where(w == 0, -jnp.sign(slope), jnp.sign(w))
     u = u.astype(w.dtype)
-    return jnp.where(jnp.sign(w + u) == side, u, -w)
+    return jnp.where(jnp.sign(w + scale * u) == side, u, -w / scale)
 
 
 def _check_rate(owner: str, rate: Any) -> None:

@@ -9,15 +9,15 @@ import jax
 from jaxnn.checks import is_positive_int
 from jaxnn.search.parts import Parts
 from jaxnn.search.program import Task
-from jaxnn.search.space import Settings
+from jaxnn.search.space import Settings, in_trial
 from jaxnn.search.splits import Split
 from jaxnn.search.tracing import first_rows
-from jaxnn.spec import show
 from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
+from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.source import is_stream
-from jaxnn.train.state import train_state
+from jaxnn.train.start import train_state
 from jaxnn.train.step import unpack
 from jaxnn.train.watch import Watch
 from jaxnn.trees import describe, nearest
@@ -32,6 +32,9 @@ def check_data(data: Any, validation: Any, folds: Any) -> int:
                 f"{type(given).__name__}; all trials read the same data on the device"
             )
     checks.check_pair(data, "data")
+    if validation is not None:
+        checks.check_pair(validation, "validation")
+        checks.check_arrays(validation, "validation")
     if folds is not None and validation is not None:
         raise ValueError(
             "validation: must be None with folds=, which hold out a part of the data "
@@ -90,11 +93,16 @@ def check_at_once(at_once: Any) -> None:
 
 
 def check_parts(
-    task: Task, parts: Parts, settings: Settings, batch_size: int, monitor: str
+    task: Task,
+    parts: Parts,
+    settings: Settings,
+    batch_size: int,
+    monitor: str,
+    folds: list[Split],
 ) -> None:
     """Raise if a trial's network, loss and data do not fit one another."""
     try:
-        logs = _check_parts(task, parts, batch_size)
+        logs = _check_parts(task, parts, batch_size, folds)
         watched = logs.get(monitor.removeprefix("val_"))
         if watched is not None and watched.shape:
             raise ValueError(
@@ -106,13 +114,9 @@ def check_parts(
         raise
 
 
-def in_trial(settings: Settings) -> str:
-    """A note on an error: with which settings it arose."""
-    said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
-    return f"in the sweep's trial with {said or 'no settings'}"
-
-
-def _check_parts(task: Task, parts: Parts, batch_size: int) -> dict[str, Any]:
+def _check_parts(
+    task: Task, parts: Parts, batch_size: int, folds: list[Split]
+) -> dict[str, Any]:
     """Trace a step; gives the shapes of its logs."""
     net, optimizer, loss, _ = parts
     if isinstance(net, Ensemble):
@@ -133,4 +137,8 @@ def _check_parts(task: Task, parts: Parts, batch_size: int) -> dict[str, Any]:
     if task.validation is not None:
         evaluator = Evaluator(net, loss, task.metrics)
         evaluator.check(shapes.params, shapes.state, task.validation, "validation")
+    counts = [length(task.data) if f.rows is None else f.rows.shape[1] for f in folds]
+    if any(count % batch_size == 1 for count in counts):
+        with checks.last_batch_of_one():
+            jax.eval_shape(step, shapes, first_rows(task.data, 1))
     return jax.eval_shape(step, shapes, batch)[1]

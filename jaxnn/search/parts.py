@@ -80,14 +80,17 @@ class Maker:
             f"{part} takes {', '.join(names) or 'nothing'}"
             for part, names in takes.items()
         ]
-        fixed = [part for part in ("net", "optimizer") if part not in takes]
-        said += [f"{part} is fixed: {show(self.given[part]):.60}" for part in fixed]
+        fixed = [part for part in ("net", "optimizer", "loss") if part not in takes]
+        said += [f"{part} is fixed: {_shown(self.given[part])}" for part in fixed]
         hint = nearest(name, every)
         if fixed and not hint:
             example = {
                 "net": f"net = lambda {name}: nn.Sequential(...)",
                 "optimizer": f"optimizer=lambda {name}: optax.sgd({name})",
+                "loss": f"loss=lambda {name}: functools.partial(loss, {name}={name})",
             }
+            takers = [p for p in fixed if name in _arguments(self.given[p])]
+            fixed = takers or [part for part in fixed if part != "loss"]
             hint = "; a part that varies is given as a function: " + " or ".join(
                 example[part] for part in fixed
             )
@@ -104,6 +107,11 @@ class Maker:
                 f"{made['optimizer']!r:.60}"
             )
         return Parts(as_layer(made.pop("net"), "sweep"), **made)
+
+
+def _shown(part: Any) -> str:
+    name = getattr(part, "__name__", None)
+    return name if isinstance(name, str) else f"{show(part):.60}"
 
 
 def _is_made(part: str, value: Any, found: list[str], names: list[str]) -> bool:

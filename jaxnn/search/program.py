@@ -18,7 +18,8 @@ from jaxnn.search.tracing import first_rows, stacked
 from jaxnn.spec import show
 from jaxnn.train.epoch import all_finite
 from jaxnn.train.run import run
-from jaxnn.train.state import TrainState, train_state
+from jaxnn.train.start import train_state
+from jaxnn.train.state import TrainState
 from jaxnn.train.watch import Watch
 from jaxnn.trees import nbytes
 

@@ -48,8 +48,9 @@ class SweepResult:
     Attributes:
         best: the winning settings, the score, the network and the optimizer.
         state: the `TrainState` of the best trial of the winning settings, ready for
-            `nn.predict`, `nn.evaluate` and `nn.fit(..., state=)`. With folds it has
-            not seen the one held out: to train on all, `nn.fit(result.best.net, ...)`.
+            `nn.predict`, `nn.evaluate` and, with the same data, `nn.fit(..., state=)`.
+            With folds it has not seen the one held out: to train on all, begin anew,
+            `nn.fit(result.best.net, ...)`.
         rows: the settings, best first, with mean and spread over seeds and folds.
         over: the lists and ranges, seeds left out.
         trials: every run, in the order of the settings.
@@ -66,7 +67,7 @@ class SweepResult:
         task = search.task
         self.monitor, self.mode, self.rungs = search.monitor, mode, search.stages
         self.over = search.over
-        self.trials = list(search.trials.values())
+        self.trials = [trial for trial in search.trials.values() if trial.epochs]
         self.rows = [_row(search.arms[arm], search.of(arm)) for arm in order]
         self.logs = _logs(self.trials)
         self.epochs = sum(trial.epochs for trial in self.trials)

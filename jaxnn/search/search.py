@@ -10,7 +10,7 @@ import numpy as np
 from jaxnn.search.groups import Group
 from jaxnn.search.program import Outcome, Program, Task, Unit, take
 from jaxnn.search.rungs import Rung
-from jaxnn.search.space import Range, Settings
+from jaxnn.search.space import Range, Settings, in_trial
 from jaxnn.search.splits import Split
 from jaxnn.spec import show
 from jaxnn.train.progress import Progress
@@ -138,6 +138,11 @@ class Search:
             begun = stage.epochs
         return self.ranking(range(len(self.arms)))
 
+    def done(self) -> list[int]:
+        """The settings that have trained on all folds with all seeds."""
+        every = range(len(self.arms))
+        return [arm for arm in every if all(trial.epochs for trial in self.of(arm))]
+
     def of(self, arm: int) -> list[Trial]:
         """The trials of one of the settings."""
         found = [(u.arm, u.seed, f) for u in self.units[arm] for f in self.folds]
@@ -164,7 +169,11 @@ class Search:
         before = dict(self.task.cost.seconds)
         for part, program in zip(self.parts, programs, strict=True):
             states = self._states(units, part) if begun else None
-            outcome = program(units, states, begun, epochs)
+            try:
+                outcome = program(units, states, begun, epochs)
+            except Exception as error:
+                error.add_note(in_trial(units[0].settings))
+                raise
             for u, unit in enumerate(units):
                 for f, fold in enumerate(part.folds):
                     trial = self.trials[unit.arm, unit.seed, fold]

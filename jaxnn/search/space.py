@@ -20,6 +20,12 @@ Settings = dict[str, Any]
 OWN = {"seed": 0, "batch_size": 1}
 
 
+def in_trial(settings: Settings) -> str:
+    """A note on an error: with which settings it arose."""
+    said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
+    return f"in the sweep's trial with {said or 'no settings'}"
+
+
 class Range(Spec):
     """Numbers between two bounds; see `uniform`, `log_uniform` and `integers`."""
 
@@ -110,14 +116,15 @@ def _read(name: Any, values: Any) -> list | Range:
             raise ValueError(f"over: {name} holds {show(value)} twice")
         if name in OWN and not _is_count(value, OWN[name]):
             raise ValueError(
-                f"over: {name} must hold ints from {OWN[name]} on, got {value!r}"
+                f"over: {name} must hold ints from {OWN[name]} on, below 2**32, got "
+                f"{value!r}"
             )
     return found
 
 
 def _is_count(value: Any, low: int) -> bool:
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return whole and int(value) >= low
+    return whole and low <= int(value) < 2**32
 
 
 def floats(over: Mapping[str, list | Range]) -> list[str]:

@@ -89,7 +89,8 @@ def sweep(
         shuffle: whether to draw a new order for each epoch.
         at_once: at most so many networks train side by side, the others after them in
             the same program; None lets memory decide, and takes one at a time for
-            convolutions on a CPU, which are slower side by side.
+            convolutions on a CPU, which are slower side by side. The folds of one of
+            the settings stay together, also where they are more.
         progress: a line for each program; None means in a terminal or a notebook.
 
     Returns:
@@ -98,6 +99,7 @@ def sweep(
 
     Raises:
         FloatingPointError: if all trials diverged.
+        Any error, or Ctrl-C, in the midst: `error.result` holds what is done.
         ValueError, TypeError: what is wrong with the arguments, before compiling.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
@@ -141,13 +143,29 @@ def sweep(
     found = groups(arms, space.floats(ranges), works)
     for group in found:
         i = group.members[0]
-        check.check_parts(task, made[i], arms[i], batch_sizes[i], monitor)
+        check.check_parts(task, made[i], arms[i], batch_sizes[i], monitor, parts)
     told = Progress(None, 0, epochs, progress)
     search = Search(
         *(task, ranges, arms, seeds, found, parts, batch_sizes),
         *(stages, monitor, mode, told),
     )
-    return SweepResult(search, search(), mode)
+    try:
+        return SweepResult(search, search(), mode)
+    except (Exception, KeyboardInterrupt) as error:
+        _hand_over(error, search, mode)
+        raise
+
+
+def _hand_over(error: BaseException, search: Search, mode: str) -> None:
+    """Hang what is done on the error: nothing is lost."""
+    done = search.done()
+    if not done or all(trial.diverged for arm in done for trial in search.of(arm)):
+        return
+    error.result = SweepResult(search, search.ranking(done), mode)  # type: ignore
+    error.add_note(
+        f"sweep: error.result holds the {len(done)} of {len(search.arms)} settings "
+        "that were trained before"
+    )
 
 
 def _built(maker: Maker, settings: Settings) -> Parts:
@@ -155,5 +173,5 @@ def _built(maker: Maker, settings: Settings) -> Parts:
     try:
         return maker(settings)
     except Exception as error:
-        error.add_note(check.in_trial(settings))
+        error.add_note(space.in_trial(settings))
         raise

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxnn.search.groups import Works
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
-from jaxnn.train.state import train_state
+from jaxnn.train.start import train_state
 
 
 def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Works:

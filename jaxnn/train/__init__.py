@@ -14,8 +14,8 @@ from jaxnn.train.fit import fit as fit
 from jaxnn.train.history import History as History
 from jaxnn.train.replay import NonFiniteError as NonFiniteError
 from jaxnn.train.run import run as run
+from jaxnn.train.start import train_state as train_state
 from jaxnn.train.state import TrainState as TrainState
-from jaxnn.train.state import train_state as train_state
 from jaxnn.train.step import TrainStep as TrainStep
 from jaxnn.train.step import train_step as train_step
 from jaxnn.train.watch import EarlyStopping as EarlyStopping

@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jaxnn.checks import is_positive_int
 from jaxnn.io import save
 from jaxnn.train.history import History
 
@@ -27,15 +28,15 @@ def checkpoint(path: str | Path, *, every: int = 1) -> Callback:
     """Save the whole state after every few epochs, in place of the last one.
 
     The file is replaced in one piece: a crash leaves the old one or the new one. With
-    `nn.load(path, like=state)` and `fit(..., state=...)` the run goes on as if nothing
-    had happened.
+    `nn.load(path, like=nn.train_state(...))` and `fit(..., state=...)` the run goes on
+    as if nothing had happened.
 
     Args:
         path: the file; `{epoch}` in it becomes the epoch, to keep them all.
         every: how many epochs apart.
     """
-    if every < 1:
-        raise ValueError(f"checkpoint: every must be 1 or more epochs, got {every}")
+    if not is_positive_int(every):
+        raise ValueError(f"checkpoint: every must be 1 or more epochs, got {every!r}")
 
     def write(epoch: int, state: Any, history: History) -> None:
         if epoch % every == 0:

@@ -37,7 +37,12 @@ def check_arrays(data: Any, what: str = "data") -> int:
                 f"{name}: must be an array, got {type(a).__name__}; "
                 "np.asarray makes one of a list"
             )
-        if str(getattr(a.dtype, "kind", "")) in "OSUmM":
+        if not isinstance(a, jax.Array) and not isinstance(a.dtype, np.dtype):
+            raise TypeError(
+                f"{name}: must be an array of NumPy or JAX, got {type(a).__module__}."
+                f"{type(a).__name__}; np.asarray makes one of it"
+            )
+        if getattr(a.dtype, "kind", "O") in "OSUmM":
             raise TypeError(f"{name}: must hold numbers, got an array of {a.dtype}")
         if a.ndim == 0:
             raise ValueError(
@@ -152,6 +157,19 @@ def inputs_of(what: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, IndexError) as error:
         error.add_note(f"in the inputs of {what}")
+        raise
+
+
+@contextmanager
+def last_batch_of_one() -> Iterator[None]:
+    """Errors raised in here say what may have caused them."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            "the last batch of an epoch has 1 example: choose a batch_size that leaves "
+            "none or more"
+        )
         raise
 
 

@@ -31,6 +31,12 @@ class Ensemble(Layer):
 
     def __post_init__(self):
         positive_int("ensemble", "n", self.members)
+        if isinstance(self.net, Ensemble):
+            every = self.members * self.net.members
+            raise TypeError(
+                "ensemble: net is an ensemble already; make one of its network with "
+                f"all members: ensemble(net, {every})"
+            )
         if self.average not in AVERAGES:
             raise ValueError(
                 f"ensemble: average must be one of {', '.join(AVERAGES)}, got "

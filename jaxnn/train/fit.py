@@ -28,12 +28,13 @@ from jaxnn.train.source import (
     HostSource,
     StreamSource,
     as_batch,
-    check_epochs_of,
+    check_stream,
     fits_device,
     is_stream,
     iterate,
 )
-from jaxnn.train.state import TrainState, copy, train_state
+from jaxnn.train.start import train_state
+from jaxnn.train.state import TrainState, copy
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 from jaxnn.train.weights import with_weights
@@ -81,6 +82,8 @@ def fit(
         optimizer: an Optax optimizer.
         epochs: the total. With a `state` that has seen four, 10 runs six more.  The
             numbers of an epoch that was interrupted cover the steps after it went on.
+            Epochs are counted in steps: to go on with other data or another
+            `batch_size`, count anew, `state=state._replace(step=0 * state.step)`.
         batch_size: examples a step; the last batch of an epoch is smaller where it does
             not divide N. None for an iterable, which brings its own.
         key: the run's random key; a run that goes on from `state` keeps the key in it.
@@ -129,7 +132,7 @@ def fit(
     key = _run_key(key, state)
     data = with_weights(data, sample_weight, class_weight)
     if is_stream(data):
-        check_epochs_of(data, epochs, "data")
+        check_stream(data, epochs, "data")
     elif isinstance(step, TrainStep):
         checks.check_pair(data, "data")
     keys = _order_keys(step, key)
@@ -148,7 +151,9 @@ def fit(
 
 def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
     """The callbacks as a list; raise if an option is of the wrong kind."""
-    if callable(callbacks) or not all(callable(c) for c in callbacks):
+    listed = [] if callbacks is None else callbacks
+    listed = list(listed) if isinstance(listed, Iterable) else [None]
+    if not all(callable(c) for c in listed):
         raise TypeError(
             "callbacks: must be a list of functions callback(epoch, state, history), "
             f"got {callbacks!r:.60}"
@@ -159,12 +164,13 @@ def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
         raise ValueError(
             f"chunk_seconds: must be a number of 0 or more, got {chunk_seconds!r}"
         )
-    return list(callbacks)
+    return listed
 
 
 def _make_step(net_or_step, loss, optimizer, metrics, augment) -> AnyStep:
     is_class = isinstance(net_or_step, type)
-    if callable(net_or_step) and not is_class and None not in (loss, optimizer):
+    is_step = isinstance(net_or_step, AnyStep)
+    if callable(net_or_step) and not (is_class or is_step or None in (loss, optimizer)):
         net_or_step = as_layer(net_or_step, "fit")  # a bare function is a network
     if isinstance(net_or_step, Layer):
         for name, value in (("loss", loss), ("optimizer", optimizer)):
@@ -310,14 +316,8 @@ def _check_step(
 
 def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
     """Trace a step on one example, which batch normalization may refuse."""
-    try:
+    with checks.last_batch_of_one():
         stats_shapes(step, shapes, _rows_of(example, 1))
-    except Exception as error:
-        error.add_note(
-            "the last batch of an epoch has 1 example: choose a batch_size that leaves "
-            "none or more"
-        )
-        raise
 
 
 def _check_batch(loss: Any, found: Facts, batch: Any, what: str = "data") -> None:
@@ -346,9 +346,9 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
             )
         return validation
     loss, metrics = step.loss, dict(step.metrics)
-    stream = is_stream(validation)
+    stream = is_stream(validation, "validation")
     if stream:
-        check_epochs_of(validation, epochs, "validation")
+        check_stream(validation, epochs, "validation")
     else:
         evaluator = Evaluator(step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")

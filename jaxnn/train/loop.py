@@ -3,7 +3,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,9 @@ from jaxnn.train.interrupt import Interrupt
 from jaxnn.train.progress import Progress
 from jaxnn.train.source import Piece
 from jaxnn.train.state import copy, steps_taken
+from jaxnn.train.step import TrainStep
 from jaxnn.train.watch import Watch, rate_scale, show_best
+from jaxnn.trees import describe
 
 #: The first chunk of a run is one step: it tells how long a step takes.
 FIRST_CHUNK = 1
@@ -90,6 +92,9 @@ class Run:
         steps = self.source.steps
         total = steps * epochs if steps else None
         self.progress = Progress(total, self.taken, epochs, show)
+        if self.taken:
+            more = f" and {skip} of {steps} steps" if skip else ""
+            self.progress.say(f"fit: goes on after epoch {epoch}{more}")
         try:
             with Interrupt() as self.interrupt:
                 while epoch < epochs and self.history.stopped is None:
@@ -112,11 +117,19 @@ class Run:
             if not done:
                 self._interrupted(f"in epoch {epoch + 1}")
                 return
+        if not parts:
+            raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
         logs = {"loss": logs.pop("loss"), **logs} if "loss" in logs else logs
         if self.validate is not None:
             with self.clock.on("validate"):
-                logs |= {f"val_{n}": v for n, v in self.validate(self.state).items()}
+                found = self.validate(self.state)
+            if not isinstance(found, Mapping):
+                raise TypeError(
+                    "validation: must give a dict of numbers by name, got "
+                    f"{describe(found):.100}"
+                )
+            logs |= {f"val_{name}": value for name, value in found.items()}
         logs |= self._look(logs, epoch + 1)
         self.history.add(epoch + 1, logs)
         seconds, compiling = (
@@ -200,7 +213,10 @@ class Run:
         epoch: int,
     ) -> None:
         """Stop the run if a loss or a parameter is not finite."""
-        losses = rows[:, [i for i, n in enumerate(names) if n.endswith("loss")], 0]
+        # (a step of one's own may log several; of a network's, one is descended)
+        alone = isinstance(self.step, TrainStep)
+        shown = [n == "loss" if alone else n.endswith("loss") for n in names]
+        losses = rows[:, shown, 0]
         bad = ~np.isfinite(losses).all(1)
         if finite and not bad.any():
             return
@@ -240,7 +256,7 @@ class Run:
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:
             answer = callback(epoch, copy(self.state), self.history)
-            if isinstance(answer, bool | np.bool_) and answer:
+            if isinstance(answer, bool | np.bool_ | jax.Array) and answer:
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
     def _interrupted(self, where: str) -> None:

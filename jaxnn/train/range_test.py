@@ -19,7 +19,7 @@ from jaxnn.keys import check_key
 from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, gather, length
 from jaxnn.train.source import is_stream
-from jaxnn.train.state import train_state
+from jaxnn.train.start import train_state
 from jaxnn.train.step import train_step, unpack
 
 #: The share of the smoothed loss that a step keeps.

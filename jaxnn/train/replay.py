@@ -22,10 +22,17 @@ class Finding(NamedTuple):
     path: str | None  # the layer or parameter where it began
     what: str  # the same in words
     examples: list[int]  # rows of the data whose loss was not finite
+    advice: str  # what to do
 
 
-LOSS = "the loss, from outputs that are finite"
-UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
+SLOWER = (
+    "Try a smaller learning rate, or "
+    "optax.chain(optax.clip_by_global_norm(1.0), optimizer)."
+)
+DATA = "Look at the targets of these examples, and at the loss itself."
+#: A loss of outputs larger than this is infinite for being their square, or so.
+RUNAWAY = 1e6
+UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [], SLOWER)
 
 
 class NonFiniteError(FloatingPointError):
@@ -50,10 +57,10 @@ class NonFiniteError(FloatingPointError):
         history: History,
     ):
         self.epoch, self.step, self.state, self.history = epoch, step, state, history
-        self.path, what, self.examples = finding
+        self.path, what, self.examples, advice = finding
         super().__init__(
             f"training became {value} in epoch {epoch}, step {step}: it began in "
-            f"{what}.{_examples(self.examples)} {_kept(state)} {_advice(finding)}"
+            f"{what}.{_examples(self.examples)} {_kept(state)} {advice}"
         )
 
 
@@ -62,15 +69,6 @@ def _examples(rows: list[int]) -> str:
         return ""
     more = ", ..." if len(rows) > 8 else ""
     return f" Examples with such a loss: {', '.join(map(str, rows[:8]))}{more}."
-
-
-def _advice(finding: Finding) -> str:
-    if finding.what == LOSS:
-        return "Look at the targets of these examples, and at the loss itself."
-    return (
-        "Try a smaller learning rate, or "
-        "optax.chain(optax.clip_by_global_norm(1.0), optimizer)."
-    )
 
 
 def _kept(state: Any) -> str:
@@ -110,19 +108,21 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
         rows: the rows of the data in the batch, or None if they have no numbers.
     """
     if not isinstance(step, TrainStep):
-        return Finding(None, "the step's logs", [])
+        return Finding(None, "the step's logs", [], SLOWER)
     if isinstance(step, EnsembleStep):
         return _find_member(step, state, batch, rows)
     key = step.key(state)
     given, batch = batch, step.augmented(key, batch)
-    _, _, values = step.forward(state.params, state.state, key, batch)
+    outputs, _, values = step.forward(state.params, state.state, key, batch)
     wrong = ~np.isfinite(np.asarray(values, np.float64))
     bad = [] if rows is None else rows[wrong].tolist()
     layer = _first_layer(step, state, batch, key)
     if layer is not None:
-        return Finding(*layer, bad)
-    if wrong.any():
-        return Finding(None, LOSS, bad)
+        return Finding(*layer, bad, SLOWER)
+    if wrong.any() or not _finite(step.weighted_mean(values, batch)):
+        size = max(float(jnp.abs(y).max()) for y in jax.tree.leaves(outputs))
+        what = f"the loss, from outputs that are finite (the largest is {size:.2g})"
+        return Finding(None, what, bad, SLOWER if size > RUNAWAY else DATA)
 
     def objective(params):
         _, _, values = step.forward(params, state.state, key, batch)
@@ -131,13 +131,13 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     gradients = trees.paths(jax.grad(objective)(state.params))
     for path, gradient in gradients.items():
         if not _finite(gradient):
-            return Finding(path, f"the gradient of parameter {path}", bad)
+            return Finding(path, f"the gradient of parameter {path}", bad, SLOWER)
     for path, param in trees.paths(step.advance(state, given)[0].params).items():
         if not _finite(param):
             size = float(jnp.abs(gradients[path]).max())
             what = f"the update of parameter {path} (largest gradient {size:.3g})"
-            return Finding(path, what, bad)
-    return Finding(None, "a number that was finite when run again", bad)
+            return Finding(path, what, bad, SLOWER)
+    return Finding(None, "a number that was finite when run again", bad, SLOWER)
 
 
 def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Finding:
@@ -150,7 +150,7 @@ def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Findi
         if not all(map(_finite, jax.tree.leaves((after.params, stats["loss"])))):
             found = find(one, alone, part, numbers)
             return found._replace(what=f"member {i}, {found.what}")
-    return Finding(None, "a number that was finite when run again", [])
+    return Finding(None, "a number that was finite when run again", [], SLOWER)
 
 
 def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):

@@ -47,7 +47,8 @@ def run(
         data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
         epochs: the total, as in `fit`.
         batch_size: examples a step; the last batch of an epoch may be smaller.
-        validation: data in the same form; or a function `validation(state) -> logs`.
+        validation: data in the same form; for a step of one's own a function
+            `validation(state) -> logs`.
         early_stopping: an `EarlyStopping`; the state then has the best weights.
         plateau: a `Plateau`.
         shuffle: whether to draw a new order for each epoch.
@@ -125,7 +126,13 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
     """A function from the state to the validation's logs."""
     if data is None:
         return lambda state: {}
-    if not isinstance(step, TrainStep):
+    if isinstance(step, TrainStep):
+        if callable(data):
+            raise TypeError(
+                "validation: with a network, give arrays (inputs, targets), got a "
+                "function"
+            )
+    else:
         if not callable(data):
             raise TypeError(
                 "validation: for a step of one's own, give a function "

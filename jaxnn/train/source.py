@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where batches come from: arrays on the device, or any iterable of batches."""
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -96,18 +97,21 @@ class StreamSource:
         self.steps: int | None = len(batches) if isinstance(batches, Sized) else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
         self._used = False
+        self._last: Any = None  # what a function made before
 
     def fresh(self, epoch: int = 0) -> Iterator[Any]:
         """A new iterator over the batches of an epoch."""
         draw = getattr(self.batches, "epoch", None)
         batches = iterate(self.batches) if draw is None else iter(draw(epoch))
+        if batches is self._last or (batches is self.batches and self._used):
+            raise ValueError(
+                f"data: this {type(batches).__name__} is used up after one epoch; "
+                "pass a list, a DataLoader, or a function that makes a new iterator"
+            )
         if batches is self.batches:
-            if self._used:
-                raise ValueError(
-                    f"data: this {type(batches).__name__} is used up after one epoch; "
-                    "pass a list, a DataLoader, or a function that makes a new iterator"
-                )
             self._used = True
+        else:
+            self._last = batches
         return map(as_batch, batches)
 
     def peek(self) -> Any:
@@ -142,13 +146,31 @@ class StreamSource:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def check_epochs_of(batches: Any, epochs: int, what: str) -> None:
-    """Raise if an iterator, which serves one epoch, is to serve more."""
+def check_stream(batches: Any, epochs: int, what: str) -> None:
+    """Raise if batches are empty, can not be made, or serve fewer epochs than asked."""
+    if isinstance(batches, Sized) and not len(batches):
+        raise ValueError(f"{what}: is empty; there is no batch")
+    if callable(batches) and not hasattr(batches, "__iter__") and _arguments(batches):
+        raise TypeError(
+            f"{what}: a function must make an iterator of batches and take no "
+            f"argument; this one takes {_arguments(batches)}"
+        )
     if epochs > 1 and hasattr(batches, "__next__"):
         raise ValueError(
             f"{what}: this {type(batches).__name__} is used up after one epoch of "
             f"{epochs}; pass a list, a DataLoader, or a function that makes an iterator"
         )
+
+
+def _arguments(function: Any) -> str:
+    """The arguments that a function can not do without."""
+    try:
+        every = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one of those that do not tell
+        return ""
+    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p for p in every if p.default is p.empty and p.kind not in rest]
+    return ", ".join(p.name for p in needed)
 
 
 def iterate(batches: Any) -> Iterator[Any]:
@@ -207,14 +229,14 @@ def _piece(group: list[Any]) -> Piece:
     return Piece(jax.tree.map(join, *group), order, 0, len(group), size)
 
 
-def is_stream(data: Any) -> bool:
+def is_stream(data: Any, what: str = "data") -> bool:
     """Whether data is an iterable of batches, and not a tree of arrays."""
     if isinstance(data, tuple | dict) or hasattr(data, "shape"):
         return False
     if isinstance(data, list) and data and hasattr(data[0], "shape"):
         raise TypeError(
-            "data: got a list of arrays; write a tuple (inputs, targets) for arrays, "
-            "or a list of such tuples for batches"
+            f"{what}: got a list of arrays; write a tuple (inputs, targets) for "
+            "arrays, or a list of such tuples for batches"
         )
     return hasattr(data, "__iter__") or callable(data)
 

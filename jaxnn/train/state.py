@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that training changes, as one record."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from jaxnn.core import Layer, Params, State, as_layer
-from jaxnn.keys import check_key, fold_in
-from jaxnn.train.ensemble import Ensemble
+from jaxnn.core import Params, State
 
 
 class TrainState(NamedTuple):
@@ -22,46 +18,6 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 [], steps taken so far
     key: jax.Array  # the run's random key; it never changes
     watch: dict[str, Any] = {}  # noqa: RUF012  what early stopping and plateaus remember
-
-
-def train_state(
-    net: Layer, optimizer: optax.GradientTransformation, x: Any, *, key: jax.Array
-) -> TrainState:
-    """The state in which training begins.
-
-    Args:
-        net: a network.
-        optimizer: an Optax optimizer.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`.
-        key: the run's random key.
-
-    Returns:
-        A `TrainState` at step 0; under `jax.vmap` over keys a batch of them, as for an
-        `ensemble`.
-
-    >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
-    >>> keys = jax.random.split(jax.random.key(0), 8)
-    >>> start = lambda key: nn.train_state(nn.Dense(2), optax.sgd(0.1), x, key=key)
-    >>> x = jnp.ones((1, 3))
-    >>> jax.vmap(start)(keys).params["w"].shape
-    (8, 3, 2)
-    """
-    check_key(key, "train_state")
-    net = as_layer(net, "train_state")
-    if isinstance(net, Ensemble):
-        keys = jax.random.split(key, net.members)
-        start = partial(train_state, net.net, optimizer, x)
-        return net.place(jax.vmap(lambda key: start(key=key))(keys))
-    params, state = net.init(fold_in(key, "init"), x)
-    opt_state = optimizer.init(params)
-    made = TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)
-    return jax.tree.map(_strong, made)
-
-
-def _strong(x: Any) -> jax.Array:
-    """The array with a dtype of its own: a weak one would change after one step."""
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype)
 
 
 def steps_taken(state: Any) -> Any:

@@ -16,6 +16,7 @@ from jaxnn.metrics import Metric, as_metric
 from jaxnn.spec import Spec
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.state import TrainState
+from jaxnn.train.updates import apply_updates
 from jaxnn.train.watch import rate_scale
 from jaxnn.trees import describe
 
@@ -57,6 +58,8 @@ class TrainStep(Spec):
         (value, (outputs, net_state, total, weight)), grads = descend(state.params)
         # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
         # needs JAX's usual promotion, also where a user has made it strict.
+        scale = rate_scale(state)
+        extra = {} if scale is None else {"rate_scale": scale}
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
                 grads,
@@ -65,9 +68,9 @@ class TrainStep(Spec):
                 value=value,
                 grad=grads,
                 value_fn=lambda params: objective(params)[0],
+                **extra,
             )
-        updates = _scaled(updates, rate_scale(state))
-        params = optax.apply_updates(state.params, updates)
+        params = apply_updates(state.params, updates, scale)
         new = state._replace(
             params=params, state=net_state, opt_state=opt_state, step=state.step + 1
         )
@@ -201,13 +204,6 @@ def train_step(
         raise ValueError("metrics: 'loss' is the loss's own name; use another")
     kind = EnsembleStep if isinstance(net, Ensemble) else TrainStep
     return kind(net, loss, optimizer, tuple(pairs.items()), augment)
-
-
-def _scaled(updates: Any, scale: jax.Array | None) -> Any:
-    """The updates times what a plateau schedule has come to."""
-    if scale is None:
-        return updates
-    return jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
 
 
 def _check_kinds(loss: Any, optimizer: Any, metrics: Any) -> None:

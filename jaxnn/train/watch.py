@@ -5,7 +5,10 @@ What they remember lies in `TrainState.watch`, so that it is saved, resumed and 
 like everything else: a resumed run decides as the uninterrupted one would.
 """
 
+import numbers
+import zlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +20,8 @@ from jaxnn.train.state import TrainState
 from jaxnn.trees import describe, nearest
 
 Logs = Mapping[str, Any]
+#: The least that a plateau leaves of a rate: with none, L1 could not divide by it.
+LEAST = 1e-12
 
 
 class EarlyStopping(Spec):
@@ -79,11 +84,8 @@ class Plateau(Spec):
 
     def __post_init__(self):
         _check_watch(self)
-        _check_number(
-            "Plateau", "factor", self.factor, 0 < self.factor < 1, "above 0, below 1"
-        )
-        within = 0 <= self.min_scale <= 1
-        _check_number("Plateau", "min_scale", self.min_scale, within, "in [0, 1]")
+        _check_number(self, "factor", lambda f: 0 < f < 1, "above 0, below 1")
+        _check_number(self, "min_scale", lambda s: 0 <= s <= 1, "in [0, 1]")
 
 
 class Best(NamedTuple):
@@ -92,6 +94,7 @@ class Best(NamedTuple):
     value: jax.Array  # float32 []
     epoch: jax.Array  # int32 [], counted from 1; 0 before the first
     waited: jax.Array  # int32 [], epochs since then
+    of: jax.Array  # uint32 [], stands for what is monitored, and which way
 
 
 class Kept(NamedTuple):
@@ -158,16 +161,17 @@ class Watch(Spec):
             )
         self._check_known(state)
         state = show_last(state)
-        fresh = {
-            "early_stopping": Kept(
-                _no_best(self.early_stopping),
-                state.params,
-                state.state,
-                jnp.zeros((), bool),
-            ),
-            "plateau": Scaled(_no_best(self.plateau), jnp.ones(())),
-        }
-        watch = {name: state.watch.get(name, fresh[name]) for name in self.watches}
+        none = jnp.zeros((), bool)
+        watch: dict[str, Any] = {}
+        for name, one in self.watches.items():
+            best = _no_best(one)
+            kept = Kept(best, state.params, state.state, none)
+            fresh = kept if name == "early_stopping" else Scaled(best, jnp.ones(()))
+            known = state.watch.get(name, fresh)
+            # The best of another number, or the other way, says nothing of this one.
+            same = partial(jnp.where, known.best.of == best.of)
+            best = jax.tree.map(same, known.best, best)
+            watch[name] = known._replace(best=best)
         return state._replace(watch=watch)
 
     def _check_known(self, state: TrainState) -> None:
@@ -212,7 +216,7 @@ class Watch(Spec):
         """Why the run has ended, in words."""
         assert self.early_stopping is not None
         best: Best = state.watch["early_stopping"].best
-        epoch, waited = (int(jnp.ravel(a)[0]) for a in best[1:])
+        epoch, waited = (int(jnp.ravel(a)[0]) for a in (best.epoch, best.waited))
         name, s = self.early_stopping.monitor, "s" if waited > 1 else ""
         if not epoch:
             return f"{name} was never a number in {waited} epoch{s}"
@@ -271,9 +275,10 @@ def rate_scale(state: TrainState) -> jax.Array | None:
 
 
 def _no_best(one: Any) -> Best:
-    worst = jnp.inf if one is None or _mode(one) == "min" else -jnp.inf
+    worst = jnp.inf if _mode(one) == "min" else -jnp.inf
     zero = jnp.zeros((), jnp.int32)
-    return Best(jnp.full((), worst, jnp.float32), zero, zero)
+    name = zlib.crc32(f"{_mode(one)} {one.monitor}".encode())
+    return Best(jnp.full((), worst, jnp.float32), zero, zero, jnp.uint32(name))
 
 
 def _improved(one: Any, best: Best, logs: Logs, epoch: Any) -> tuple[Best, jax.Array]:
@@ -287,7 +292,7 @@ def _improved(one: Any, best: Best, logs: Logs, epoch: Any) -> tuple[Best, jax.A
     gain = best.value - value if _mode(one) == "min" else value - best.value
     better = gain > one.min_delta  # (false for NaN)
     epoch = jnp.asarray(epoch, jnp.int32)
-    new = Best(value, epoch, jnp.zeros((), jnp.int32))
+    new = best._replace(value=value, epoch=epoch, waited=jnp.zeros((), jnp.int32))
     old = best._replace(waited=best.waited + 1)
     best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
     return best, better
@@ -296,7 +301,7 @@ def _improved(one: Any, best: Best, logs: Logs, epoch: Any) -> tuple[Best, jax.A
 def _scaled(one: Plateau, scaled: Scaled, logs: Logs, epoch: Any) -> Scaled:
     best, _ = _improved(one, scaled.best, logs, epoch)
     tired = best.waited >= one.patience
-    smaller = jnp.maximum(scaled.scale * one.factor, one.min_scale)
+    smaller = jnp.maximum(scaled.scale * one.factor, max(one.min_scale, LEAST))
     waited = jnp.where(tired, 0, best.waited)
     scale = jnp.where(tired, smaller, scaled.scale)
     return Scaled(best._replace(waited=waited), scale)
@@ -324,9 +329,13 @@ def _check_watch(one: Any) -> None:
             f"{owner}: is {one.monitor!r} better small or large? Give mode='min' "
             "or mode='max'"
         )
-    _check_number(owner, "min_delta", one.min_delta, one.min_delta >= 0, "0 or more")
+    _check_number(one, "min_delta", lambda delta: delta >= 0, "0 or more")
 
 
-def _check_number(owner: str, name: str, value: Any, holds: bool, rule: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not holds:
-        raise ValueError(f"{owner}: {name} must be a number {rule}, got {value!r}")
+def _check_number(one: Any, name: str, holds: Any, rule: str) -> None:
+    value = getattr(one, name)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not holds(value):
+        raise ValueError(
+            f"{type(one).__name__}: {name} must be a number {rule}, got {value!r}"
+        )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each example counts in the loss, from weights of examples and of classes."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,12 +53,16 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"class_weight: needs integer class labels [N], got {describe(targets)}"
         )
-    if isinstance(class_weight, str):
-        raise TypeError(
-            f"class_weight: must be a dict of weights by class, got {class_weight!r}"
-        )
-    if not isinstance(class_weight, Mapping):
+    if isinstance(class_weight, list | tuple | np.ndarray):
         class_weight = dict(enumerate(class_weight))
+    whole = isinstance(class_weight, Mapping) and all(
+        isinstance(label, numbers.Integral) for label in class_weight
+    )
+    if not whole:
+        raise TypeError(
+            "class_weight: must be a dict from classes, which are ints, to weights, or "
+            f"a list of weights, got {class_weight!r:.60}"
+        )
     absent = sorted(set(map(int, class_weight)) - set(np.unique(targets).tolist()))
     if len(absent) == len(class_weight):
         raise ValueError(

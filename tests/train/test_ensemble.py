@@ -166,6 +166,7 @@ def test_a_mesh_spreads_members_over_devices():
     ("make", "error", "message"),
     [
         (lambda: nn.ensemble(NET, 0), ValueError, "ensemble: n must be a positive int"),
+        (lambda: nn.ensemble(nn.ensemble(NET, 2), 3), TypeError, r"ensemble\(net, 6\)"),
         (lambda: nn.ensemble(NET, 2.0), ValueError, "ensemble: n must be a positive"),
         (lambda: nn.ensemble(3, 2), TypeError, "a child must be a layer"),
         (lambda: nn.ensemble(NET, 2, average="mean"), ValueError, "average must be"),

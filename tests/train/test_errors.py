@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from common import CROSS_ENTROPY, KEY, X, Y, fit
+from common import CROSS_ENTROPY, KEY, NET, SGD, X, Y, fit
 
 import jaxnn as nn
 
@@ -18,6 +18,12 @@ def changed(a, index, value):
     a = np.array(a)
     a[index] = value
     return a
+
+
+class Foreign:
+    """An array of another library: it has a shape, and a dtype that is not NumPy's."""
+
+    shape, ndim, dtype = (70, 6), 2, "foreign.float32"
 
 
 SOFTMAX = nn.Sequential(nn.Dense(3), jax.nn.softmax)
@@ -114,6 +120,38 @@ CASES = {
         lambda: fit(validation=(X[:, :2], Y)),
         ["must have 6 features", "in the inputs of validation"],
     ),
+    "validation list": (
+        lambda: fit(validation=[X, Y]),
+        ["validation: got a list of arrays"],
+    ),
+    "no validation batch": (lambda: fit(validation=[]), ["validation: is empty"]),
+    "validation of a state": (
+        lambda: fit(validation=lambda state: {}),
+        ["validation: a function", "this one takes state"],
+    ),
+    "a step and its loss": (
+        lambda: fit(net=nn.train_step(NET, CROSS_ENTROPY, SGD)),
+        ["loss is the step's own business"],
+    ),
+    "foreign arrays": (
+        lambda: fit((Foreign(), Y)),
+        ["data inputs: must be an array of NumPy or JAX", "Foreign", "np.asarray"],
+    ),
+    "named classes": (lambda: fit(class_weight={"cat": 2.0}), ["which are ints"]),
+    "one class weight": (lambda: fit(class_weight=2.0), ["a list of weights"]),
+    "patience": (
+        lambda: fit(early_stopping=nn.EarlyStopping(min_delta="0.1")),
+        ["EarlyStopping: min_delta must be a number 0 or more, got '0.1'"],
+    ),
+    "factor": (
+        lambda: fit(plateau=nn.Plateau(factor="0.1")),
+        ["Plateau: factor must be a number above 0, below 1, got '0.1'"],
+    ),
+    "checkpoints": (
+        lambda: fit(callbacks=[nn.callbacks.checkpoint("x", every="1")]),
+        ["every must be 1 or more epochs, got '1'"],
+    ),
+    "callbacks": (lambda: fit(callbacks=3), ["must be a list of functions"]),
     "sample weights": (lambda: fit(sample_weight=np.ones(3)), ["[70]"]),
     "negative weight": (
         lambda: fit(sample_weight=changed(np.ones(70), 3, -1)),
@@ -253,9 +291,38 @@ def test_a_loss_that_is_at_fault_is_named():
         return jnp.where(targets == 1, jnp.nan, CROSS_ENTROPY(outputs, targets))
 
     error = explode(loss=loss, shuffle=False)
-    assert "the loss" in str(error)
+    assert "the loss" in str(error) and "Look at the targets" in str(error)
     assert error.path is None
     assert error.examples == [i for i in range(16) if Y[i] == 1]
+
+
+@pytest.mark.parametrize("net", [ONE, nn.ensemble(ONE, 2)])
+def test_a_rate_that_is_too_large_is_not_blamed_on_the_targets(net):
+    """Squared outputs overflow long before they do."""
+    with pytest.raises(nn.NonFiniteError, match=r"the largest is \S+e\+") as caught:
+        fit((X, BINARY), net, loss=MSE, optimizer=optax.sgd(2.0), epochs=99)
+    assert "Try a smaller learning rate" in str(caught.value)
+
+
+def test_a_metric_may_be_infinite_whatever_its_name():
+    def log_loss(outputs, targets):
+        return jnp.where(targets == 0, jnp.inf, 1.0)
+
+    _, history = fit(metrics={"log_loss": log_loss})
+    assert history["log_loss"] == [np.inf] * 3
+
+
+def test_the_validation_of_a_step_of_ones_own_gives_a_dict():
+    def step(state, batch):
+        return state, {"loss": jnp.float32(1)}
+
+    with pytest.raises(TypeError, match="validation: must give a dict of numbers"):
+        nn.fit(
+            *(step, (X, Y)),
+            **{"epochs": 1, "batch_size": 20, "state": {"n": jnp.int32(0)}},
+            validation=lambda state: 0.5,
+            key=KEY,
+        )
 
 
 def test_a_gradient_that_is_at_fault_is_named():

@@ -292,6 +292,32 @@ def test_a_bare_function_is_a_network():
     assert nn.evaluate(jnp.tanh, state, (X, y), loss=nn.losses.mean_squared_error)
 
 
+@pytest.mark.parametrize("given", [lambda f: iter([f]), lambda f: (g for g in (f, f))])
+def test_callbacks_may_come_from_an_iterator(given):
+    seen = []
+    fit(callbacks=given(lambda epoch, state, history: seen.append(epoch)))
+    assert set(seen) == {1, 2, 3}
+    assert len(fit(callbacks=None)[1]) == 3
+
+
+def test_epochs_may_be_counted_anew_for_other_data():
+    state, _ = fit(epochs=2)
+    state = state._replace(step=0 * state.step)
+    again, history = fit((X[:30], Y[:30]), epochs=3, batch_size=7, state=state)
+    assert history.epochs == [1, 2, 3] and int(again.step) == 15
+
+
+def test_a_run_says_where_it_goes_on(capsys):
+    state, _ = fit(epochs=1)
+    fit(epochs=2, state=state._replace(step=state.step + 2), progress=True)
+    assert "fit: goes on after epoch 1 and 2 of 5 steps" in capsys.readouterr().out
+
+
+def test_a_callback_may_answer_with_jax():
+    _, history = fit(epochs=9, callbacks=[lambda e, s, h: jnp.bool_(e == 2)])
+    assert len(history) == 2
+
+
 def test_a_callback_may_answer_with_numpy():
     _, history = fit(epochs=9, callbacks=[lambda e, s, h: np.mean(h["loss"]) < 100])
     assert len(history) == 1

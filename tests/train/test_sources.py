@@ -118,6 +118,19 @@ def test_a_bad_batch_is_named_and_the_run_is_kept(bad, words, monkeypatch):
     assert int(caught.value.state.step) == 3
 
 
+def test_a_function_that_gives_the_same_iterator_again():
+    batches = iter([(X[:8], Y[:8]), (X[8:16], Y[8:16])])
+    with pytest.raises(ValueError, match="list_iterator is used up after one epoch"):
+        fit(lambda: batches)
+
+
+def test_an_epoch_without_batches():
+    parts = iter([[(X[:8], Y[:8])], [(X[:8], Y[:8])], []])
+    with pytest.raises(ValueError, match="data: gave no batch in epoch 2") as raised:
+        fit(lambda: next(parts))
+    assert len(raised.value.history) == 1
+
+
 def test_an_empty_iterable():
     with pytest.raises(ValueError, match="no batch"):
         fit([])

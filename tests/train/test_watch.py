@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from common import CROSS_ENTROPY, NET, X, Y, fit
+from common import CROSS_ENTROPY, KEY, NET, SGD, X, Y, fit
 
 import jaxnn as nn
 from jaxnn.train.watch import Watch
@@ -51,7 +51,10 @@ def test_a_resumed_run_decides_as_the_whole_one(stopped, first, tmp_path):
     whole, history = fit(epochs=40, **options)
     part, early = fit(epochs=first, **options)
     nn.save(tmp_path / "part", part)
-    part = nn.load(tmp_path / "part", like=part)
+    del options["validation"]
+    like = nn.train_state(NET, SGD, X[:1], key=jax.random.key(9), **options)
+    part = nn.load(tmp_path / "part", like=like)
+    options["validation"] = VALIDATION
     state, late = fit(epochs=40, state=part, history=early, **options)
     same(state, whole)
     for name in ("loss", "val_loss", "rate_scale"):
@@ -69,6 +72,33 @@ def test_a_run_that_has_stopped_stays_so(stopped):
     longer = nn.EarlyStopping(patience=6)
     _, more = fit(epochs=40, validation=VALIDATION, early_stopping=longer, state=state)
     assert len(more) == 2
+
+
+def test_a_state_without_a_place_for_what_is_watched_says_what_to_give(
+    stopped, tmp_path
+):
+    nn.save(tmp_path / "stopped", stopped[0])
+    like = nn.train_state(NET, SGD, X[:1], key=KEY)
+    with pytest.raises(ValueError, match="give train_state the run's early_stopping="):
+        nn.load(tmp_path / "stopped", like=like)
+
+
+def test_the_members_of_an_ensemble_have_a_place_each():
+    bunch = nn.ensemble(NET, 2)
+    state = nn.train_state(bunch, SGD, X[:1], key=KEY, plateau=nn.Plateau())
+    assert state.watch["plateau"].scale.shape == (2,)
+
+
+@pytest.mark.parametrize("kind", ["early_stopping", "plateau"])
+def test_the_best_of_another_number_is_forgotten(kind):
+    one = nn.EarlyStopping if kind == "early_stopping" else nn.Plateau
+    first, second = one(monitor="loss"), one(monitor="accuracy", mode="max")
+    options = {"metrics": {"accuracy": nn.metrics.accuracy}}
+    state, _ = fit(epochs=2, **options, **{kind: first})
+    again, history = fit(epochs=3, state=state, **options, **{kind: second})
+    best = again.watch[kind].best
+    assert best.epoch == 3
+    np.testing.assert_allclose(best.value, history["accuracy"][-1], rtol=1e-6)
 
 
 def test_a_watched_state_is_not_taken_for_another_run(stopped):
