@@ -259,6 +259,25 @@ def test_boundary_is_drawn_with_the_data_on_top(plain, tmp_path, form):
     assert written(tmp_path / "b.png")
 
 
+@pytest.mark.parametrize(
+    "names, error, message",
+    [
+        (["cat", "dog", "cow"], TypeError, r"names must be a dict .* got \['cat'"),
+        ({"class": ["cat", "dog", "cow"]}, TypeError, "names must be a dict"),
+        (
+            {"classes": ["cat", "dog"]},
+            ValueError,
+            r"names\['classes'\] must be 3 names",
+        ),
+        ({"features": "xy"}, ValueError, r"names\['features'\] must be 2 names"),
+        ({"features": 2}, ValueError, r"names\['features'\] must be 2 names"),
+    ],
+)
+def test_boundary_refuses_names_of_something_else(plain, names, error, message):
+    with pytest.raises(error, match=f"decision_boundary: {message}"):
+        pictures.decision_boundary(NET, plain, (X, LABELS), points=5, names=names)
+
+
 def test_boundary_shades_follow_the_certainty():
     figure = pictures.decision_boundary(HALF, ACROSS, (X, LABELS % 2), points=21)
     image = figure.axes[0].images[0].get_array()
@@ -412,8 +431,10 @@ def test_impossible_surfaces(plain, key):
         pictures.loss_surface(NET, plain, data, ENTROPY, key=0)
     with pytest.raises(ValueError, match="points must be an int of 2 or more, got 1"):
         pictures.loss_surface(NET, plain, data, ENTROPY, key=key, points=1)
-    with pytest.raises(ValueError, match="radius must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="radius must be above 0, got -1"):
         pictures.loss_surface(NET, plain, data, ENTROPY, key=key, radius=-1)
+    with pytest.raises(ValueError, match="radius must be above 0, got 0"):
+        pictures.loss_surface(NET, plain, data, ENTROPY, key=key, radius=0)
     with pytest.raises(ValueError, match="chunk must be a positive int"):
         pictures.loss_surface(NET, plain, data, ENTROPY, key=key, chunk=0)
     with pytest.raises(ValueError, match="must be a class from 0 to 2"):

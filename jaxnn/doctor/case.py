@@ -9,16 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.checks import is_float
 from jaxnn.core import Layer, as_layer
 from jaxnn.doctor import quality
+from jaxnn.doctor.memory import rows_that_fit
 from jaxnn.doctor.probe import Inside, look_inside
 from jaxnn.doctor.reference import Reference, reference
+from jaxnn.doctor.tries import takes_scores
 from jaxnn.keys import fold_in
-from jaxnn.train import checks
+from jaxnn.losses import contract_of, example_weights
 from jaxnn.train.evaluate import predict
 from jaxnn.train.history import History
 from jaxnn.train.outputs import Facts, facts
-from jaxnn.train.step import unpack
+from jaxnn.train.step import loss_weights, unpack, weighted_sum
 
 #: Below this quality a network may be called bad; above it, what is found is harmless.
 GOOD = 0.9
@@ -30,6 +33,8 @@ GUESS = 0.1
 WORSE = 1.5
 #: ... if the difference is this share of the loss that the run began with.
 TRIFLE = 0.05
+#: Rows to look inside with at least, where the run's batch size is not known.
+BATCH = 32
 
 
 @dataclasses.dataclass
@@ -82,14 +87,11 @@ class Case:
     @cached_property
     def outputs(self) -> tuple[Any, Any]:
         """The outputs for the sampled examples, of training and of validation."""
-        given = self.x if self.u is None else _joined(self.x, self.u)
-        ys = predict(self.net, (self.params, self.state), given)
-        ys, rows = jax.tree.map(np.asarray, ys), trees_length(self.x)
-        parts = [
-            jax.tree.map(lambda a, s=s: a[s], ys)
-            for s in (slice(rows), slice(rows, None))
-        ]
-        return parts[0], None if self.u is None else parts[1]
+        here, there = (
+            None if x is None else predict(self.net, (self.params, self.state), x)
+            for x in (self.x, self.u)
+        )
+        return jax.tree.map(np.asarray, (here, there))
 
     @cached_property
     def task(self) -> str | None:
@@ -97,26 +99,42 @@ class Case:
         return quality.task_of(self.loss, self.facts.outputs, self.all_y)
 
     @cached_property
-    def probabilities(self) -> bool:
-        """Whether the outputs are probabilities."""
-        if self.facts.kind in ("softmax", "sigmoid"):
-            return True
-        y = self.outputs[0]
-        contract = checks.contract_of(self.loss) if self.loss else None
-        if contract and "logits" in contract.outputs:
-            return False
-        return bool((y >= 0).all() and (y <= 1).all())
+    def threshold(self) -> float:
+        """Above which an output says yes: 0 for logits and margins, else a half."""
+        if self.facts.kind in ("softmax", "sigmoid") or self.task != "binary":
+            return 0.5
+        if self.loss is None:
+            y = self.outputs[0]
+            return 0.5 if (y >= 0).all() and (y <= 1).all() else 0.0
+        contract = contract_of(self.loss)
+        if contract is not None:
+            return 0.0 if contract.outputs == "binary logits" else 0.5
+        shape = (1, *self.facts.outputs.shape[1:])
+        return 0.0 if takes_scores(jax.jit(self.loss), shape, self.y.dtype) else 0.5
 
     def said(self, outputs: Any) -> np.ndarray:
         """What outputs say: classes, or numbers."""
-        return quality.decided(self.task, np.asarray(outputs), self.probabilities)
+        return quality.decided(self.task, np.asarray(outputs), self.threshold)
+
+    def labels(self, targets: Any) -> np.ndarray:
+        """The class of each example or place, -1 where the loss leaves it out.
+
+        Numbers stay as they are.
+        """
+        targets = np.asarray(targets)
+        found = quality.labels(self.task, targets)
+        if self.loss is None or self.task != "classes" or found is not targets:
+            return found  # (one-hot rows have no label to leave out)
+        kept = example_weights(self.loss, targets.ravel())  # one for each place
+        if kept is None:
+            return found
+        return np.where(np.reshape(kept, found.shape) > 0, found.astype(int), -1)
 
     def quality(self, outputs: Any, targets: Any) -> float | None:
         """How good outputs are; see `quality.quality`."""
         if self.task is None or outputs is None:
             return None
-        true = quality.labels(self.task, np.asarray(targets))
-        return quality.quality(self.task, self.said(outputs), true)
+        return quality.quality(self.task, self.said(outputs), self.labels(targets))
 
     @cached_property
     def qualities(self) -> tuple[float | None, float | None]:
@@ -131,12 +149,17 @@ class Case:
         """The loss of the network in use, on training and on validation examples."""
         if self.loss is None or not self.finite:
             return None, None
-        compiled, (y, v) = jax.jit(self.loss), self.outputs
-        pairs = ((y, self.y), (v, self.v))
-        means = [
-            None if a is None else float(jnp.mean(compiled(a, b))) for a, b in pairs
-        ]
-        return means[0], means[1]
+        y, v = self.outputs
+        return self.mean_loss(y, self.y), self.mean_loss(v, self.v)
+
+    def mean_loss(self, outputs: Any, targets: Any) -> float | None:
+        """The loss of outputs, over what counts in it."""
+        if self.loss is None or outputs is None:
+            return None
+        values = jax.jit(self.loss)(outputs, targets)
+        weights = loss_weights(self.loss, targets, None, len(values))
+        total, weight = weighted_sum(values, weights)
+        return float(total) / max(float(weight), 1e-30)
 
     def is_worse(self, loss: float | None, other: float | None) -> bool:
         """Whether a loss is well above another, and by no trifle."""
@@ -160,14 +183,16 @@ class Case:
         """What can be told from the inputs without training."""
         if self.task is None or self.features is None:
             return None
-        if self.task == "numbers" and np.size(self.y) == np.size(self.x) > len(self.y):
+        if self.task != "classes" and np.size(self.y) == np.size(self.x) > len(self.y):
             return None  # an autoencoder: a copy is no achievement
-        y = quality.labels(self.task, np.asarray(self.y))
+        y, x = self.labels(self.y), self.features
         if self.task != "numbers" and y.ndim > 1 + (self.task == "binary"):
             return None  # a label for each place
         if self.task == "numbers" and y.size > 64 * len(y):
             return None  # a picture for each example
-        return reference(self.features, y, self.task)
+        if self.task == "classes":
+            x, y = x[y >= 0], y[y >= 0]
+        return reference(x, y, self.task)
 
     @cached_property
     def features(self) -> np.ndarray | None:
@@ -175,7 +200,7 @@ class Case:
         if not hasattr(self.x, "shape"):
             return None
         x = np.asarray(self.x)
-        if np.issubdtype(x.dtype, np.floating) or x.dtype == np.uint8:
+        if is_float(x) or x.dtype == np.uint8:
             return x.reshape(len(x), -1).astype(np.float64)
         if not np.issubdtype(x.dtype, np.integer) or x.min() < 0 or x.max() > 5000:
             return None
@@ -188,6 +213,17 @@ class Case:
         return self.net.init(fold_in(self.key, "init"), one(self.x))
 
     @cached_property
+    def probed(self) -> np.ndarray:
+        """Which of the sampled training examples the probe has room for."""
+        least = self.history.settings.get("batch_size") or BATCH
+        room = rows_that_fit(self.net, self.start, one(self.x), least)
+        return drawn(trees_length(self.x), room)
+
+    def of_probed(self, data: Any) -> Any:
+        """The probe's rows of what there is one of for each training example."""
+        return jax.tree.map(lambda a: np.asarray(a)[self.probed], data)
+
+    @cached_property
     def inside(self) -> Inside | None:
         """What the probe saw, or None without a loss."""
         if self.loss is None:
@@ -196,7 +232,7 @@ class Case:
         optimizer = (
             self.optimizer if self.finite and self.opt_state is not None else None
         )
-        batch = jax.tree.map(jnp.asarray, (self.x, self.y))
+        batch = jax.tree.map(jnp.asarray, self.of_probed((self.x, self.y)))
         points = (self.start, end, self.opt_state)
         return look_inside(self.net, self.loss, optimizer, points, batch, self.key)
 
@@ -209,7 +245,8 @@ class Case:
         """
         done = self.qualities[0]
         if done is not None and done < GOOD and self.inside is not None:
-            done = max(done, self.quality(self.inside.outputs, self.y) or done)
+            targets = self.of_probed(self.y)
+            done = max(done, self.quality(self.inside.outputs, targets) or done)
         if done is None:
             return 1.0 if not self.finite else self._little_progress()
         if done >= GOOD:
@@ -236,8 +273,13 @@ def sample(data: Any, rows: int) -> Any:
     n = trees_length(data)
     if n <= rows:
         return jax.tree.map(np.asarray, data)
-    drawn = np.sort(np.random.default_rng(0).permutation(n)[:rows])
-    return jax.tree.map(lambda a: np.asarray(a)[drawn], data)
+    kept = drawn(n, rows)
+    return jax.tree.map(lambda a: np.asarray(a)[kept], data)
+
+
+def drawn(n: int, rows: int) -> np.ndarray:
+    """So many places of n, drawn once and for all, in their order; at most all."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:rows])
 
 
 def trees_length(data: Any) -> int:
@@ -253,7 +295,3 @@ def one(x: Any) -> Any:
 def _row_shape(a: Any) -> jax.ShapeDtypeStruct:
     dtype = jax.dtypes.canonicalize_dtype(a.dtype)
     return jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype)
-
-
-def _joined(x: Any, u: Any) -> Any:
-    return jax.tree.map(lambda a, b: np.concatenate([a, b]), x, u)

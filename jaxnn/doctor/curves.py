@@ -2,6 +2,7 @@
 """What the curves say: of the learning rate, of learning too little or by heart."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -156,8 +157,8 @@ def check_fit(case: Case) -> Iterator[Finding]:
     gap, rose = good - there, _rise(case)
     wide = gap > GAP + _chance(case) and not case.bad
     if wide or (rose > ROSE and gap > SOME_GAP):
-        words = f"{_measure(case)} {_told(case, good)} on training, "
-        words += f"{_told(case, there)} on validation"
+        words = f"{_measure(case)} {_told(case, good, case.y)} on training, "
+        words += f"{_told(case, there, case.v)} on validation"
         if rose > ROSE:
             words += f"; the validation loss rose to {rose:.2f} times its smallest"
         sure = 0.6 + min(gap, 0.3) if wide else 0.6
@@ -167,21 +168,28 @@ def check_fit(case: Case) -> Iterator[Finding]:
 
 
 def _chance(case: Case) -> float:
-    """The standard error of a validation accuracy of a half, as a quality."""
-    if case.task == "numbers" or case.v is None:
+    """The standard error of a validation quality, at most.
+
+    1/√n is that of an accuracy of a half; of R² it is about 2 R (1 - R²) / √n, which
+    has its largest value, 0.77/√n, at R² = 1/3.
+    """
+    if case.v is None:
         return 0.0
-    return 1 / np.sqrt(np.size(quality.labels(case.task, np.asarray(case.v))))
+    true = case.labels(case.v)
+    n = len(true) if case.task == "numbers" else (true >= 0).sum()
+    return 1 / np.sqrt(max(n, 1))
 
 
 def _underfitting(case: Case, good: float | None) -> tuple:
     if good is None:
         return 0.5, "the loss has hardly fallen"
     words = (
-        f"{_measure(case)} only {_told(case, good)} on the training examples themselves"
+        f"{_measure(case)} only {_told(case, good, case.y)} on the training examples "
+        "themselves"
     )
     told = case.reference
     if told is not None and told.quality > good:
-        words += f"; a method without training has {_told(case, told.quality)}"
+        words += f"; a method without training has {_told(case, told.quality, case.y)}"
     return 0.6 + min(case.shortfall, 0.25), words
 
 
@@ -189,13 +197,9 @@ def _measure(case: Case) -> str:
     return "explained variance (R²)" if case.task == "numbers" else "accuracy"
 
 
-def _told(case: Case, value: float) -> str:
-    """A quality as a person knows it: an accuracy, or R²."""
-    if case.task == "numbers":
-        return f"{value:.3f}"
-    true = quality.labels(case.task, np.asarray(case.y))
-    guess = quality.commonest(str(case.task), true)
-    return f"{guess + value * (1 - guess):.3f}"
+def _told(case: Case, value: float, targets: Any) -> str:
+    """A quality on these targets as a person knows it: an accuracy, or R²."""
+    return f"{quality.told(case.task, value, case.labels(targets)):.3f}"
 
 
 def _rise(case: Case) -> float:
@@ -256,13 +260,16 @@ def check_statistics(case: Case) -> Iterator[Finding]:
     """Outputs that are good with a batch's statistics and bad with the running ones."""
     if case.inside is None or not jax.tree.leaves(case.state) or not case.finite:
         return
-    training, use = case.quality(case.inside.outputs, case.y), case.qualities[0]
+    outputs, targets = case.of_probed((case.outputs[0], case.y))
+    training, use = (case.quality(y, targets) for y in (case.inside.outputs, outputs))
     if training is None or use is None:
         return
-    if training - use > STALE or case.is_worse(case.losses[0], case.inside.loss):
+    loss = case.mean_loss(outputs, targets)
+    if training - use > STALE or case.is_worse(loss, case.inside.loss):
         words = (
-            f"on the same examples {_measure(case)} {_told(case, training)} and "
-            f"loss {case.inside.loss:.3g} as in training, {_told(case, use)} and "
-            f"{case.losses[0]:.3g} as in use, with the running statistics"
+            f"on the same examples {_measure(case)} {_told(case, training, targets)} "
+            f"and loss {case.inside.loss:.3g} as in training, "
+            f"{_told(case, use, targets)} and {loss:.3g} as in use, with the running "
+            "statistics"
         )
         yield finding("stale batch statistics", 0.9, words, training=training, use=use)

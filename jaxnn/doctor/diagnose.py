@@ -7,13 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn import trees
 from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer
 from jaxnn.doctor import curves, features, pairs, sets, signals
-from jaxnn.doctor.case import Case, one, trees_length
+from jaxnn.doctor.case import Case, trees_length
+from jaxnn.doctor.given import check_data, check_memory, check_optimizer
 from jaxnn.doctor.report import Report, ordered
-from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
 from jaxnn.train.history import History
@@ -69,15 +68,18 @@ def diagnose(
             nor copies can be seen.
         loss: the run's loss; None takes that in `history.settings`.
         optimizer: the run's optimizer; None takes that in `history.settings`.
-        examples: how many examples of each set to look at.
+        examples: how many examples of each set to look at. Gradients and units are
+            looked at in one batch, of fewer where so many would take more than half a
+            gigabyte, but of one that training had at least.
 
     Returns:
         A `Report`; print it. `report.findings` are records, `report.healthy` is True
         when there are none.
 
     Raises:
-        ValueError, TypeError: for an empty history, and for data that do not fit the
-            network or each other.
+        ValueError, TypeError: for an empty history, for data that do not fit the
+            network or each other, for the state of another network or optimizer, and
+            for networks that are looked at otherwise: an ensemble, a stateful one.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x = jnp.linspace(-1, 1, 40)[:, None]
@@ -118,8 +120,11 @@ def _case(net, state, history, train, validation, loss, optimizer, examples) -> 
     loss = settings.get("loss") if loss is None else loss
     optimizer = settings.get("optimizer") if optimizer is None else optimizer
     params, net_state = variables(state)
-    _check_data(net, params, net_state, train, validation, loss)
+    check_memory(net_state)
+    check_data(net, params, net_state, train, validation, loss)
     own = isinstance(state, TrainState)
+    if optimizer is not None:
+        check_optimizer(optimizer, params, state.opt_state if own else None)
     key = state.key if own else jax.random.key(0)
     opt_state = state.opt_state if own else None
     case = Case(
@@ -168,40 +173,6 @@ def _turned_nan(history: History) -> str | None:
         return "the loss has become NaN or infinite"
     stopped = str(history.stopped or "")
     return stopped if "became nan" in stopped or "became inf" in stopped else None
-
-
-def _check_data(net, params, state, train, validation, loss) -> None:
-    """Raise unless the data fit the network, the loss and one another."""
-    for data, what in ((train, "train"), (validation, "validation")):
-        if data is None and what == "validation":
-            continue
-        checks.check_pair(data, what)
-        checks.check_arrays(data, what)
-    if validation is not None:
-        _check_alike(train, validation)
-    try:
-        found = checks.check_network(net, params, state, one(train[0]))
-    except Exception as error:
-        error.add_note("diagnose: train must be what the network was trained on")
-        raise
-    checks.check_values(found, train[0], "train")
-    if loss is not None:
-        checks.check_targets(loss, found.outputs, train[1], "train")
-
-
-def _check_alike(train: Any, validation: Any) -> None:
-    """Raise unless examples of both sets have the same shapes."""
-    for part, name in ((0, "inputs"), (1, "targets")):
-        a, b = (
-            {p: tuple(leaf.shape[1:]) for p, leaf in trees.paths(data[part]).items()}
-            for data in (train, validation)
-        )
-        if a != b:
-            raise ValueError(
-                f"validation {name}: must have the shape of the training {name} but "
-                f"for the number of examples, {trees.describe(train[part])}, got "
-                f"{trees.describe(validation[part])}"
-            )
 
 
 def _missing(case: Case, own: bool) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from jaxnn.checks import is_float
 from jaxnn.core import trace
 from jaxnn.doctor.case import Case, one
 from jaxnn.doctor.report import Finding, finding
@@ -23,6 +24,8 @@ ALL = 0.98
 HONEST = 0.9
 #: Of so many features only this share can leak; else they are simply good.
 FEW = 0.25
+#: What fewer examples seem to tell is chance.
+FEWEST = 50
 #: A value this common is a background, and a feature that never leaves it no wonder.
 BACKGROUND = 0.1
 
@@ -65,7 +68,7 @@ def _seen(case: Case) -> np.ndarray | None:
     """What the first layer with weights sees, unless it normalizes or looks up ids."""
     x = case.x if case.inside is None else case.inside.seen
     x = x if hasattr(x, "shape") else case.x
-    if not hasattr(x, "shape") or not np.issubdtype(x.dtype, np.floating):
+    if not hasattr(x, "shape") or not is_float(x):
         return None
     calls = trace(case.net, one(case.x))
     first = next((c for c in calls if jax.tree.leaves(c.params)), None)
@@ -87,7 +90,7 @@ def check_targets(case: Case) -> Iterator[Finding]:
 def check_constant(case: Case) -> Iterator[Finding]:
     """Features of a table that have one value only."""
     x = case.x
-    if not hasattr(x, "shape") or not np.issubdtype(x.dtype, np.floating):
+    if not hasattr(x, "shape") or not is_float(x):
         return
     x = x.reshape(len(x), -1)
     if len(x) < 2:
@@ -103,7 +106,7 @@ def check_constant(case: Case) -> Iterator[Finding]:
             int(i) for i in still if (case.x == x[0, i]).mean() < _common(x, len(still))
         ]
         if odd:
-            said = ", ".join(f"{i} (always {x[0, i]:.4g})" for i in odd[:5])
+            said = ", ".join(f"{i} (always {float(x[0, i]):.4g})" for i in odd[:5])
             words = f"{len(odd)} of {x.shape[1]} features never change: {said}"
             yield finding("constant features", 0.86, words, features=odd)
 
@@ -121,18 +124,15 @@ def check_leak(case: Case) -> Iterator[Finding]:
     the feature tells them.
     """
     x, y = case.x, case.y
-    if case.task is None or not hasattr(x, "shape") or x.ndim < 2 or len(x) < 50:
+    if case.task is None or not hasattr(x, "shape") or x.ndim < 2 or not is_float(x):
         return
-    if not np.issubdtype(x.dtype, np.floating):
+    numbers = case.task == "numbers"
+    y = case.labels(y).astype(np.float64 if numbers else int).reshape(len(y), -1)
+    x = np.asarray(x, np.float64).reshape(len(x), -1)
+    kept = numbers | (y[:, 0] >= 0)
+    if y.shape[1] != 1 or x.shape[1] < 2 or kept.sum() < FEWEST:
         return
-    labels = np.asarray(y)
-    if case.task == "classes" and not np.issubdtype(labels.dtype, np.integer):
-        labels = labels.argmax(-1)
-    labels = labels.reshape(len(labels), -1)
-    x = np.asarray(x).reshape(len(x), -1)
-    if labels.shape[1] != 1 or x.shape[1] < 2:
-        return
-    told = _told(x, labels[:, 0], numbers=case.task == "numbers")
+    told = _told(x[kept], y[kept, 0], numbers)
     leaks = np.flatnonzero(told > ALL)
     rest = np.delete(told, leaks)
     if not len(leaks) or len(leaks) > max(1, FEW * len(told)) or rest.max() > HONEST:
@@ -159,6 +159,6 @@ def _told(x: np.ndarray, y: np.ndarray, numbers: bool) -> np.ndarray:
     changes = (len(np.unique(y)) - 1) / (len(y) - 1)  # what order cannot avoid
     shares = np.unique(y, return_counts=True)[1] / len(y)
     chance = (shares**2).sum()
-    if chance > 1 - 2 * changes:
+    if chance >= 1 - 2 * changes:  # hardly more than one label
         return np.zeros(x.shape[1])
     return (agree - chance) / (1 - changes - chance)

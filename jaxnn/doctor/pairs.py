@@ -3,17 +3,17 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.checks import is_float
 from jaxnn.core import Function, trace
 from jaxnn.doctor.case import Case, one
 from jaxnn.doctor.probe import activation
 from jaxnn.doctor.quality import is_one_hot
 from jaxnn.doctor.report import Finding, finding
+from jaxnn.doctor.tries import same, takes_binary_logits, values
 from jaxnn.losses import contract_of
 from jaxnn.train import checks
 
@@ -64,80 +64,44 @@ def _refused(case: Case, kind: str | None) -> str | None:
 
 def _tried(case: Case, last: str | None) -> str | None:
     """Losses that treat outputs as something else than they are."""
-    targets = np.asarray(case.y)[:ROWS]
+    known = np.asarray(case.y)
+    targets, one_hot = known[:ROWS], is_one_hot(known)
     shape = (len(targets), *case.facts.outputs.shape[1:])
     compiled = jax.jit(case.loss)
-    loss = functools.partial(_values, compiled, targets)
+    loss = functools.partial(values, compiled, targets)
     name = checks.loss_name(case.loss)
-    labels = is_one_hot(targets) or (
-        np.isin(targets, (0, 1)).all() and targets.size == len(targets)
-    )
+    labels = one_hot or (np.isin(known, (0, 1)).all() and known.size == len(known))
     y = np.random.default_rng(0).uniform(0.2, 0.8, shape)
     y = y / y.sum(-1, keepdims=True) if last == "softmax" else y
     if last in ("softmax", "sigmoid"):
         if labels and _compares(case, compiled, y):
             return f"{last} outputs, and {name} compares them with labels by difference"
-        if last == "softmax" and _same(loss(y), loss(y + 3)) and shape[-1] > 1:
+        if last == "softmax" and same(loss(y), loss(y + 3)) and shape[-1] > 1:
             return f"two softmaxes: the network ends in one, and {name} takes logits"
-        if labels and _takes_binary_logits(compiled, shape):
+        if labels and takes_binary_logits(compiled, shape):
             return f"two sigmoids: the network ends in one, and {name} takes logits"
     if (
         last == "relu"
         and shape[-1] > 1
         and case.task == "classes"
-        and _same(loss(y), loss(y + 3))
+        and same(loss(y), loss(y + 3))
     ):
         return f"the network ends in a ReLU, and {name} takes logits, negative ones too"
     if last in ("raw", "tanh") and _needs_probabilities(loss, y):
         return f"{last} outputs, and {name} takes the logarithm of its outputs"
-    if (
-        last == "raw"
-        and case.bad
-        and is_one_hot(targets)
-        and _compares(case, compiled, y)
-    ):
+    if last == "raw" and case.bad and one_hot and _compares(case, compiled, y):
         return f"raw outputs for classes, and {name} compares them by difference"
     return None
-
-
-def _values(loss: Callable, targets: Any, y: np.ndarray) -> np.ndarray | None:
-    """The loss of each row, or None where it does not take such numbers."""
-    try:
-        values = loss(jnp.asarray(y, jnp.float32), jnp.asarray(targets))
-        return np.asarray(jax.device_get(values), np.float64)
-    except (TypeError, ValueError):
-        return None
-
-
-def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    return a is not None and b is not None and bool(np.allclose(a, b, atol=1e-4))
 
 
 def _compares(case: Case, loss: Callable, y: np.ndarray) -> bool:
     """Whether only the difference of outputs and targets counts, as in squares."""
     targets, contract = np.asarray(case.y)[: len(y)], contract_of(case.loss)
     other = contract is not None and contract.targets != "numbers"
-    if other or not np.issubdtype(targets.dtype, np.floating):
+    if other or not is_float(targets):
         return False
-    moved = _values(loss, targets + np.float32(0.25), y + 0.25)
-    return _same(_values(loss, targets, y), moved)
-
-
-def _takes_binary_logits(loss: Callable, shape: tuple) -> bool:
-    """Whether loss(z, 0) - loss(z, 1) = z, as only log σ has it."""
-    zeros = np.zeros(shape, np.float32)
-    for z in (0.3, 0.8):
-        y = np.full(shape, z)
-        no, yes = _values(loss, zeros, y), _values(loss, zeros + np.float32(1), y)
-        if no is None or yes is None or not no.any():
-            return False
-        entries = max(1, int(np.prod(shape[1:])))
-        ratio = (no - yes) / z  # 1 for a mean over entries, their number for a sum
-        if not (
-            np.allclose(ratio, 1, atol=1e-3) or np.allclose(ratio, entries, rtol=1e-3)
-        ):
-            return False
-    return True
+    moved = values(loss, targets + np.float32(0.25), y + 0.25)
+    return same(values(loss, targets, y), moved)
 
 
 def _needs_probabilities(loss: Callable, y: np.ndarray) -> bool:

@@ -40,13 +40,11 @@ def labels(task: str | None, targets: np.ndarray) -> np.ndarray:
     return (targets > 0.5).astype(int) if task == "binary" else targets
 
 
-def decided(task: str | None, outputs: np.ndarray, probabilities: bool) -> np.ndarray:
-    """The class that the outputs name; numbers stay as they are."""
+def decided(task: str | None, outputs: np.ndarray, threshold: float) -> np.ndarray:
+    """The class that the outputs name, 1 above the threshold; numbers stay."""
     if task == "classes":
         return outputs.argmax(-1)
-    if task == "binary":
-        return (outputs > (0.5 if probabilities else 0)).astype(int)
-    return outputs
+    return (outputs > threshold).astype(int) if task == "binary" else outputs
 
 
 def accuracy(said: np.ndarray, true: np.ndarray) -> float:
@@ -58,15 +56,24 @@ def accuracy(said: np.ndarray, true: np.ndarray) -> float:
 def quality(task: str | None, said: np.ndarray, true: np.ndarray) -> float | None:
     """1 for perfect, 0 for the best constant answer, below for worse.
 
-    Of labels (accuracy - m) / (1 - m), m the share of the commonest one; of numbers
-    the share of variance that is explained, R².
+    Of labels (accuracy - m) / (1 - m), m the share of the commonest one, and the
+    accuracy where all are alike; of numbers the share of variance that is explained,
+    R². None where no label counts.
     """
     if task is None or not np.isfinite(said).all():
         return None
     if task == "numbers":
         return explained(said, true)
-    guess = commonest(task, true)
-    return 1.0 if guess == 1 else (accuracy(said, true) - guess) / (1 - guess)
+    if not (true >= 0).any():
+        return None
+    guess, right = commonest(task, true), accuracy(said, true)
+    return right if guess == 1 else (right - guess) / (1 - guess)
+
+
+def told(task: str | None, quality: float, true: np.ndarray) -> float:
+    """A quality as a person knows it: the accuracy that it was made of, or R²."""
+    guess = 0.0 if task == "numbers" else commonest(str(task), true)
+    return quality if guess == 1 else guess + quality * (1 - guess)
 
 
 def commonest(task: str, true: np.ndarray) -> float:

@@ -17,6 +17,8 @@ from jaxnn.doctor.quality import quality
 
 #: Rows to look at: more change the result little and take cubically longer.
 ROWS = 400
+#: Of fewer nothing can be told.
+FEWEST = 8
 #: Strengths of the ridge to choose from.
 RIDGES = np.logspace(-4, 2, 7)
 #: Where classes overlap, the others are less of one mind about an example that they get
@@ -39,15 +41,17 @@ def reference(x: np.ndarray, y: np.ndarray, task: str) -> Reference | None:
 
     Args:
         x: features `[N, ...]`.
-        y: labels `[N]`, or numbers `[N, ...]`.
+        y: labels `[N]` of 0 and more, or numbers `[N, ...]`.
         task: `classes`, `binary` or `numbers`.
 
     Returns:
         None where there is nothing to predict from.
     """
+    if len(x) < FEWEST:
+        return None
     z = _standardized(x[:ROWS])
     targets = _as_columns(y[: len(z)], task)
-    if not z.shape[1] or len(z) < 8 or not targets.std(0).any():
+    if not z.shape[1] or not targets.std(0).any():
         return None
     left_out = _leave_one_out(_kernel(z), targets)
     if task == "numbers":

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with the examples: copies, labels, and two sets that are not alike."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxnn.doctor import quality
+from jaxnn.checks import is_float
 from jaxnn.doctor.case import Case, trees_length
 from jaxnn.doctor.report import Finding, finding
 
-#: Natural data sets hold a few copies; this share of validation is no chance.
+#: Natural data sets hold a few copies; this share of validation is no chance ...
 COPIES = 0.01
+#: ... if it is so many standard errors above what one set holds of itself.
+ERRORS = 3.0
 #: Rows of the training set to hash at most.
 ROWS = 200_000
 #: A class so many times rarer than the commonest is out of balance ...
@@ -43,18 +46,27 @@ def check_overlap(case: Case) -> Iterator[Finding]:
     """Validation examples that are training examples, found by hashing rows."""
     if case.all_u is None or trees_length(case.all_x) > ROWS:
         return
-    seen, rows = set(), list(_rows(case.all_x))
-    seen.update(rows)
-    inside = 1 - len(seen) / len(rows)
-    validation = list(_rows(case.all_u))
+    seen, validation = Counter(_rows(case.all_x)), list(_rows(case.all_u))
     copies = sum(row in seen for row in validation)
     share = copies / len(validation)
-    if copies > 1 and share > max(COPIES, 2 * inside):
+    if copies > 1 and share > max(COPIES, _by_chance(seen, len(validation))):
         words = (
             f"{copies} of {len(validation)} validation examples ({share:.1%}) are in "
             "the training set too, exactly"
         )
         yield finding("overlapping sets", 0.9, words, copies=copies, share=share)
+
+
+def _by_chance(seen: Counter, validation: int) -> float:
+    """The share of copies that an honest validation set of discrete data can have.
+
+    That is as many as there are training examples with a twin among the others, p, and
+    by chance more: the two shares differ with variance p (1 - p) (1 / m + 1 / n).
+    """
+    n = seen.total()
+    p = sum(count for count in seen.values() if count > 1) / n
+    variance = max(p, 1 / n) * (1 - p) * (1 / validation + 1 / n)
+    return p + ERRORS * variance**0.5
 
 
 def _rows(x: Any) -> Iterator[int]:
@@ -87,22 +99,36 @@ def _moved_labels(case: Case) -> float:
     train, validation = np.asarray(case.y), np.asarray(case.v)
     if case.task == "numbers":
         return float(_shift(train.reshape(-1, 1), validation.reshape(-1, 1)) * MOVED)
+    if case.task == "binary":
+        return _moved_answers(case.labels(train), case.labels(validation))
     if case.task != "classes":
         return 0.0
-    a, b = (quality.labels(case.task, y).ravel() for y in (train, validation))
+    a, b = (y[y >= 0] for y in (case.labels(train), case.labels(validation)))
+    if not (a.size and b.size):
+        return 0.0
     size = int(max(a.max(), b.max())) + 1
-    shares = [np.bincount(y[y >= 0], minlength=size) / len(y) for y in (a, b)]
+    shares = [np.bincount(y, minlength=size) / len(y) for y in (a, b)]
     return float(np.abs(shares[0] - shares[1]).sum() / 2) if size <= MANY else 0.0
+
+
+def _moved_answers(train: np.ndarray, validation: np.ndarray) -> float:
+    """The largest difference of the shares of yes, question by question."""
+    alike = train.ndim > 1 and train.shape[1:] == validation.shape[1:]
+    questions = train.shape[-1] if alike else 1
+    shares = [y.reshape(-1, questions).mean(0) for y in (train, validation)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def _moved_inputs(case: Case) -> tuple[float, float]:
     """The largest shift of a mean in deviations, the median ratio of deviations."""
     x, u = case.x, case.u
-    if not hasattr(x, "shape") or not np.issubdtype(x.dtype, np.floating):
+    if not hasattr(x, "shape") or not is_float(x):
         return 0.0, 1.0
     x, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (x, u))
     if case.x.ndim > 2:  # places of a picture belong together
         x, u = (a.reshape(-1, case.x.shape[-1]) for a in (x, u))
+    if x.shape[1] != u.shape[1]:  # rows of other lengths have no columns in common
+        return 0.0, 1.0
     spread = x.std(0)
     kept = spread > 1e-6
     if not kept.any():
@@ -124,11 +150,11 @@ def check_balance(case: Case) -> Iterator[Finding]:
     """Rare classes that the network misses."""
     if case.task not in ("classes", "binary") or not case.finite:
         return
-    labels = quality.labels(case.task, np.asarray(case.all_y))
+    labels = case.labels(case.all_y)
     if labels.size != len(labels):
         return  # one label an example
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
-    rare = set(classes[counts * RARE <= counts.max()].tolist())
+    rare = set(classes[counts * RARE <= counts.max(initial=0)].tolist())
     if not rare or len(classes) > MANY:
         return
     recall, overall, seen = _recall(case, rare)
@@ -151,9 +177,9 @@ def _recall(case: Case, rare: set) -> tuple[float, float, int]:
     """
     y, v = case.outputs
     outputs, targets = (y, case.y) if v is None else (v, case.v)
-    true = quality.labels(case.task, np.asarray(targets)).ravel()
-    right = case.said(outputs).ravel() == true
-    those = np.isin(true, list(rare))
+    true, said = case.labels(targets).ravel(), case.said(outputs).ravel()
+    true, said = true[true >= 0], said[true >= 0]
+    right, those = said == true, np.isin(true, list(rare))
     recall = float(right[those].mean()) if those.any() else 1.0
     return recall, float(right.mean()), int(those.sum())
 
@@ -188,9 +214,9 @@ def check_few(case: Case) -> Iterator[Finding]:
         return
     n, classes = trees_length(case.all_x), 1
     if case.task in ("classes", "binary"):
-        labels = quality.labels(case.task, np.asarray(case.all_y))
-        classes = len(np.unique(labels))
-        n = min(n, labels.size) if labels.ndim == 1 else labels.size
+        labels = case.labels(case.all_y)
+        labels = labels[labels >= 0]
+        classes, n = len(np.unique(labels)), labels.size
     if n < TOO_FEW * max(classes, 2):
         words = f"{n} training examples" + (
             f" for {classes} classes" if classes > 1 else ""

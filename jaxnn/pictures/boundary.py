@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where in the plane a classifier decides for which class, and how surely."""
 
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,9 @@ def decision_boundary(
     Returns:
         The matplotlib figure.
 
+    Raises:
+        ValueError, TypeError: as `decision_grid`, and for other names.
+
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Dense(3), jnp.array([[0.0, 0.0], [1.0, 2.0]])
     >>> state, data = net.init(jax.random.key(0), x), (x, jnp.array([0, 2]))
@@ -139,21 +143,41 @@ def decision_boundary(
     grid = decision_grid(net, state, data, points=points, margin=margin)
     classes = grid.probabilities.shape[-1]
     labels = _labels(data[1], classes)
-    names = {"features": ("first feature", "second feature"), **(names or {})}
+    named = _names(names, classes)
     axes = figure.subplots()
     _draw_shades(axes, grid)
     inputs = np.asarray(data[0])
     for k in range(classes):
-        name = names["classes"][k] if "classes" in names else f"class {k}"
         axes.plot(
-            *inputs[labels == k].T, MARKS[k % len(MARKS)], label=name, markersize=5,
-            color=_color(k), markeredgecolor="white", markeredgewidth=0.6,
+            *inputs[labels == k].T, MARKS[k % len(MARKS)], label=named["classes"][k],
+            markersize=5, color=_color(k), markeredgecolor="white", markeredgewidth=0.6,
         )  # fmt: skip
     _draw_certainty(figure, axes, classes)
-    axes.set(xlabel=names["features"][0], ylabel=names["features"][1])
+    axes.set(xlabel=named["features"][0], ylabel=named["features"][1])
     axes.set_title("Decisions, and the data in the color of their class")
     axes.legend(loc="best", fontsize=8)
     return finish(figure, path)
+
+
+def _names(names: Any, classes: int) -> dict[str, Any]:
+    """The names of the classes and of the features, those that are not given too."""
+    found: dict[str, Any] = {
+        "classes": [f"class {k}" for k in range(classes)],
+        "features": ["first feature", "second feature"],
+    }
+    if not isinstance(names, Mapping | type(None)) or set(names or ()) - set(found):
+        raise TypeError(
+            "decision_boundary: names must be a dict {'classes': [...], 'features': "
+            f"[...]}}, either or both, got {names!r:.80}"
+        )
+    for part, given in (names or {}).items():
+        count, is_list = len(found[part]), isinstance(given, Sized)
+        if not is_list or isinstance(given, str) or len(given) != count:
+            raise ValueError(
+                f"decision_boundary: names[{part!r}] must be {count} names, one for "
+                f"each, got {given!r:.80}"
+            )
+    return {**found, **(names or {})}
 
 
 def _labels(targets: Any, classes: int) -> np.ndarray:

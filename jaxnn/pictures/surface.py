@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loss around a network's parameters: over a plane, and on a line between two."""
 
+import numbers
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,7 @@ def loss_grid(
             thousand examples show the shape.
         loss: `loss(outputs, targets) -> [N]`.
         key: a random key: what the directions are drawn from.
-        radius: how far to go; 1 is as far as the weights' own length.
+        radius: how far to go, above 0; 1 is as far as the weights' own length.
         points: places along each direction; an odd number has the network itself.
         chunk: places at a time; it changes memory and speed, not the result. None is
             1 on a CPU, where more are slower for convolutions, and 16 elsewhere.
@@ -119,7 +120,7 @@ def loss_grid(
     """
     net = as_layer(net, "loss_surface")
     check_key(key, "loss_surface")
-    _check_places(points, radius, "radius")
+    _check_places(points, radius, "radius", above=True)
     params, net_state = variables(state)
     ways = tuple(filter_normalized(net, params, k) for k in jax.random.split(key))
     steps = (radius * (2 * np.arange(points) / (points - 1) - 1)).astype(np.float32)
@@ -196,13 +197,15 @@ def _check_alike(start: Any, end: Any) -> None:
             )
 
 
-def _check_places(points: Any, length: Any, name: str) -> None:
+def _check_places(points: Any, length: Any, name: str, above: bool = False) -> None:
     if not checks.is_positive_int(points) or points < 2:
         raise ValueError(
             f"loss_surface: points must be an int of 2 or more, got {points!r}"
         )
-    if not isinstance(length, int | float) or not 0 <= length < np.inf:
-        raise ValueError(f"loss_surface: {name} must be 0 or more, got {length!r}")
+    known = isinstance(length, numbers.Real) and 0 <= float(length) < np.inf
+    if not known or (above and length == 0):
+        rule = "above 0" if above else "0 or more"
+        raise ValueError(f"loss_surface: {name} must be {rule}, got {length!r}")
 
 
 def _measure(

@@ -281,12 +281,30 @@ def test_integers_with_a_range_are_rounded(images, key):
     for step in (
         augment.rotate(30, range=(0, 255)),
         augment.noise(0.2, range=(0, 255)),
-        augment.chain(augment.rotate(30), augment.noise(20.0), range=(0, 255)),
+        augment.chain(augment.rotate(30), augment.noise(0.1), range=(0, 255)),
     ):
         floats = step(key, pixels.astype(np.float32))
         got = step(key, pixels)
         assert got.dtype == np.uint8
         np.testing.assert_array_equal(got, np.round(floats))
+
+
+def test_a_chain_gives_its_range_to_its_steps(images, key):
+    steps = augment.rotate(20), augment.brightness(0.5), augment.noise(0.3)
+    wide, narrow = (augment.chain(*steps, range=(0, top)) for top in (255, 1))
+    result = wide(key, 255 * images)
+    np.testing.assert_allclose(result, 255 * narrow(key, images), atol=1e-2)
+    assert np.abs(result - 255 * images).mean() > 30
+    assert repr(wide) == (
+        "chain(rotate(20), brightness(0.5), noise(0.3), range=(0, 255))"
+    )
+    assert eval(repr(wide), vars(augment)) == wide
+    alike = augment.noise(0.3, range=(0, 255))
+    inner = augment.chain(augment.brightness(0.5), alike, range=(0, 255))
+    for nested in (inner, augment.chain(*steps[1:])):
+        assert augment.chain(steps[0], nested, range=(0, 255)) == wide
+    kept = augment.chain(inner)  # without a range, a chain leaves them theirs
+    assert kept.steps == (inner,) and eval(repr(kept), vars(augment)) == kept
 
 
 # ---- mixing ----
@@ -301,6 +319,20 @@ def test_mixup_mixes_pictures_and_targets_alike(images, labels, key):
     )
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     assert ((np.asarray(targets) > 0).sum(1) == 2).any()
+
+
+def test_mixup_mixes_masks_as_it_mixes_pictures(key):
+    n = 8  # as many as columns: a share must not go along the wrong axis
+    mask = np.random.default_rng(0).uniform(size=(n, n, n, 1)) > 0.5
+    mask, mix = mask.astype(np.float32), augment.mixup(1.0)
+    _, shares = mix(key, mask, np.eye(n, dtype=np.float32))
+    pictures, masks = mix(key, mask, mask)
+    np.testing.assert_allclose(masks, pictures, atol=1e-6)
+    np.testing.assert_allclose(
+        masks, np.einsum("nm,mhwc->nhwc", shares, mask), atol=1e-6
+    )
+    _, rows = mix(key, mask, mask[..., 0])
+    np.testing.assert_allclose(rows, masks[..., 0], atol=1e-6)
 
 
 def test_cutmix_shares_are_areas(key):
@@ -402,6 +434,17 @@ def test_records_are_equal_when_built_alike(step):
     assert step != augment.noise(0.123)
 
 
+def test_numbers_of_numpy_are_those_of_python():
+    pairs = [
+        (augment.rotate(np.int64(5)), augment.rotate(5)),
+        (augment.brightness(np.float32(0.5)), augment.brightness(0.5)),
+        (augment.shift(np.int32(2), fill=np.float64(1)), augment.shift(2, fill=1.0)),
+        (augment.flip(range=(np.uint8(0), np.uint8(9))), augment.flip(range=(0, 9))),
+    ]
+    for ours, theirs in pairs:
+        assert (ours, repr(ours), hash(ours)) == (theirs, repr(theirs), hash(theirs))
+
+
 def test_an_equal_one_compiles_once(images, key):
     traces = []
 
@@ -444,6 +487,11 @@ def test_an_equal_one_compiles_once(images, key):
         (lambda: augment.noise(range=(1, 0)), r"noise: range must be .* got \(1, 0\)"),
         (lambda: augment.noise(range=255), "noise: range must be .* got 255"),
         (lambda: augment.chain(15), "chain: steps must be augmentations .* got 15"),
+        (
+            lambda: augment.chain(augment.noise(0.2, range=(0, 1)), range=(0, 255)),
+            r"chain: range must be that of all steps, got \(0, 255\) .* noise\(0.2",
+        ),
+        (lambda: augment.rotate(np.bool_(True)), "rotate: degrees must be a number"),
     ],
 )
 def test_bad_amounts(build, message):
@@ -474,6 +522,8 @@ def test_bad_targets(images, labels, key):
     for bad in (labels[:-1], labels / 2, np.eye(3, dtype=int)[labels]):
         with pytest.raises(ValueError, match="cutmix: targets must be integer labels"):
             augment.cutmix(classes=3)(key, images, bad)
+    with pytest.raises(ValueError, match=r"cutmix: targets .* cut out of masks too"):
+        augment.cutmix()(key, images, images)
     with pytest.raises(TypeError, match=r"called with \(key, images, targets\)"):
         augment.chain(augment.mixup())(key, images)
     with pytest.raises(TypeError, match=r"called with \(key, images\)"):
@@ -495,5 +545,26 @@ def test_show_draws_originals_and_what_becomes_of_them(tmp_path, images, labels,
     augment.show(MIXING[0], images[:3], key, targets=labels[:3], times=2)
     color = np.repeat(images[:1, ..., :1], 3, -1)
     augment.show(augment.noise(), color, key, times=1)
-    with pytest.raises(ValueError, match=r"augment\.show: times must be an int"):
-        augment.show(augment.noise(), images, key, times=0)
+    figure = augment.show(lambda key, x: 0 * x, color, key, times=np.int64(1))
+    assert not figure.axes[-1].images[0].get_array().any()
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"times": 0}, ValueError, "times must be an int"),
+        ({"key": 0}, TypeError, "key must be one random key"),
+        ({"augmentation": 15}, TypeError, "augmentation must be one such as .* got 15"),
+        ({"augmentation": MIXING[0]}, TypeError, r"targets must be given, as mixup\("),
+        (
+            {"targets": np.arange(N)},
+            TypeError,
+            r"targets must be left out, as noise\(0.1\) does",
+        ),
+    ],
+    ids=["times", "key", "augmentation", "no targets", "targets"],
+)
+def test_show_refuses_what_it_can_not_draw(images, key, change, error, message):
+    given = {"augmentation": augment.noise(), "images": images, "key": key} | change
+    with pytest.raises(error, match=rf"augment\.show: {message}"):
+        augment.show(**given)

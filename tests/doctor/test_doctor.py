@@ -12,12 +12,12 @@ from runs import blobs, dense, fitted, table
 
 import jaxnn as nn
 from jaxnn.doctor.features import _told
-from jaxnn.doctor.pairs import _takes_binary_logits
 from jaxnn.doctor.probe import activation
 from jaxnn.doctor.quality import explained, quality, task_of
 from jaxnn.doctor.recipe import ILLNESSES
 from jaxnn.doctor.reference import _kernel, _leave_one_out, reference
 from jaxnn.doctor.report import Report, finding, ordered
+from jaxnn.doctor.tries import takes_binary_logits
 
 CROSS_ENTROPY = nn.losses.softmax_cross_entropy
 
@@ -174,6 +174,17 @@ def test_parameters_that_are_nan_are_seen(slow_run):
             ValueError,
             "train inputs: must be finite",
         ),
+        (
+            {"optimizer": optax.adam(1e-3)},
+            ValueError,
+            "optimizer: must be that of the run, .* this optimizer ScaleByAdamState",
+        ),
+        ({"optimizer": optax.adam}, TypeError, "optimizer: must be an Optax optimizer"),
+        (
+            {"loss": lambda y, t: CROSS_ENTROPY(y, t).mean()},
+            ValueError,
+            r"loss: must give one value per example, .* got float32\[\]",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -187,6 +198,25 @@ def test_data_that_do_not_fit_the_network(slow_run):
     with pytest.raises(ValueError) as raised:
         slow_run._replace(train=(x[:, :5], y), validation=None).diagnose()
     assert any("what the network was trained on" in n for n in raised.value.__notes__)
+
+
+def test_the_state_of_an_ensemble_is_known(slow_run):
+    trees = nn.ensemble(slow_run.net, 2).init(jax.random.key(0), slow_run.train[0])
+    with pytest.raises(
+        ValueError, match=r"state: is that of an .* nn\.member\(state, 0"
+    ):
+        slow_run._replace(state=trees).diagnose()
+    assert (
+        "underfitting" in slow_run._replace(state=nn.member(trees, 1)).diagnose().names
+    )
+
+
+def test_the_memory_of_one_batch_is_refused(slow_run, key):
+    net, x = nn.Sequential(nn.lstm(2), nn.Dense(3)), np.ones((4, 5, 2), np.float32)
+    live, train = nn.stateful(net), (x, np.zeros((4, 5), np.int32))
+    run = slow_run._replace(train=train, validation=None, optimizer=None)
+    with pytest.raises(ValueError, match=r"net: is stateful, .* that nn.stateful was"):
+        run._replace(net=live, state=live.init(key, x)).diagnose()
 
 
 def test_examples_must_be_positive(slow_run):
@@ -282,10 +312,10 @@ def test_activations_are_known_by_what_they_do():
 
 def test_losses_on_binary_logits_are_known_by_what_they_do():
     logits = nn.losses.sigmoid_cross_entropy
-    assert _takes_binary_logits(logits, (4, 1))
-    assert _takes_binary_logits(optax.sigmoid_binary_cross_entropy, (4, 3))
-    assert not _takes_binary_logits(nn.losses.binary_cross_entropy, (4, 1))
-    assert not _takes_binary_logits(nn.losses.mean_squared_error, (4, 1))
+    assert takes_binary_logits(logits, (4, 1))
+    assert takes_binary_logits(optax.sigmoid_binary_cross_entropy, (4, 3))
+    assert not takes_binary_logits(nn.losses.binary_cross_entropy, (4, 1))
+    assert not takes_binary_logits(nn.losses.mean_squared_error, (4, 1))
 
 
 def test_gradients_by_layer_are_those_of_jax(slow_run):

@@ -3,11 +3,13 @@
 
 import dataclasses
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Range = tuple[float, float]
 
@@ -28,6 +30,8 @@ class Augmentation:
     mixes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         if self.range is not None:
             object.__setattr__(self, "range", _checked_range(self.name, self.range))
 
@@ -133,12 +137,12 @@ def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = ma
 
 
 def whole(owner: str, name: str, value: Any, low: int = 0) -> None:
-    """Raise unless `value` is an int of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Raise unless `value` is an int of at least `low`, also NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{owner}: {name} must be an int of at least {low}, got {value!r}"
         )
-    if value < low:
+    if int(value) < low:
         raise ValueError(
             f"{owner}: {name} must be an int of at least {low}, got {value!r}"
         )
@@ -153,11 +157,17 @@ def _checked_range(owner: str, given: Any) -> Range:
     rule = f"{owner}: range must be (least, largest) such as (0, 1), got {given!r}"
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise TypeError(rule)
+    given = tuple(map(_plain, given))
     if any(isinstance(v, bool) or not isinstance(v, int | float) for v in given):
         raise TypeError(rule)
     if not (math.isfinite(given[1] - given[0]) and given[0] < given[1]):
         raise ValueError(rule)
-    return tuple(given)
+    return given
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, so that a record prints as code."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _image_hint(images: jax.Array) -> str:

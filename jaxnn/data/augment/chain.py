@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentations one after the other, those that move points as one."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,21 +28,22 @@ class chain(Augmentation):
     Args:
         steps: augmentations; those that mix, `mixup` and `cutmix`, make the chain one
             that mixes.
-        range: of the chain's pictures, for integers; see `Augmentation`.
+        range: of the chain's pictures, see `Augmentation`; the steps' too.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxnn.data.augment import brightness, rotate, shift
-    >>> both = chain(rotate(15), shift(2), brightness(0.1, range=(0, 1)))
+    >>> both = chain(rotate(15), shift(2), brightness(0.1), range=(0, 1))
     >>> both(jax.random.key(0), jnp.ones((8, 28, 28, 1))).shape
     (8, 28, 28, 1)
     >>> both
-    chain(rotate(15), shift(2), brightness(0.1, range=(0, 1)))
+    chain(rotate(15), shift(2), brightness(0.1), range=(0, 1))
     """
 
     steps: tuple[Augmentation, ...]
 
     def __init__(self, *steps: Augmentation, range: Range | None = None) -> None:
         object.__setattr__(self, "range", range)
+        object.__setattr__(self, "steps", steps)
         self.__post_init__()
         for step in steps:
             if not isinstance(step, Augmentation):
@@ -49,7 +51,19 @@ class chain(Augmentation):
                     f"{self.name}: steps must be augmentations such as "
                     f"augment.rotate(15), got {step!r:.60}"
                 )
-        object.__setattr__(self, "steps", tuple(_flat(steps)))
+        flat = _flat(steps, self.range)
+        object.__setattr__(self, "steps", tuple(map(self._in_range, flat)))
+
+    def _in_range(self, step: Augmentation) -> Augmentation:
+        """The step with the chain's range, in which it counts its amounts."""
+        if self.range is None or step.range == self.range:
+            return step
+        if step.range is not None:
+            raise ValueError(
+                f"{self.name}: range must be that of all steps, got {self.range} for "
+                f"the chain and {step!r:.60}; give it to the chain only"
+            )
+        return dataclasses.replace(step, range=self.range)
 
     @property
     def mixes(self) -> bool:  # type: ignore[override]
@@ -87,19 +101,19 @@ class chain(Augmentation):
         return [[item for _, item in group] for _, group in groups]
 
     def __repr__(self) -> str:
-        words = [repr(step) for step in self.steps]
-        words += [] if self.range is None else [f"range={self.range!r}"]
-        return f"chain({', '.join(words)})"
+        if self.range is None:
+            return f"chain({', '.join(map(repr, self.steps))})"
+        words = [repr(dataclasses.replace(step, range=None)) for step in self.steps]
+        return f"chain({', '.join([*words, f'range={self.range!r}'])})"
 
 
-def _flat(steps: Iterable[Augmentation]) -> Iterable[Augmentation]:
-    """Chains without a range of their own are their steps."""
+def _flat(steps: Iterable[Augmentation], range: Range | None) -> Iterable[Augmentation]:
+    """Chains without a range of their own, or with the same, are their steps."""
     for step in steps:
-        yield from step.steps if _is_open(step) else (step,)  # type: ignore[attr-defined]
-
-
-def _is_open(step: Augmentation) -> bool:
-    return isinstance(step, chain) and step.range is None
+        if isinstance(step, chain) and step.range in (None, range):
+            yield from step.steps
+        else:
+            yield step
 
 
 def _kind(place: int, keyed: Keyed) -> Any:

@@ -44,7 +44,8 @@ class Mixing(Augmentation):
             key: a random key.
             images: `[N, H, W, C]`.
             targets: probabilities of the classes, float `[N, K]`; or integer labels
-                `[N]`, where `classes` is given.
+                `[N]`, where `classes` is given. `mixup` takes floats `[N, ...]` of
+                more axes too, such as masks.
 
         Returns:
             `(images, targets)`, the targets as probabilities `[N, K]`. A metric that
@@ -55,7 +56,7 @@ class Mixing(Augmentation):
         partner_key, key = jax.random.split(key)
         partners = jax.random.permutation(partner_key, len(images))
         mixed, kept = self.blend(key, wide, wide[partners])
-        kept = kept[:, None].astype(targets.dtype)
+        kept = kept.reshape(-1, *[1] * (targets.ndim - 1)).astype(targets.dtype)
         targets = kept * targets + (1 - kept) * targets[partners]
         return self.narrowed(mixed, jnp.asarray(images).dtype), targets
 
@@ -136,6 +137,16 @@ class cutmix(Mixing):
     """
 
     alpha: float = 1.0
+
+    def soft(self, targets, n):
+        targets = super().soft(targets, n)
+        if targets.ndim > 2:
+            raise ValueError(
+                f"{self.name}: targets must be integer labels [{n}] or probabilities "
+                f"[{n}, K], got {targets.dtype}{list(targets.shape)}: the rectangle "
+                "would have to be cut out of masks too; mix these with augment.mixup"
+            )
+        return targets
 
     def blend(self, key, images, others):
         share_key, place_key = jax.random.split(key)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A picture of originals beside what an augmentation makes of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.data.augment.base import Augmentation, whole
+from jaxnn.data.augment.base import Augmentation, check_key, whole
+from jaxnn.spec import show as code
 
 
 def show(
-    augmentation: Augmentation,
+    augmentation: Augmentation | Callable[..., Any],
     images: Any,
     key: jax.Array,
     path: str | Path | None = None,
@@ -23,7 +25,7 @@ def show(
     """Draw each original at the left of a row, beside what becomes of it.
 
     Args:
-        augmentation: any one.
+        augmentation: any one, or a function of a key and pictures.
         images: `[N, H, W, C]`, a row each; channels are gray, or red, green and blue.
         key: a random key.
         path: where to write the picture; None: only return the figure.
@@ -32,17 +34,38 @@ def show(
 
     Returns:
         The Matplotlib figure.
+
+    Raises:
+        TypeError: for no augmentation, no key, or targets where they are not asked for.
     """
+    mixes = getattr(augmentation, "mixes", False)
+    _check(augmentation, mixes, key, targets)
     whole("augment.show", "times", times, low=1)
-    keys = jax.random.split(key, times)
+    keys = jax.random.split(key, int(times))
     more = () if targets is None else (targets,)
     drawn = [augmentation(k, jnp.asarray(images), *more) for k in keys]
-    drawn = [one[0] if augmentation.mixes else one for one in drawn]
+    drawn = [one[0] if mixes else one for one in drawn]
     columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
     from jaxnn.figures import finish  # (what draws is not needed to load data)
 
-    figure = _figure(np.stack(columns, 1), str(augmentation))
+    figure = _figure(np.stack(columns, 1), code(augmentation))
     return finish(figure, path)
+
+
+def _check(augmentation: Any, mixes: bool, key: Any, targets: Any) -> None:
+    """Raise unless the augmentation can be called with this key and these targets."""
+    if not callable(augmentation):
+        raise TypeError(
+            "augment.show: augmentation must be one such as augment.rotate(15), got "
+            f"{augmentation!r:.60}"
+        )
+    check_key("augment.show", key)
+    if mixes is (targets is None):
+        rule, does = ("given", "mixes") if mixes else ("left out", "does not mix")
+        raise TypeError(
+            f"augment.show: targets must be {rule}, as {code(augmentation):.60} {does} "
+            "examples"
+        )
 
 
 def _figure(rows: np.ndarray, title: str) -> Any:
