@@ -12,6 +12,7 @@ from jaxnn.core import (
     Composite,
     Layer,
     abstract,
+    as_jax,
     as_layer,
     place,
     unknown_child,
@@ -200,7 +201,8 @@ def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None =
     if len(shapes) > 1:
         got = ", ".join(f"{name} {describe(y)}" for name, y in outputs.items())
         raise ValueError(
-            f"{owner}: branches must give the same shape on {describe(x)}, got {got}"
+            f"{owner}: branches must give the same shape and dtype on {describe(x)}, "
+            f"got {got}"
         )
 
 
@@ -244,6 +246,7 @@ class Repeat(Layer):
         return _under("block", params), _under("block", state)
 
     def apply(self, params, state, x, *, key=None, train=False):
+        x = as_jax(x)
         given = describe(x)
 
         def body(x, part):

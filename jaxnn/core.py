@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnn.keys import Key, check_key, fold_in
 from jaxnn.spec import Spec, fields, show
@@ -148,7 +149,7 @@ class Composite(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         run = Run(self, params, state, key, train)
-        return self.forward(run, x), run.state
+        return self.forward(run, as_jax(x)), run.state
 
 
 class Run:
@@ -214,21 +215,39 @@ class Call(NamedTuple):
     y: Any
     params: Params
     first: bool
+    takes: int  # stands for the very array that came in; of other inputs, 0
+    gives: int
+
+
+class _Values:
+    """Numbers for arrays: equal for the very same one, from 1."""
+
+    def __init__(self):
+        self._numbers: dict[int, tuple[int, Any]] = {}
+
+    def number(self, x: Any) -> int:
+        if not hasattr(x, "shape"):
+            return 0
+        new = len(self._numbers) + 1, x  # held, lest another one gets its place
+        return self._numbers.setdefault(id(x), new)[0]
 
 
 class _Plan(Run):
     """A run that makes the parameters it misses and notes every call of a layer."""
 
-    def __init__(self, layer: Layer, key: Key, calls: list[Call], path: str = ""):
+    def __init__(
+        self, layer: Layer, key: Key, calls: list[Call], values: _Values, path: str = ""
+    ):
         super().__init__(layer, {}, {}, key, True)
-        self._calls, self._path = calls, path
+        self._calls, self._values, self._path = calls, values, path
         self._plans: dict[str, _Plan] = {}
 
     def _call(self, name: str, child: Layer, x: Any) -> Any:
         path, first = f"{self._path}{name}", name not in self._counts
         if _is_plain(child):
             if name not in self._plans:
-                self._plans[name] = _Plan(child, self.key, self._calls, f"{path}/")  # type: ignore
+                inside = self._calls, self._values, f"{path}/"
+                self._plans[name] = _Plan(child, self.key, *inside)  # type: ignore
             self.params[name] = self._plans[name].params
             return child.forward(self._plans[name], x)  # type: ignore
         if first:
@@ -237,8 +256,9 @@ class _Plan(Run):
                 child, "init", child.init(key, x)
             )
         y = super()._call(name, child, x)
+        values = self._values.number(x), self._values.number(y)
         x, after, params = abstract((x, y, self.params[name]))
-        self._calls.append(Call(path, child, x, after, params, first))
+        self._calls.append(Call(path, child, x, after, params, first, *values))
         return y
 
 
@@ -248,7 +268,7 @@ def trace(net: Layer, x: Any) -> list[Call]:
     net = net if isinstance(net, Composite) else _Only(as_layer(net, "trace"))
 
     def forward(key, x):
-        net.forward(_Plan(net, key, calls), x)  # type: ignore
+        net.forward(_Plan(net, key, calls, _Values()), x)  # type: ignore
 
     token = _tracing.set(True)
     try:
@@ -277,6 +297,11 @@ class _Only(Composite):
 
     def forward(self, run, x):
         return run("layer", x)
+
+
+def as_jax(x: Any) -> Any:
+    """NumPy's arrays as JAX's, of JAX's dtypes: float64 is float32 unless wanted."""
+    return jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, x)
 
 
 def _is_plain(layer: Layer) -> bool:

@@ -46,7 +46,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn import checks
-from jaxnn.core import Layer, abstract, as_layer
+from jaxnn.core import Layer, abstract, as_layer, trace
 from jaxnn.keys import Key, check_key
 from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
@@ -55,6 +55,7 @@ from jaxnn.layers.padding import check_integers, check_lengths
 from jaxnn.stateful import stateful, zero_carry
 from jaxnn.surgery import layer_paths
 from jaxnn.train.evaluate import variables as parts_of
+from jaxnn.train.shapes import traced_once
 from jaxnn.trees import describe
 
 
@@ -209,16 +210,44 @@ def _prepare(owner, net, variables, prompt, tokens, end, lengths, context):
     checks.positive_int(owner, "tokens", tokens)
     _check_prompt(owner, prompt, lengths)
     layers = [net, *layer_paths(net).values()]
-    for layer in layers:
+    x = _inputs(prompt, lengths, context)
+    reading = layers if context is None else _reading(net, params, state, x)
+    for layer in reading:
         if isinstance(layer, Embed):
             check_ids(owner, prompt, lengths, vocabulary=layer.vocabulary)
             break
     steps = prompt.shape[1] + tokens - 1  # the last token is not read
-    _check_room(owner, layers, steps)
+    _check_room(owner, reading, steps)
+    _check_end(owner, end)
     remembers = any(hasattr(layer, "as_stateful") for layer in layers)
     live = stateful(net, steps) if remembers else net
     plan = _Plan(live, int(tokens), None if end is None else int(end))
     return plan, _Given(params, state, prompt, lengths, context)
+
+
+def _inputs(ids: Any, lengths: Any, context: Any) -> Any:
+    """What the network is given for ids."""
+    x = ids if lengths is None else (ids, lengths)
+    return x if context is None else (x, context)
+
+
+@traced_once
+def _reading(net: Layer, params: Any, state: Any, x: Any) -> list[Layer]:
+    """The layers that read the prompt, and not a context of another length."""
+    n_by_steps = jax.tree.leaves(x[0])[0].shape
+
+    def reads(call):
+        return any(a.shape[:2] == n_by_steps for a in jax.tree.leaves(call.x))
+
+    return [call.layer for call in trace(net, x) if reads(call)]
+
+
+def _check_end(owner: str, end: Any) -> None:
+    whole = isinstance(end, numbers.Integral) and not isinstance(end, bool)
+    if end is not None and not (whole and int(end) >= 0):
+        raise ValueError(
+            f"{owner}: end must be the id of a token, or None, got {end!r}"
+        )
 
 
 def _check_prompt(owner: str, prompt: Any, lengths: Any) -> None:
@@ -245,10 +274,14 @@ def _check_room(owner: str, layers: list[Layer], steps: int) -> None:
 def _read_prompt(plan: _Plan, given: _Given) -> tuple[jax.Array, Any]:
     """Logits for the first new token, `[N, V]`, and the state after the prompt."""
     ids, lengths = given.prompt, given.lengths
-    x = ids if lengths is None else (ids, lengths)
-    x = x if given.context is None else (x, given.context)
+    x = _inputs(ids, lengths, given.context)
     state = zero_carry(plan.live, x, given.state)
     logits, state = _call(plan, given, state, x, ids)
+    if plan.end is not None and plan.end >= logits.shape[-1]:
+        raise ValueError(
+            f"decode: end must be from 0 to {logits.shape[-1] - 1}, the network giving "
+            f"logits [N, T, {logits.shape[-1]}], got {plan.end}"
+        )
     if lengths is None:
         return logits[:, -1], state
     last = (lengths - 1).astype(jnp.int32)[:, None, None]
@@ -258,7 +291,7 @@ def _read_prompt(plan: _Plan, given: _Given) -> tuple[jax.Array, Any]:
 def _read(plan: _Plan, given: _Given, token: jax.Array, state: Any):
     """Logits `[N, V]` and state after one more token, `[N]`."""
     ids = token[:, None]
-    x = ids if given.context is None else (ids, given.context)
+    x = _inputs(ids, None, given.context)
     logits, state = _call(plan, given, state, x, ids)
     return logits[:, 0], state
 
@@ -313,7 +346,9 @@ def _likeliest(logits: jax.Array, i: Any) -> jax.Array:
 
 def _drawn(logits, i, key, temperature, top_k=None, top_p=None) -> jax.Array:
     """A token for each row, `[N]`."""
-    key, logits = jax.random.fold_in(key, i), logits.astype(jnp.float32) / temperature
+    key, logits = jax.random.fold_in(key, i), logits.astype(jnp.float32)
+    # (from the largest, so that the smallest temperature leaves it finite)
+    logits = (logits - logits.max(-1, keepdims=True)) / temperature
     if top_k is None or top_p is None:  # both come or none
         return jax.random.categorical(key, logits)
     order = jnp.argsort(logits, descending=True)

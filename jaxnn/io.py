@@ -243,6 +243,11 @@ def _check_leaf(name: str, leaf: Any) -> None:
             f"save: leaf {name!r} must be an array or a number, "
             f"got {trees.describe(leaf)}; describe a network by `spec=`"
         )
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise TypeError(
+            f"save: leaf {name!r} is a masked array, whose mask no file keeps; fill it "
+            "by leaf.filled(value)"
+        )
     if isinstance(leaf, Tracer):
         raise ValueError(f"save: leaf {name!r} is traced; call save outside of jit")
     if isinstance(leaf, jax.Array) and leaf.is_deleted():

@@ -51,7 +51,7 @@ Outputs = Literal[
     "binary probabilities",
     "log probabilities",
 ]
-Targets = Literal["numbers", "classes", "binary"]
+Targets = Literal["numbers", "classes", "binary", "signs"]
 Transcripts = ArrayLike | tuple[ArrayLike, ...]
 Function = TypeVar("Function", bound=Callable)
 
@@ -74,7 +74,7 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
         outputs: "any" (no restriction), "logits" (before a softmax), "binary logits"
             (before a sigmoid), "probabilities" (rows that sum to 1), "binary
             probabilities" (each in [0, 1]) or "log probabilities".
-        targets: "numbers", "classes" or "binary".
+        targets: "numbers", "classes", "binary" (0 to 1) or "signs" (−1 to 1).
     Returns: a decorator that sets `loss.contract` and returns the same function.
     Raises: ValueError for any other word.
     Example:
@@ -511,7 +511,7 @@ def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Ar
     return _mean(-t * _clipped_log(p) - (1 - t) * _clipped_log(1 - p), dtype)
 
 
-@expects(outputs="binary logits", targets="binary")
+@expects(outputs="binary logits", targets="signs")
 def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
     """Margin loss, averaged: max(0, 1 − s y), s = 1 for a positive target, else −1.
 

@@ -13,6 +13,7 @@ run inside jit, scan and vmap.
 """
 
 import functools
+import numbers
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -547,8 +548,10 @@ perplexity = Perplexity()
 
 
 def _check_classes(name: str, classes: int) -> None:
-    if not isinstance(classes, int) or classes < 2:
-        raise ValueError(f"{name}: classes must be an int of at least 2, got {classes}")
+    if not isinstance(classes, numbers.Integral) or classes < 2:
+        raise ValueError(
+            f"{name}: classes must be an int of at least 2, got {classes!r}"
+        )
 
 
 def _predicted_and_true(

@@ -101,14 +101,14 @@ def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
     shapes, given = jax.eval_shape(init, abstract(x)), trees.paths(state or {})
 
     def start(path, leaf):
-        if path in given:
-            return given[path]
-        if "carry" not in path.split("/"):
+        if "carry" in path.split("/"):  # also where training left one
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        if path not in given:
             raise ValueError(
                 f"zero_carry: the network has state at {path!r} that is no memory; "
                 "pass the trained one, zero_carry(live, x, state)"
             )
-        return jnp.zeros(leaf.shape, leaf.dtype)
+        return given[path]
 
     leaves = [start(path, leaf) for path, leaf in trees.paths(shapes).items()]
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)

@@ -104,6 +104,11 @@ class _Probe(Layer):
         return y, _Probed(state, (*before, y))
 
 
+def _probe(layer: Layer) -> Layer:
+    """The layer probed; once, also where several patterns match it."""
+    return layer if isinstance(layer, _Probe) else _Probe(layer)
+
+
 class Tap(Layer):
     """A network that also gives what layers inside it put out.
 
@@ -127,9 +132,16 @@ class Tap(Layer):
     paths: str | tuple[str, ...]
 
     def __post_init__(self):
+        patterns = (self.paths,) if isinstance(self.paths, str) else self.paths
+        if not isinstance(patterns, tuple | list) or not all(
+            isinstance(path, str) for path in patterns
+        ):
+            raise TypeError(
+                f"Tap: paths must be a path or a tuple of them, got {self.paths!r:.60}"
+            )
         probed = self.net
-        for path in [self.paths] if isinstance(self.paths, str) else self.paths:
-            probed = edit(probed, path, _Probe)
+        for path in patterns:
+            probed = edit(probed, path, _probe)
         object.__setattr__(self, "_probed", probed)
 
     def children(self):

@@ -32,7 +32,7 @@ def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[st
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]:
         path = "/".join(_name(key) for key in keys)
         if path in named:
-            raise ValueError(f"paths: two leaves share the path {path!r}; rename one")
+            raise ValueError(f"two leaves of a tree share the path {path!r}")
         named[path] = leaf
     return named
 
@@ -40,7 +40,10 @@ def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[st
 def _name(key: Any) -> str:
     name = jax.tree_util.keystr((key,), simple=True)
     if not name or "/" in name:
-        raise ValueError(f"paths: a dict key must be non-empty, without '/': {name!r}")
+        raise ValueError(
+            "a dict key of a tree must be a name without '/', which parts a path, and "
+            f"not empty, got {name!r}"
+        )
     return name
 
 

@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxnn as nn
@@ -14,6 +15,24 @@ def test_positional_children_are_numbered_by_kind():
     net = nn.Sequential(nn.Dense(3), jax.nn.relu, nn.PReLU(), nn.Dense(2), lambda x: x)
     names = ["dense_1", "relu_1", "prelu_1", "dense_2", "function_1"]
     assert list(net.children()) == names
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Residual(nn.Dense(4)),
+        nn.Sum(nn.Dense(4), nn.Identity()),
+        nn.Concat(nn.Dense(4), nn.Identity()),
+        nn.Repeat(nn.Dense(4), 2),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_arrays_of_numpy_are_taken_as_jax_takes_them(net, key):
+    x = np.linspace(-1, 1, 12).reshape(3, 4)
+    assert x.dtype == np.float64
+    y, _ = net.apply(*net.init(key, x), x)
+    assert y.dtype == jnp.float32
+    chex.assert_trees_all_equal(y, net.apply(*net.init(key, x), jnp.asarray(x))[0])
 
 
 def test_reprs_show_what_was_written():

@@ -107,13 +107,14 @@ def test_one_call_a_token_and_one_program_for_all_prompts():
     for prompt in (PROMPT, PROMPT[::-1], PROMPT + 0):
         before = len(TRACES)
         RUNS.clear()
-        jax.block_until_ready(nn.decode.greedy(net, variables, prompt, 7))
+        written = np.asarray(nn.decode.greedy(net, variables, prompt, 7))
         jax.effects_barrier()
         assert len(RUNS) == 7  # the prompt at once, and the tokens but the last
     assert len(TRACES) == before  # the last two compiled nothing
     assert {shape[1] for shape in TRACES} == {3, 1}
     RUNS.clear()
-    jax.block_until_ready(nn.decode.greedy(net, variables, PROMPT, 7, end=V))
+    unwritten = min(set(range(V)) - set(written.ravel().tolist()))
+    nn.decode.greedy(net, variables, prompt, 7, end=unwritten).block_until_ready()
     jax.effects_barrier()
     assert len(RUNS) == 7
     first = nn.decode.greedy(net, variables, PROMPT[:1], 1)
@@ -359,3 +360,56 @@ def test_a_stateful_network_with_a_small_cache_is_refused():
     tokens = nn.decode.greedy(live, VARIABLES["transformer"], PROMPT, 3)
     whole = nn.decode.greedy(TRANSFORMER, VARIABLES["transformer"], PROMPT, 3)
     np.testing.assert_array_equal(tokens, whole)
+
+
+class Spoken(nn.Composite):
+    """A language model that is told who speaks: a table and places of the context's."""
+
+    speaker: nn.Layer
+    places: nn.Layer
+    embed: nn.Layer
+    body: nn.Layer
+    head: nn.Layer
+
+    def forward(self, run, x):
+        ids, who = x
+        told = run("places", run("speaker", who)).mean(1, keepdims=True)
+        hidden = run("body", run("embed", ids))
+        return run("head", hidden + jnp.broadcast_to(told, hidden.shape))
+
+
+def test_what_a_context_reads_is_not_asked_of_the_prompt(key):
+    net = Spoken(
+        speaker=nn.Embed(2, 6),
+        places=nn.LearnedPositions(2),
+        embed=nn.Embed(V, 6),
+        body=nn.gru(6),
+        head=nn.Dense(V),
+    )
+    who = jnp.array([[0, 1], [1, 1]])
+    variables = net.init(key, (PROMPT, who))
+    tokens = nn.decode.greedy(net, variables, PROMPT, 4, context=who)
+    first = net.apply(*variables, (PROMPT, who))[0][:, -1].argmax(-1)
+    np.testing.assert_array_equal(tokens[:, 0], first)
+    with pytest.raises(IndexError, match=f"ids must be from 0 to {V - 1}"):
+        nn.decode.greedy(net, variables, PROMPT + V, 4, context=who)
+
+
+@pytest.mark.parametrize("end", ["<e>", [1, 2], 2.7, -1, True])
+def test_the_end_is_an_id(end):
+    with pytest.raises(ValueError, match="greedy: end must be the id of a token"):
+        nn.decode.greedy(NETS["lstm"], VARIABLES["lstm"], PROMPT, 2, end=end)
+
+
+def test_an_end_that_no_logit_is_of():
+    with pytest.raises(ValueError, match=f"end must be from 0 to {V - 1}"):
+        nn.decode.greedy(NETS["lstm"], VARIABLES["lstm"], PROMPT, 2, end=V)
+
+
+def test_the_smallest_temperature_is_greedy(key):
+    drawn = nn.decode.sample(
+        NETS["lstm"], VARIABLES["lstm"], PROMPT, 6, key=key, temperature=1e-40
+    )
+    np.testing.assert_array_equal(
+        drawn, nn.decode.greedy(NETS["lstm"], VARIABLES["lstm"], PROMPT, 6)
+    )

@@ -426,6 +426,7 @@ def test_places_where_no_file_can_be(file):
         (np.longdouble(1), ValueError, ["dtype"]),
         (2**70, ValueError, ["'a/b'", "64 bits"]),
         ({"c/d": 1}, ValueError, ["'c/d'", "without '/'"]),
+        (np.ma.masked_array([1.0], [True]), TypeError, ["'a/b'", "filled"]),
     ],
 )
 def test_leaves_that_cannot_be_saved(leaf, error, words, file):

@@ -460,7 +460,8 @@ CONTRACTS = {
     "logits classes": "softmax_cross_entropy",
     "probabilities classes": "cross_entropy likelihood",
     "log probabilities classes": "negative_log_likelihood kl_divergence",
-    "binary logits binary": "sigmoid_cross_entropy hinge",
+    "binary logits binary": "sigmoid_cross_entropy",
+    "binary logits signs": "hinge",
     "binary probabilities binary": "binary_cross_entropy",
 }
 

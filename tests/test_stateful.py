@@ -128,6 +128,15 @@ def test_fit_carries_the_state_from_batch_to_batch():
         (params, carry["layer1"]),
     )
     assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
+    # What training remembers of its last batch is for no other.
+    empty = nn.zero_carry(nn.stateful(net), chunks[:5], state.state)
+    assert all(a.shape == (5, 2) and not a.any() for a in jax.tree.leaves(empty))
+    with pytest.raises(ValueError) as caught:
+        nn.predict(nn.stateful(net), state, chunks)
+    assert any(
+        "the network that stateful was given" in n for n in caught.value.__notes__
+    )
+    assert nn.predict(net, state, chunks).shape == targets.shape
 
 
 def test_what_can_not_go_on_is_refused_with_its_path():

@@ -87,6 +87,23 @@ def test_tap_of_a_shared_layer_gives_every_call(key):
     chex.assert_trees_all_equal(first, nn.Dense(4).apply(params["layer"], {}, X)[0])
 
 
+def test_patterns_of_a_tap_may_match_one_layer_twice(key):
+    network, x = net(), X
+    (_, taps), state = nn.Tap(network, ("head", "*ead")).apply(*network.init(key, x), x)
+    assert set(taps) == {"head"} and state == {}
+
+
+def test_predict_takes_a_tap(key):
+    tapped = nn.Tap(nn.Sequential(body=net()), "body/head")
+    _, taps = nn.predict(tapped, tapped.init(key, X), X)
+    assert set(taps) == {"body/head"} and len(taps["body/head"]) == len(X)
+
+
+def test_the_paths_of_a_tap_are_text():
+    with pytest.raises(TypeError, match="Tap: paths must be a path or a tuple"):
+        nn.Tap(net(), 3)
+
+
 def test_tap_of_an_unknown_path_is_refused_when_built():
     with pytest.raises(KeyError, match="nearest: 'head'"):
         nn.Tap(net(), "haed")

@@ -310,6 +310,77 @@ def test_a_plain_network_from_any_form(form, tmp_path):
     close(PLAIN.apply(params, state, IMAGES)[0], logits_of(model, IMAGES))
 
 
+class Heads(nn.Composite):
+    """Two layers on one flattened picture, with an activation of its own before one."""
+
+    conv: nn.Layer = nn.Conv(3, 3)
+    flat: nn.Layer = nn.Flatten()
+    mean: nn.Layer = nn.Dense(2)
+    spread: nn.Layer = nn.Dense(4)
+    side: nn.Layer = nn.Dense(2)
+
+    def forward(self, run, x):
+        flat = run("flat", run("conv", x))
+        mean = run("mean", flat)
+        return jnp.concatenate([mean, run("spread", flat), run("side", mean)], 1)
+
+
+class TorchHeads(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.flat = torch.nn.Conv2d(2, 3, 3, padding=1), torch.nn.Flatten()
+        self.mean, self.spread = torch.nn.Linear(36, 2), torch.nn.Linear(36, 4)
+        self.side = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        flat = self.flat(self.conv(x))
+        mean = self.mean(flat)
+        return torch.cat([mean, self.spread(flat), self.side(mean)], 1)
+
+
+def test_several_layers_may_see_one_flattened_picture():
+    model = randomized(TorchHeads())
+    x = images((2, 3, 4, 2))
+    params, state = from_torch(Heads(), x, model.state_dict())
+    close(Heads().apply(params, state, x)[0], logits_of(model, x))
+    arrays = to_torch(Heads(), params, state, x=x)
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+
+
+class Hidden(nn.Composite):
+    """A network whose forward reshapes, or works between, on its own."""
+
+    work: str
+    conv: nn.Layer = nn.Conv(3, 3)
+    flat: nn.Layer = nn.Flatten()
+    body: nn.Layer = nn.Dense(36)
+    fc: nn.Layer = nn.Dense(5)
+
+    def forward(self, run, x):
+        x = jax.nn.relu(run("conv", x))
+        if self.work == "reshape":
+            return run("fc", x.reshape(len(x), -1))
+        x = run("flat", x)
+        if self.work == "relu":
+            return run("fc", jax.nn.relu(x))
+        return run("fc", run("body", x) + x)
+
+
+def test_a_picture_flattened_out_of_sight_is_refused_or_right():
+    x = images((2, 3, 4, 2))
+    layers = {"conv": torch.nn.Conv2d(2, 3, 3, padding=1), "fc": torch.nn.Linear(36, 5)}
+    given = randomized(torch.nn.ModuleDict(layers)).state_dict()
+    for work in ("reshape", "sum"):
+        with pytest.raises(ValueError, match="in which order 'fc' gets the 36 numbers"):
+            from_torch(Hidden(work), x, given)
+    net = Hidden("relu")
+    params, state = from_torch(net, x, given)
+    conv = torch.relu(layers["conv"](torch.tensor(x).permute(0, 3, 1, 2)))
+    expected = layers["fc"](conv.flatten(1)).detach().numpy()
+    close(net.apply(params, state, x)[0], expected)
+
+
 def test_a_safetensors_file_of_more_than_ten_layers_keeps_their_order(tmp_path):
     model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(12)))
     net = nn.Sequential(*(nn.Dense(3) for _ in range(12)))

@@ -60,10 +60,24 @@ def pad(
             f"length={steps}; cut it, or pad to more"
         )
     shape = len(arrays), steps, *arrays[0].shape[1:]
-    values = np.full(shape, value, np.result_type(*{a.dtype for a in arrays}))
+    dtype = np.result_type(*{a.dtype for a in arrays})
+    if not _fits(value, dtype):
+        raise ValueError(
+            f"pad: value must be one of {dtype}, as the sequences are, got {value!r}"
+        )
+    values = np.full(shape, value, dtype)
     for row, array in zip(values, arrays, strict=True):
         row[: len(array)] = array
     return Padded(values, lengths)
+
+
+def _fits(value: Any, dtype: np.dtype) -> bool:
+    """Whether a dtype holds a number as it is."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    whole = np.isfinite(value) and value == int(value)
+    return bool(whole and (limits is None or limits.min <= value <= limits.max))
 
 
 def _sequences(owner: str, sequences: Sequence[ArrayLike]) -> list[np.ndarray]:
@@ -253,6 +267,11 @@ def _assign(
         sizes: [F, N], the length of each sequence of each field.
         buckets: as for `length_buckets`.
     """
+    if not sizes.all():
+        raise ValueError(
+            f"length_buckets: sequence {int((sizes == 0).any(0).argmax())} is empty; "
+            "leave it out"
+        )
     count = integer(buckets)
     if count is not None:
         shares = np.arange(1, positive("length_buckets", "buckets", count) + 1) / count
@@ -265,7 +284,6 @@ def _assign(
                 f"length_buckets: sequence {int(own.argmax())} has {own.max()} steps, "
                 f"more than the last bucket, {bound[-1]}; cut it, or add a longer one"
             )
-    bounds = np.maximum(bounds, 1)  # an empty sequence still has a step of padding
     pairs = zip(sizes, bounds.T, strict=True)
     bucket = np.max([np.searchsorted(bound, own) for own, bound in pairs], axis=0)
     used, bucket = np.unique(bucket, return_inverse=True)

@@ -8,6 +8,7 @@ attributes with their ids, or None.  `pad` is 0, so that padding with 0 is right
 
 import json
 import re
+import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -122,6 +123,11 @@ class Vocabulary(ABC):
             ValueError: if a part of the text is not in the vocabulary, and the
                 vocabulary has no token `unknown`; it names the part.
         """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"encode: text must be a str, got {type(text).__name__}; of several "
+                "encode each"
+            )
         first = [self._special("begin")] if begin else []
         last = [self._special("end")] if end else []
         return np.array([*first, *self._encode(text), *last], np.int32)
@@ -151,7 +157,14 @@ class Vocabulary(ABC):
         """Writes it to a JSON file, for `nn.data.text.load`."""
         head = {"format": _FORMAT, "kind": self.kind, "specials": self.specials}
         content = json.dumps(head | self._content(), ensure_ascii=False, indent=0)
-        Path(path).write_text(content, encoding="utf-8")
+        data, target = content.encode(), Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:  # in one piece: a file that was there stays whole
+            beside.write_bytes(data)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -21,7 +21,8 @@ def task_of(loss: Any, outputs: Any, targets: Any) -> str | None:
         return None
     if is_one_hot(targets):
         return "classes"
-    if (contract and contract.targets == "binary") or np.isin(targets, (0, 1)).all():
+    binary = contract is not None and contract.targets in ("binary", "signs")
+    if binary or np.isin(targets, (0, 1)).all():
         return "binary"
     return "classes" if contract and contract.targets == "classes" else "numbers"
 

@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxnn import trees
 from jaxnn.combine import Remat, Repeat
-from jaxnn.core import Call, Composite, Layer, trace
+from jaxnn.core import Call, Composite, Layer, abstract, trace
 from jaxnn.layers import (
     BatchNorm,
     Bidirectional,
@@ -29,6 +31,7 @@ from jaxnn.layers import (
 from jaxnn.surgery import layer_paths
 
 Names = Mapping[str, str]
+Picture = tuple[int, ...]
 _NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm)
 _KNOWN = (Dense, Conv, ConvTranspose, SeparableConv, PReLU, Recurrent, *_NORMS)
 _CELLS = (RNNCell, GRUCell, LSTMCell)
@@ -45,14 +48,13 @@ class Part(NamedTuple):
     path: str
     index: tuple[int, ...]
     layer: Layer
-    picture: tuple[int, ...]  # [..., C] where its features were flattened, or ()
+    picture: Picture  # [..., C] where its features were flattened, or ()
     row: str = ""  # of a recurrent layer in PyTorch's module: l0, l0_reverse, l1, ...
 
 
 def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
     """Every layer with arrays of its own, in the order of calls."""
-    parts, picture = [], ()
-    in_rows = False  # sequences flatten step by step, there as here
+    parts, pictures = [], _Pictures(x)
     for call in trace(net, x):
         own = call.path if isinstance(net, Composite) else ""
         at, called = join(path, own), join(name, own)
@@ -67,13 +69,69 @@ def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
             parts += find_parts(call.layer.layer, call.x, called, at, index)
         elif call.params or isinstance(call.layer, _KNOWN):
             _check_known(call.layer, at)
+            picture = pictures.before(call, at)
             above, row = _module_and_row(net, own) if _is_rnn(call.layer) else (own, "")
             for step in _steps(call.layer):
                 names = join(name, above, step), join(at, step)
                 parts.append(Part(*names, index, call.layer, picture, row))
-        in_rows = _is_rnn(call.layer) if call.params else in_rows
-        picture = () if in_rows else _flattened(call, picture)
+        pictures.after(call)
     return parts
+
+
+class _Pictures:
+    """Which arrays are pictures in a row, channels last here and first in PyTorch."""
+
+    def __init__(self, inputs: Any):
+        shapes = [a.shape for a in jax.tree.leaves(abstract(inputs))]
+        self._whole = {-i: shape for i, shape in enumerate(shapes, 1) if len(shape) > 2}
+        self._flat: dict[int, Picture] = {}
+        self._seen: set[int] = set()  # what a call gave
+        self._used: set[int] = set()  # what a call took
+        self._in_rows = False  # sequences flatten step by step, there as here
+
+    def before(self, call: Call, path: str) -> Picture:
+        """The picture that a layer with weights sees in a row, or ()."""
+        shape = getattr(call.x, "shape", ())
+        if call.takes in self._seen or len(shape) != 2:
+            return self._flat.get(call.takes, ())
+        # Something that `forward` made: of what, only its width tells.
+        for taken, picture in self._flat.items():
+            if picture and math.prod(picture) == shape[1]:
+                if taken in self._used:
+                    raise _unclear(call, path, "what is done to it")
+                return picture
+        for taken, (_, *rest) in self._whole.items():
+            mixed = rest[-1] > 1 and math.prod(rest[:-1]) > 1
+            if mixed and math.prod(rest) == shape[1] and taken not in self._used:
+                raise _unclear(call, path, "nn.Flatten()")
+        return ()
+
+    def after(self, call: Call) -> None:
+        """Note what a call took and gave."""
+        before, after = getattr(call.x, "shape", ()), getattr(call.y, "shape", ())
+        self._in_rows = _is_rnn(call.layer) if call.params else self._in_rows
+        self._seen.add(call.gives)
+        self._used.add(call.takes)
+        if (
+            before in self._whole.values()
+        ):  # perhaps an input, whose number is not known
+            self._used |= {n for n, shape in self._whole.items() if shape == before}
+        if len(after) > 2 and not self._in_rows:
+            self._whole[call.gives] = after
+        if self._in_rows:
+            return
+        if len(before) > 2 and after == (before[0], math.prod(before[1:])):
+            self._flat[call.gives] = tuple(before[1:])
+        elif before == after and not isinstance(call.layer, Dense):
+            self._flat[call.gives] = self._flat.get(call.takes, ())
+
+
+def _unclear(call: Call, path: str, child: str) -> ValueError:
+    return ValueError(
+        f"torch weights: in which order {path!r} gets the {call.x.shape[1]} numbers of "
+        f"a picture is not clear, as forward itself works on them; make {child} a "
+        "child layer of its own, called by run"
+    )
 
 
 def _is_rnn(layer: Layer) -> bool:
@@ -115,15 +173,6 @@ def _check_known(layer: Layer, path: str) -> None:
             f"torch weights: {name} at {path!r} has no counterpart in "
             f"PyTorch that is known here; known are {known}"
         )
-
-
-def _flattened(call: Call, picture: tuple[int, ...]) -> tuple[int, ...]:
-    """The picture whose numbers the next layer sees in a row, if it does."""
-    before, after = getattr(call.x, "shape", ()), getattr(call.y, "shape", ())
-    if len(before) > 2 and after == (before[0], math.prod(before[1:])):
-        return tuple(before[1:])
-    same = before == after and not isinstance(call.layer, Dense)
-    return picture if same else ()
 
 
 def own_namings(parts: list[Part]) -> Iterator[Names]:

@@ -32,16 +32,7 @@ def check_arrays(data: Any, what: str = "data") -> int:
         raise ValueError(f"{what}: holds no arrays, got {describe(data):.100}")
     for path, a in leaves.items():
         name = leaf_name(what, path)
-        if not hasattr(a, "shape") or not hasattr(a, "dtype"):
-            raise TypeError(
-                f"{name}: must be an array, got {type(a).__name__}; "
-                "np.asarray makes one of a list"
-            )
-        if not isinstance(a, jax.Array) and not isinstance(a.dtype, np.dtype):
-            raise TypeError(
-                f"{name}: must be an array of NumPy or JAX, got {type(a).__module__}."
-                f"{type(a).__name__}; np.asarray makes one of it"
-            )
+        check_array(name, a)
         if getattr(a.dtype, "kind", "O") in "OSUmM":
             raise TypeError(f"{name}: must hold numbers, got an array of {a.dtype}")
         if a.ndim == 0:
@@ -60,6 +51,20 @@ def check_arrays(data: Any, what: str = "data") -> int:
     if isinstance(data, tuple) and len(data) == 3:
         check_weights(f"{what} weights", data[2], examples)
     return examples
+
+
+def check_array(name: str, a: Any) -> None:
+    """Raise unless it is an array of NumPy or JAX."""
+    if not hasattr(a, "shape") or not hasattr(a, "dtype"):
+        raise TypeError(
+            f"{name}: must be an array, got {type(a).__name__}; "
+            "np.asarray makes one of a list"
+        )
+    if not isinstance(a, jax.Array) and not isinstance(a.dtype, np.dtype):
+        raise TypeError(
+            f"{name}: must be an array of NumPy or JAX, got {type(a).__module__}."
+            f"{type(a).__name__}; np.asarray makes one of it"
+        )
 
 
 def check_weights(name: str, weights: Any, examples: int) -> None:
@@ -132,10 +137,11 @@ def check_epochs(epochs: Any) -> None:
 def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
     """Trace the network on a batch's shapes: what it puts out, and asks for."""
     found = facts(net, params, state, x)
-    for path, y in trees.paths(found.outputs).items():
-        rows = jax.tree.leaves(x)[0].shape[0]
+    rows = jax.tree.leaves(x)[0].shape[0]
+    # (By JAX's own paths: a Tap's outputs are named by paths themselves.)
+    for path, y in jax.tree_util.tree_leaves_with_path(found.outputs):
         if not y.shape or y.shape[0] != rows:
-            name = f"output {path}" if path else "its output"
+            name = f"output {jax.tree_util.keystr(path)}" if path else "its output"
             raise ValueError(
                 f"net: must keep the first axis, that of examples; {rows} examples "
                 f"came in and {name} is {describe(y)}"
@@ -230,7 +236,9 @@ def check_targets(
     else:
         _check_shape(name, outputs, targets)
         if contract.targets == "binary":
-            _check_range(name, targets, 0, 1, "from 0 to 1", _ignored(loss))
+            _check_range(name, targets, 0, 1, "from 0 to 1", loss)
+        if contract.targets == "signs":
+            _check_range(name, targets, -1, 1, "from -1 to 1", loss)
 
 
 def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
@@ -242,14 +250,8 @@ def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
                 f"{_rows(outputs, -1)}, got {describe(targets)}"
                 + _one_hot_hint(outputs, targets)
             )
-        _check_range(
-            name,
-            targets,
-            0,
-            classes - 1,
-            f"a class from 0 to {classes - 1}",
-            _ignored(loss),
-        )
+        rule = f"a class from 0 to {classes - 1}"
+        _check_range(name, targets, 0, classes - 1, rule, loss)
     elif targets.ndim != len(outputs.shape) or targets.dtype == bool:
         raise TypeError(
             f"{name}: class labels must be integers, got {describe(targets)}; convert "
@@ -258,7 +260,7 @@ def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
         )
     else:
         _check_shape(name, outputs, targets)
-        _check_range(name, targets, 0, np.inf, "at least 0", None)
+        _check_range(name, targets, 0, np.inf, "at least 0", loss)
 
 
 def _one_hot_hint(outputs: Any, targets: Any) -> str:
@@ -285,26 +287,27 @@ def _check_shape(name: str, outputs: Any, targets: Any) -> None:
 
 
 def _check_range(
-    name: str, targets: Any, low: float, high: float, rule: str, ignored: int | None
+    name: str, targets: Any, low: float, high: float, rule: str, loss: Any
 ) -> None:
-    targets = np.asarray(targets)
+    targets, ignored = np.asarray(targets), _ignored(loss)
     bad = (targets < low) | (targets > high)
     if ignored is not None:
         bad &= targets != ignored
     if bad.any():
         where = np.unravel_index(int(bad.argmax()), bad.shape)
         count = int(bad.sum())
-        hint = (
-            "" if ignored is not None or rule == "at least 0" else _ignore_hint(targets)
-        )
+        hint = _ignore_hint(loss, targets) if ignored is None else ""
         raise ValueError(
             f"{name}: must be {rule}, but [{', '.join(map(str, where))}] is "
             f"{targets[where]} ({count} such label{'s' if count > 1 else ''}){hint}"
         )
 
 
-def _ignore_hint(targets: np.ndarray) -> str:
-    if targets.min() != -1 or not np.issubdtype(targets.dtype, np.integer):
+def _ignore_hint(loss: Callable[..., Any], targets: np.ndarray) -> str:
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    able = "ignore_label" in getattr(loss, "__annotations__", {})
+    if not able or targets.min() != -1 or targets.dtype.kind != "i":
         return ""
     keep = "functools.partial(loss, ignore_label=-1)"
     return f"; to leave examples out on purpose, use {keep}"

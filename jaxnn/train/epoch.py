@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.checks import is_known
 from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
@@ -17,6 +18,7 @@ from jaxnn.train.shapes import traced_once
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import FunctionStep, TrainStep
 from jaxnn.train.watch import put_back, set_aside
+from jaxnn.trees import describe
 
 AnyStep = TrainStep | FunctionStep
 Stats = dict[str, Any]
@@ -89,6 +91,7 @@ def train_epoch(
     ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
     """
     step, data = as_step(step), jax.tree.map(jnp.asarray, data)
+    rows = None if rows is None else _checked(rows, length(data))
     examples = length(data) if rows is None else len(rows)
     check_batch_size(batch_size, examples)
     full, rest = divmod(examples, batch_size)
@@ -119,6 +122,22 @@ def train_epoch(
             parts.append(totals)
     logs = mean_logs(mean_names(step, stats), parts, jnp)
     return state, logs | metric_logs(step, parts, jnp)
+
+
+def _checked(rows: Any, examples: int) -> jax.Array:
+    """The rows to train on; raise unless they are ints within the data."""
+    rows = jnp.asarray(rows)
+    if rows.ndim != 1 or not jnp.issubdtype(rows.dtype, jnp.integer):
+        raise TypeError(
+            f"rows: must be ints [M], got {describe(rows)}; of a mask, "
+            "np.flatnonzero(mask)"
+        )
+    if is_known(rows) and rows.size and not 0 <= rows.min() <= rows.max() < examples:
+        raise ValueError(
+            f"rows: must be from 0 to {examples - 1}, the data having {examples} "
+            f"examples, got {int(rows.min())} to {int(rows.max())}"
+        )
+    return rows
 
 
 @partial(jax.jit, static_argnames=("step", "own"))

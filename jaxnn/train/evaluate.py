@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact numbers and outputs for any number of examples, in batches."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -94,7 +95,7 @@ class Evaluator:
         checks.check_pair(batch, what)
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
-        with checks.inputs_of(what):
+        with checks.inputs_of(what), _without_memory(state):
             found = checks.check_network(self.net, params, state, _rows(x, 1))
         checks.check_values(found, x, what)
         if self.loss is not None:
@@ -245,18 +246,21 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     """
     net, (params, net_state) = as_layer(net, "predict"), variables(state)
     for path, a in trees.paths(inputs).items():
-        if not hasattr(a, "shape") or not a.shape:
-            name = checks.leaf_name("inputs", path)
+        name = f"inputs {path}".strip()
+        checks.check_array(name, a)
+        if not a.shape:
             raise TypeError(
                 f"{name}: must be an array [N, ...], got {describe(a):.100}"
             )
     lengths = {len(a) for a in jax.tree.leaves(inputs)}
     if len(lengths) != 1:
         raise ValueError(
-            f"inputs: must all hold as many examples, got {describe(inputs):.100}"
+            "inputs: must hold arrays, all of as many examples, got "
+            f"{describe(inputs):.100}"
         )
     checks.check_batch_size(batch_size, 2**62)
-    found = checks.check_network(net, params, net_state, _rows(inputs, 1))
+    with _without_memory(net_state):
+        found = checks.check_network(net, params, net_state, _rows(inputs, 1))
     checks.check_values(found, inputs, "predict")
     examples = length(inputs)
     if examples == 0:
@@ -284,11 +288,30 @@ def _predict(params, state, inputs, *, net, batch_size):
     return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
 
 
+@contextmanager
+def _without_memory(state: Any) -> Iterator[None]:
+    """Errors raised in here say what to do with a memory of a training batch."""
+    try:
+        yield
+    except ValueError as error:
+        if any("carry" in path.split("/") for path in trees.paths(state)):
+            error.add_note(
+                "a stateful network's memory is that of its training batch: give the "
+                "network that stateful was given, which has none"
+            )
+        raise
+
+
 def variables(state: Any) -> tuple[Any, Any]:
     """Parameters and state out of a `TrainState` or a pair."""
     if isinstance(state, TrainState):
         return state.params, state.state
     if isinstance(state, tuple) and len(state) == 2:
+        if isinstance(state[0], TrainState):
+            raise TypeError(
+                "state: must be a TrainState, got the pair (state, history) that fit "
+                "gives; take the first of it"
+            )
         return state
     raise TypeError(
         "state: must be a TrainState or a pair (params, state), got "

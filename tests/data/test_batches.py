@@ -28,6 +28,13 @@ def test_padding_keeps_every_sequence(sequences, more):
         assert row[:length].tolist() == sequence and (row[length:] == -1).all()
 
 
+@pytest.mark.parametrize("value", [0.5, np.nan, -1])
+def test_padding_is_of_the_sequences_kind(value):
+    sequences = [np.array([1, 2], np.uint8), np.array([3], np.uint8)]
+    with pytest.raises(ValueError, match="pad: value must be one of uint8"):
+        pad(sequences, value=value)
+
+
 def test_padding_of_features():
     a, b = np.ones((2, 3), np.float32), np.full((1, 3), 2, np.float32)
     values, lengths = pad([a, b])
@@ -156,6 +163,11 @@ def test_given_lengths_and_two_sequences():
         ({"batch_size": 0}, ValueError, "batch_size must be a positive int, got 0"),
         ({"seed": -1}, ValueError, "seed must not be negative"),
         ({"seed": jax.random.key(0)}, TypeError, "takes no JAX key"),
+        (
+            {"fields": ([[1], [], [2]], np.ones(3))},
+            ValueError,
+            "sequence 1 is empty; leave it out",
+        ),
         ({"buckets": 0}, ValueError, "buckets must be a positive int"),
         ({"buckets": [1, 2]}, ValueError, "sequence 0 has 3 steps, more than the last"),
         ({"buckets": [3, 2]}, ValueError, "ascending lengths"),

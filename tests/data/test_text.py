@@ -123,6 +123,20 @@ def test_files_hold_the_vocabulary(vocabulary, tmp_path):
     assert again != text.characters("another") and repr(again).startswith("<")
 
 
+def test_a_file_stays_whole_where_it_can_not_be_written_anew(tmp_path):
+    path = tmp_path / "new" / "vocabulary.json"
+    text.characters("abc").save(path)
+    with pytest.raises(UnicodeEncodeError):
+        text.characters("ab\ud800").save(path)
+    assert text.load(path) == text.characters("abc")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_list_of_texts_is_no_text(vocabulary):
+    with pytest.raises(TypeError, match="encode: text must be a str, got list"):
+        vocabulary.encode(["hello", "world"])
+
+
 @pytest.mark.parametrize(
     "content",
     ["junk", "[]", "{}", '{"format": "jaxnn vocabulary 1", "kind": "runes"}'],

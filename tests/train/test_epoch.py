@@ -18,6 +18,20 @@ STEP = nn.train_step(NET, CROSS_ENTROPY, SGD, metrics={"accuracy": nn.metrics.ac
 DATA = (jnp.asarray(X), jnp.asarray(Y))
 
 
+@pytest.mark.parametrize(
+    ("rows", "error", "said"),
+    [
+        (jnp.array([0, 70]), ValueError, "rows: must be from 0 to 69"),
+        (np.array([-1, 3]), ValueError, "got -1 to 3"),
+        (np.arange(70) < 5, TypeError, "of a mask, np.flatnonzero"),
+        (np.zeros((2, 2), int), TypeError, r"rows: must be ints \[M\]"),
+    ],
+)
+def test_rows_that_are_not_there(rows, error, said):
+    with pytest.raises(error, match=said):
+        nn.train_epoch(STEP, start(KEY), DATA, batch_size=2, rows=rows)
+
+
 def start(key):
     return nn.train_state(NET, SGD, X[:16], key=key)
 

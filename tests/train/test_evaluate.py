@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from common import CROSS_ENTROPY, KEY, X, Y
+from common import CROSS_ENTROPY, KEY, X, Y, fit
 
 import jaxnn as nn
 
@@ -77,6 +77,48 @@ def test_inputs_and_outputs_may_be_trees():
     x = {"a": X, "b": 2 * X}
     got = nn.predict(Both(), ({}, {}), x, batch_size=16)
     chex.assert_trees_all_close(got, {"sum": 3 * X, "first": X[:, 0]})
+
+
+class Frame:
+    """A table of another library."""
+
+    shape = (4, 6)
+
+    def __len__(self):
+        return 4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (Frame(), "inputs: must be an array, got Frame"),
+        ({"a": [1.0, 2.0]}, "inputs a/0: must be an array, got float"),
+        (np.float32(1), r"inputs: must be an array \[N, ...\]"),
+    ],
+)
+def test_predict_names_what_is_no_array(inputs, said):
+    with pytest.raises(TypeError, match=said):
+        nn.predict(NET, STATE, inputs)
+
+
+def test_what_fit_gives_is_no_state():
+    pair = fit(epochs=1, batch_size=70)
+    with pytest.raises(TypeError, match="take the first of it"):
+        nn.evaluate(NET, pair, (X, Y), loss=CROSS_ENTROPY)
+
+
+@pytest.mark.parametrize("targets", [[[1], [-1], [1], [-1]], [[1], [0], [1], [0]]])
+def test_the_targets_of_a_margin_are_signs_or_0_and_1(targets):
+    x, net = np.ones((4, 3), np.float32), nn.Dense(1)
+    variables, targets = net.init(jax.random.key(0), x), np.array(targets)
+    found = nn.evaluate(net, variables, (x, targets), loss=nn.losses.hinge)
+    expected = nn.losses.hinge(net.apply(*variables, x)[0], targets).mean()
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    with pytest.raises(ValueError) as caught:
+        nn.evaluate(
+            net, variables, (x, targets - 1), loss=nn.losses.sigmoid_cross_entropy
+        )
+    assert "ignore_label" not in str(caught.value)
 
 
 def test_evaluation_does_not_drop_out():

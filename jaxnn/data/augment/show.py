@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.data.augment.base import Augmentation, check_key, whole
-from jaxnn.spec import show as code
 
 
 def show(
@@ -48,7 +47,7 @@ def show(
     columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
     from jaxnn.figures import finish  # (what draws is not needed to load data)
 
-    figure = _figure(np.stack(columns, 1), code(augmentation))
+    figure = _figure(np.stack(columns, 1), _name(augmentation))
     return finish(figure, path)
 
 
@@ -63,9 +62,14 @@ def _check(augmentation: Any, mixes: bool, key: Any, targets: Any) -> None:
     if mixes is (targets is None):
         rule, does = ("given", "mixes") if mixes else ("left out", "does not mix")
         raise TypeError(
-            f"augment.show: targets must be {rule}, as {code(augmentation):.60} {does} "
+            f"augment.show: targets must be {rule}: {_name(augmentation):.60} {does} "
             "examples"
         )
+
+
+def _name(augmentation: Any) -> str:
+    """What an augmentation is called; of a plain function its own name."""
+    return getattr(augmentation, "__name__", str(augmentation))
 
 
 def _figure(rows: np.ndarray, title: str) -> Any:
