@@ -4,7 +4,7 @@
 Two recipes. On an accelerator: ResNet-20 of He et al., 2015, section 4.2: 64,800 steps
 with momentum, the learning rate divided by ten at a half and at three quarters. On a
 CPU: ResNet-8, the same network with one block a stage, for 12 epochs in which the
-learning rate rises and falls once (Smith, 2018): about ten minutes on two idle cores.
+learning rate rises and falls once (Smith, 2018): about five minutes on two idle cores.
 
 Training images are shifted by up to four pixels and mirrored at random, anew each time.
 The two layers that do so stand in front of the network: they run on the device within
