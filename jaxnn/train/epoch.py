@@ -132,11 +132,13 @@ def _checked(rows: Any, examples: int) -> jax.Array:
             f"rows: must be ints [M], got {describe(rows)}; of a mask, "
             "np.flatnonzero(mask)"
         )
-    if is_known(rows) and rows.size and not 0 <= rows.min() <= rows.max() < examples:
-        raise ValueError(
-            f"rows: must be from 0 to {examples - 1}, the data having {examples} "
-            f"examples, got {int(rows.min())} to {int(rows.max())}"
-        )
+    if is_known(rows) and rows.size:
+        found = np.asarray(rows)  # (JAX's own min would be traced inside a jit)
+        if not 0 <= found.min() <= found.max() < examples:
+            raise ValueError(
+                f"rows: must be from 0 to {examples - 1}, the data having {examples} "
+                f"examples, got {found.min()} to {found.max()}"
+            )
     return rows
 
 

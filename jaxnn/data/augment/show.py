@@ -61,9 +61,9 @@ def _check(augmentation: Any, mixes: bool, key: Any, targets: Any) -> None:
     check_key("augment.show", key)
     if mixes is (targets is None):
         rule, does = ("given", "mixes") if mixes else ("left out", "does not mix")
+        name = _name(augmentation)
         raise TypeError(
-            f"augment.show: targets must be {rule}: {_name(augmentation):.60} {does} "
-            "examples"
+            f"augment.show: targets must be {rule}, as {name:.60} {does} examples"
         )
 
 
