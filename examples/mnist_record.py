@@ -25,9 +25,9 @@ changes is chance.
 No test image or label was used for any choice but one. The small networks were made
 first; when the time was up, 8, 10 and 6 cycles were done, the test images were looked
 at, and 27 of them, 0.27 %, were wrong. That this is short of the record is why the
-larger ones were trained. What they are, how they are trained, how many fit into the 20
-MB of the file and that a network has one vote were written down before, and the test
-images looked at for the second time when all was done.
+larger ones were trained. What they are and how they are trained was written down
+before; that as many join as the 20 MB of the file hold and that a network has one vote,
+before the test images were looked at again, when all was done.
 
 What was tried beforehand was judged by the last 5,000 training images, as `--hold-out
 5000` does, after five epochs on the others, with the augmentation below (the first
