@@ -12,7 +12,7 @@ import jaxnn as nn
 ROOT = Path(nn.__file__).parent
 #: From the bottom up; a module imports from its own row or those before it.
 LEVELS = [
-    ["trees", "spec", "keys", "data", "ops", "figures", "compile_cache"],
+    ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
     ["checks", "initializers", "losses", "metrics"],
     ["core"],
     ["layers"],

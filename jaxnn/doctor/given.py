@@ -15,7 +15,7 @@ from jaxnn.train.step import check_values
 
 def check_memory(state: Any) -> None:
     """Raise for a network whose state remembers one batch of examples."""
-    if any("carry" in path.split("/") for path in trees.paths(state)):
+    if checks.has_memory(state):
         raise ValueError(
             "net: is stateful, its memory is that of one batch of examples; give the "
             "network that nn.stateful was given, with the same parameters, "

@@ -2,11 +2,12 @@
 """From settings to a network, an optimizer, a loss and an augmentation."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from jaxnn.core import Layer, as_layer
 from jaxnn.search.space import OWN, Settings
+from jaxnn.signatures import arguments, needed, parameters
 from jaxnn.spec import show
 from jaxnn.train.step import TrainStep, train_step
 from jaxnn.trees import nearest
@@ -74,14 +75,14 @@ class Maker:
                 )
 
     def _said(self, name: str) -> str:
-        takes = {part: _arguments(self.given[part]) for part in self.takes}
+        takes = {part: arguments(self.given[part]) for part in self.takes}
         every = [*OWN, *(a for arguments in takes.values() for a in arguments)]
         said = [
             f"{part} takes {', '.join(names) or 'nothing'}"
             for part, names in takes.items()
         ]
         fixed = [part for part in ("net", "optimizer", "loss") if part not in takes]
-        said += [f"{part} is fixed: {_shown(self.given[part])}" for part in fixed]
+        said += [f"{part} is fixed: {show(self.given[part]):.60}" for part in fixed]
         hint = nearest(name, every)
         if fixed and not hint:
             example = {
@@ -89,7 +90,7 @@ class Maker:
                 "optimizer": f"optimizer=lambda {name}: optax.sgd({name})",
                 "loss": f"loss=lambda {name}: functools.partial(loss, {name}={name})",
             }
-            takers = [p for p in fixed if name in _arguments(self.given[p])]
+            takers = [p for p in fixed if name in arguments(self.given[p])]
             fixed = takers or [part for part in fixed if part != "loss"]
             hint = "; a part that varies is given as a function: " + " or ".join(
                 example[part] for part in fixed
@@ -109,52 +110,28 @@ class Maker:
         return Parts(as_layer(made.pop("net"), "sweep"), **made)
 
 
-def _shown(part: Any) -> str:
-    name = getattr(part, "__name__", None)
-    return name if isinstance(name, str) else f"{show(part):.60}"
-
-
 def _is_made(part: str, value: Any, found: list[str], names: list[str]) -> bool:
     """Whether a part is a function of settings, rather than the thing itself."""
     if part == "net":
         return not isinstance(value, Layer)
     if part == "optimizer":
         return not hasattr(value, "update")
-    return bool(found) and set(_needed(value)) <= set(names)
-
-
-def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return {}
-
-
-def _arguments(function: Any) -> list[str]:
-    """The names that a function takes."""
-    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [n for n, p in _parameters(function).items() if p.kind not in rest]
-
-
-def _needed(function: Any) -> list[str]:
-    """The names that a function can not do without."""
-    every = _parameters(function)
-    return [n for n in _arguments(function) if every[n].default is inspect._empty]
+    return bool(found) and set(needed(value)) <= set(names)
 
 
 def _taken(function: Any, names: list[str]) -> list[str]:
     """Those of `names` that a function takes; all of them with `**options`."""
     if not callable(function):
         return []
-    kinds = [p.kind for p in _parameters(function).values()]
+    kinds = [p.kind for p in parameters(function).values()]
     if inspect.Parameter.VAR_KEYWORD in kinds:
         return list(names)
-    arguments = _arguments(function)
-    return [name for name in names if name in arguments]
+    taken = arguments(function)
+    return [name for name in names if name in taken]
 
 
 def _check_given(part: str, function: Any, names: list[str]) -> None:
-    missing = [name for name in _needed(function) if name not in names]
+    missing = [name for name in needed(function) if name not in names]
     if missing:
         hint = "".join(nearest(name, names) for name in missing[:1])
         own = [name for name in missing if name in OWN]

@@ -53,6 +53,11 @@ def check_arrays(data: Any, what: str = "data") -> int:
     return examples
 
 
+def has_memory(state: Any) -> bool:
+    """Whether a network's state remembers a batch: that of a stateful one."""
+    return any("carry" in path.split("/") for path in trees.paths(state))
+
+
 def check_array(name: str, a: Any) -> None:
     """Raise unless it is an array of NumPy or JAX."""
     if not hasattr(a, "shape") or not hasattr(a, "dtype"):

@@ -294,7 +294,7 @@ def _without_memory(state: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if any("carry" in path.split("/") for path in trees.paths(state)):
+        if checks.has_memory(state):
             error.add_note(
                 "a stateful network's memory is that of its training batch: give the "
                 "network that stateful was given, which has none"

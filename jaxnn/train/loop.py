@@ -256,7 +256,7 @@ class Run:
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:
             answer = callback(epoch, copy(self.state), self.history)
-            if isinstance(answer, bool | np.bool_ | jax.Array) and answer:
+            if _is_true(answer):
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
     def _interrupted(self, where: str) -> None:
@@ -288,3 +288,10 @@ def _taken(totals: Totals, piece: Piece) -> Totals:
 
     stacks = jax.tree.map(rows, totals.stacks)
     return Totals(totals.means[piece.start : piece.stop], totals.sums, stacks)
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether it is True, of Python, NumPy or JAX, and not only something."""
+    array = isinstance(answer, np.ndarray | np.generic | jax.Array)
+    one = array and answer.shape == () and answer.dtype == bool
+    return bool(answer) if one else answer is True

@@ -15,16 +15,6 @@ from jaxnn.train.ensemble import member
 from jaxnn.train.history import History
 from jaxnn.train.step import EnsembleStep, TrainStep, unpack
 
-
-class Finding(NamedTuple):
-    """What a replay saw."""
-
-    path: str | None  # the layer or parameter where it began
-    what: str  # the same in words
-    examples: list[int]  # rows of the data whose loss was not finite
-    advice: str  # what to do
-
-
 SLOWER = (
     "Try a smaller learning rate, or "
     "optax.chain(optax.clip_by_global_norm(1.0), optimizer)."
@@ -32,7 +22,18 @@ SLOWER = (
 DATA = "Look at the targets of these examples, and at the loss itself."
 #: A loss of outputs larger than this is infinite for being their square, or so.
 RUNAWAY = 1e6
-UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [], SLOWER)
+
+
+class Finding(NamedTuple):
+    """What a replay saw."""
+
+    path: str | None  # the layer or parameter where it began
+    what: str  # the same in words
+    examples: list[int]  # rows of the data whose loss was not finite
+    advice: str = SLOWER  # what to do
+
+
+UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
 
 
 class NonFiniteError(FloatingPointError):
@@ -108,7 +109,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
         rows: the rows of the data in the batch, or None if they have no numbers.
     """
     if not isinstance(step, TrainStep):
-        return Finding(None, "the step's logs", [], SLOWER)
+        return Finding(None, "the step's logs", [])
     if isinstance(step, EnsembleStep):
         return _find_member(step, state, batch, rows)
     key = step.key(state)
@@ -118,7 +119,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     bad = [] if rows is None else rows[wrong].tolist()
     layer = _first_layer(step, state, batch, key)
     if layer is not None:
-        return Finding(*layer, bad, SLOWER)
+        return Finding(*layer, bad)
     if wrong.any() or not _finite(step.weighted_mean(values, batch)):
         size = max(float(jnp.abs(y).max()) for y in jax.tree.leaves(outputs))
         what = f"the loss, from outputs that are finite (the largest is {size:.2g})"
@@ -131,13 +132,13 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     gradients = trees.paths(jax.grad(objective)(state.params))
     for path, gradient in gradients.items():
         if not _finite(gradient):
-            return Finding(path, f"the gradient of parameter {path}", bad, SLOWER)
+            return Finding(path, f"the gradient of parameter {path}", bad)
     for path, param in trees.paths(step.advance(state, given)[0].params).items():
         if not _finite(param):
             size = float(jnp.abs(gradients[path]).max())
             what = f"the update of parameter {path} (largest gradient {size:.3g})"
-            return Finding(path, what, bad, SLOWER)
-    return Finding(None, "a number that was finite when run again", bad, SLOWER)
+            return Finding(path, what, bad)
+    return Finding(None, "a number that was finite when run again", bad)
 
 
 def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Finding:
@@ -150,7 +151,7 @@ def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Findi
         if not all(map(_finite, jax.tree.leaves((after.params, stats["loss"])))):
             found = find(one, alone, part, numbers)
             return found._replace(what=f"member {i}, {found.what}")
-    return Finding(None, "a number that was finite when run again", [], SLOWER)
+    return Finding(None, "a number that was finite when run again", [])
 
 
 def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):

@@ -126,13 +126,11 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
     """A function from the state to the validation's logs."""
     if data is None:
         return lambda state: {}
-    if isinstance(step, TrainStep):
-        if callable(data):
-            raise TypeError(
-                "validation: with a network, give arrays (inputs, targets), got a "
-                "function"
-            )
-    else:
+    if isinstance(step, TrainStep) and callable(data):
+        raise TypeError(
+            "validation: with a network, give arrays (inputs, targets), got a function"
+        )
+    if not isinstance(step, TrainStep):
         if not callable(data):
             raise TypeError(
                 "validation: for a step of one's own, give a function "

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where batches come from: arrays on the device, or any iterable of batches."""
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.signatures import needed
 from jaxnn.train.epoch import epoch_order, length
 from jaxnn.trees import describe
 
@@ -150,27 +150,17 @@ def check_stream(batches: Any, epochs: int, what: str) -> None:
     """Raise if batches are empty, can not be made, or serve fewer epochs than asked."""
     if isinstance(batches, Sized) and not len(batches):
         raise ValueError(f"{what}: is empty; there is no batch")
-    if callable(batches) and not hasattr(batches, "__iter__") and _arguments(batches):
+    is_function = callable(batches) and not hasattr(batches, "__iter__")
+    if is_function and (names := needed(batches)):
         raise TypeError(
             f"{what}: a function must make an iterator of batches and take no "
-            f"argument; this one takes {_arguments(batches)}"
+            f"argument; this one takes {', '.join(names)}"
         )
     if epochs > 1 and hasattr(batches, "__next__"):
         raise ValueError(
             f"{what}: this {type(batches).__name__} is used up after one epoch of "
             f"{epochs}; pass a list, a DataLoader, or a function that makes an iterator"
         )
-
-
-def _arguments(function: Any) -> str:
-    """The arguments that a function can not do without."""
-    try:
-        every = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # one of those that do not tell
-        return ""
-    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [p for p in every if p.default is p.empty and p.kind not in rest]
-    return ", ".join(p.name for p in needed)
 
 
 def iterate(batches: Any) -> Iterator[Any]:

@@ -313,6 +313,11 @@ def test_a_run_says_where_it_goes_on(capsys):
     assert "fit: goes on after epoch 1 and 2 of 5 steps" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("answer", [jnp.float32(0.5), jnp.ones(3), np.ones(2), 1, "x"])
+def test_only_true_ends_a_run(answer):
+    assert len(fit(callbacks=[lambda epoch, state, history: answer])[1]) == 3
+
+
 def test_a_callback_may_answer_with_jax():
     _, history = fit(epochs=9, callbacks=[lambda e, s, h: jnp.bool_(e == 2)])
     assert len(history) == 2
