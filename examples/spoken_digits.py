@@ -221,7 +221,7 @@ def save_people(path: Path, result: dict[str, float], names: Sequence[str]) -> N
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     bars = axes.bar(list(names), [100 * result[name] for name in names])
-    axes.bar_label(bars, fmt="%.1f")
+    axes.bar_label(bars, fmt="%.1f", padding=-16, color="white")  # clear of the line
     axes.axhline(100 * result["official"], color="gray", linestyle="--")
     axes.text(
         len(names) - 0.5,
