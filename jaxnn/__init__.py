@@ -10,6 +10,7 @@ from jaxnn import layers as layers
 from jaxnn import losses as losses
 from jaxnn import metrics as metrics
 from jaxnn import trees as trees
+from jaxnn import xla_guard
 from jaxnn.combine import Concat as Concat
 from jaxnn.combine import Remat as Remat
 from jaxnn.combine import Repeat as Repeat
@@ -119,6 +120,8 @@ if TYPE_CHECKING:
     from jaxnn.transformer import TransformerEncoder as TransformerEncoder
 
 __version__ = "0.1.0"
+
+xla_guard.protect()  # before anything makes an array
 
 # Imported when first asked for: they are two thirds of what `import jaxnn` would take.
 _MODULES = (

@@ -36,7 +36,6 @@ In all three a row goes on with `end` after its first `end`, and where the logit
 NaN the token is -1, and so are all later ones.
 """
 
-import functools
 import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -52,6 +51,7 @@ from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
 from jaxnn.layers.embed import check_ids
 from jaxnn.layers.padding import check_integers, check_lengths
+from jaxnn.programs import program
 from jaxnn.stateful import stateful, zero_carry
 from jaxnn.surgery import layer_paths
 from jaxnn.train.evaluate import variables as parts_of
@@ -92,7 +92,7 @@ def greedy(
     plan, given = _prepare(
         "greedy", net, variables, prompt, tokens, end, lengths, context
     )
-    return _generate(plan, _likeliest, given, {})
+    return _generate(given, {}, plan=plan, choose=_likeliest)
 
 
 def sample(
@@ -138,7 +138,7 @@ def sample(
     if top_k is not None or top_p is not None:
         options["top_k"] = jnp.int32(2**31 - 1 if top_k is None else int(top_k))
         options["top_p"] = jnp.float32(1 if top_p is None else top_p)
-    return _generate(plan, _drawn, given, options)
+    return _generate(given, options, plan=plan, choose=_drawn)
 
 
 def beam(
@@ -183,7 +183,7 @@ def beam(
     plan, given = _prepare(
         "beam", net, variables, prompt, tokens, end, lengths, context
     )
-    return _search(plan, int(beams), given, jnp.float32(length_penalty))
+    return _search(given, jnp.float32(length_penalty), plan=plan, beams=int(beams))
 
 
 class _Plan(NamedTuple):
@@ -306,8 +306,10 @@ def _call(plan: _Plan, given: _Given, state: Any, x: Any, ids: jax.Array):
     return logits, state
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "choose"))
-def _generate(plan: _Plan, choose: Callable, given: _Given, options: dict) -> jax.Array:
+@program()
+def _generate(
+    given: _Given, options: dict, *, plan: _Plan, choose: Callable
+) -> jax.Array:
     """Read the prompt, then choose and read, token by token, until all have ended."""
 
     def pick(i, logits, token, done):
@@ -385,8 +387,8 @@ class _Beams(NamedTuple):
     out: jax.Array  # [N, B, tokens]
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "beams"))
-def _search(plan: _Plan, beams: int, given: _Given, penalty: jax.Array):
+@program()
+def _search(given: _Given, penalty: jax.Array, *, plan: _Plan, beams: int):
     logits, state = _read_prompt(plan, given)
     n, axes = logits.shape[0], _batch_axes(plan, given)
     wide = given._replace(context=jax.tree.map(_repeat(beams), given.context))

@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 import re
+import types
 from typing import Any, dataclass_transform
 
 import jax
@@ -69,10 +70,41 @@ def comparable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, Spec | type):
         parts = (getattr(value, f.name) for f in dataclasses.fields(value))
         return (type(value), *map(comparable, parts))
+    if isinstance(value, types.FunctionType):
+        return _function(value)
     if isinstance(value, bool | int | float | np.generic):
         value = value.item() if isinstance(value, np.generic) else value
         return (type(value), value)  # 2, 2.0 and True are equal and not the same
     return value
+
+
+#: Whose functions depend on nothing but their arguments and what they were made with.
+_PURE = ("jax", "jaxnn", "optax")
+
+
+def _function(value: types.FunctionType) -> Any:
+    """A function that a library made, as its code and what it was made with.
+
+    So `optax.adam(1e-3)` written twice is one optimizer, and compiles once. A function
+    of the user's own may depend on globals: it is itself and no other.
+    """
+    library = (value.__module__ or "").partition(".")[0]
+    if library not in _PURE or "<locals>" not in value.__qualname__:
+        return value
+    defaults = [value.__defaults__, value.__kwdefaults__]
+    try:
+        made_with = comparable([*map(_content, value.__closure__ or ()), *defaults])
+        hash(made_with)
+    except (TypeError, RecursionError):  # an array, say, or itself
+        return value
+    return (value.__code__, *made_with)
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that was never set
+        return types.CellType
 
 
 def same(a: Any, b: Any) -> bool:

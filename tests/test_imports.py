@@ -13,6 +13,8 @@ ROOT = Path(nn.__file__).parent
 #: From the bottom up; a module imports from its own row or those before it.
 LEVELS = [
     ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
+    ["xla_guard"],
+    ["programs"],
     ["checks", "initializers", "losses", "metrics"],
     ["core"],
     ["layers"],

@@ -2,7 +2,7 @@
 """One compiled program that looks inside a network: gradients, units, steps tried."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ import optax
 from jaxnn import trees
 from jaxnn.combine import Repeat, Sequential
 from jaxnn.core import Composite, Function, Layer, as_layer, trace
+from jaxnn.programs import program
 from jaxnn.spec import Spec
 from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.step import loss_weights, weighted_sum
@@ -107,7 +108,7 @@ def _by_length(losses: np.ndarray) -> dict[float, float]:
     return dict(zip(LENGTHS, map(float, losses), strict=True))
 
 
-@partial(jax.jit, static_argnames="probe")
+@program()
 def _run(both, opt_state, batch, key, *, probe: Probe):
     x, targets = batch
     tapped = {path for path, _, _ in probe.units}

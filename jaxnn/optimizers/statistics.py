@@ -2,7 +2,6 @@
 """Running statistics that fit weights which were not trained step by step."""
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from jaxnn import surgery, trees
 from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key, fold_in
 from jaxnn.layers import BatchNorm
+from jaxnn.programs import program
 from jaxnn.train.checks import check_batch_size
 from jaxnn.train.epoch import epoch_order, gather, length
 from jaxnn.train.state import TrainState
@@ -71,7 +71,7 @@ def _norms(net: Layer) -> tuple[str, ...]:
     return tuple(p for p, layer in layers.items() if isinstance(layer, BatchNorm))
 
 
-@partial(jax.jit, static_argnames=("net", "norms", "batch_size"))
+@program()
 def _statistics(params, state, key, inputs, *, net, norms, batch_size):
     """From the path of each statistic to its mean over the batches."""
     for path in norms:

@@ -2,7 +2,6 @@
 """What the layers of a network put out: how large, how spread, how often nothing."""
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from jaxnn.core import Layer
 from jaxnn.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.layers import Identity
 from jaxnn.pictures.units import parts, single, units
+from jaxnn.programs import program
 from jaxnn.surgery import Tap
 from jaxnn.train import checks
 from jaxnn.train.evaluate import variables
@@ -95,7 +95,7 @@ def activation_statistics(
     return statistics
 
 
-@partial(jax.jit, static_argnames=("net", "train"))
+@program()
 def _outputs(params: Any, state: Any, x: Any, key: Any, *, net: Layer, train: bool):
     """What each layer inside puts out, by path."""
     paths = tuple(path for path in units(net) if path)

@@ -16,6 +16,7 @@ from jaxnn.core import Layer, Params, as_layer
 from jaxnn.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.keys import check_key, fold_in
 from jaxnn.pictures.units import owner, units
+from jaxnn.programs import program
 from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import (
     BATCH,
@@ -228,7 +229,7 @@ def _measure(
     )
 
 
-@partial(jax.jit, static_argnames=("what", "chunk"))
+@program()
 def _losses(
     start: Any, ways: tuple, places: Any, data: Any, *, what: Measurement, chunk: int
 ):

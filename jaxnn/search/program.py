@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.core import trace
+from jaxnn.programs import compiled_right
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
 from jaxnn.search.splits import Split
@@ -200,7 +201,7 @@ class Program:
         start = time.perf_counter()
         lowered = jax.jit(every).lower(*given)
         traced = time.perf_counter()
-        compiled = lowered.compile()
+        compiled = compiled_right(lowered)
         seconds["trace"] += traced - start
         seconds["compile"] += time.perf_counter() - traced
         what = ", ".join(f"{name}={show(v)}" for name, v in self.fixed.items())

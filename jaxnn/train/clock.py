@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jaxnn.programs import Program
 from jaxnn.train.history import History
 
 
@@ -30,16 +31,13 @@ class Clock:
         finally:
             self.history.seconds[kind] += time.perf_counter() - start
 
-    def compile(self, program: Any, label: Any, *args: Any, **static: Any) -> None:
-        """Trace and compile a jitted program for these arguments, once for each label.
+    def compile(self, program: Program, label: Any, *args: Any, **static: Any) -> None:
+        """Trace and compile a program for these arguments, once for each label.
 
-        The call that follows finds both in jit's own caches.
+        The call that follows finds it ready.
         """
         if label in self._ready:
             return
         self._ready.add(label)
-        with self.on("trace"):
-            lowered = program.trace(*args, **static).lower()
-        with self.on("compile"):
-            lowered.compile()
+        program.prepare(*args, on=self.on, **static)
         self.history.programs += 1

@@ -2,7 +2,8 @@
 """An epoch as one program: a loop of steps over batches gathered on the device."""
 
 from collections import defaultdict
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jaxnn.checks import is_known
 from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
+from jaxnn.programs import KEPT, program
 from jaxnn.train.checks import check_batch_size
 from jaxnn.train.shapes import traced_once
 from jaxnn.train.state import TrainState, steps_taken
@@ -142,10 +144,14 @@ def _checked(rows: Any, examples: int) -> jax.Array:
     return rows
 
 
-@partial(jax.jit, static_argnames=("step", "own"))
-def _advance(state, batch, step: AnyStep, **own):
+@lru_cache(KEPT)
+def _advance(step: AnyStep) -> Callable[..., Any]:
     """A step; jitted so that its check before compiling and its loop trace it once."""
-    return step.advance(state, batch, **own)
+
+    def advance(state, batch, **own):
+        return step.advance(state, batch, **own)
+
+    return jax.jit(advance, static_argnames="own")
 
 
 def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
@@ -163,9 +169,9 @@ def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
     return put_back(state, aside), totals
 
 
-@partial(jax.jit, static_argnums=(6, 7), donate_argnums=(0, 1))
+@program(donate=(0, 1))
 def run_steps(
-    state, totals, data, order, start, stop, step: AnyStep, batch_size: int
+    state, totals, data, order, start, stop, *, step: AnyStep, batch_size: int
 ) -> tuple[Any, Totals, jax.Array]:
     """Steps `start` to `stop` of an epoch, and whether the parameters are finite then.
 
@@ -174,7 +180,7 @@ def run_steps(
     """
     state, totals = _loop(
         *(state, totals, data, order, start, stop, step, batch_size),
-        advance=partial(_advance, step=step),
+        advance=_advance(step),
     )
     params = state.params if isinstance(state, TrainState) else ()
     return state, totals, all_finite(params)
@@ -207,7 +213,7 @@ def length(data: Any) -> int:
 @traced_once
 def stats_shapes(step: AnyStep, state: Any, data: Any) -> Stats:
     """The shapes of a step's statistics; only stacked ones depend on its batch."""
-    return jax.eval_shape(partial(_advance, step=step), state, data)[1]
+    return jax.eval_shape(_advance(step), state, data)[1]
 
 
 def mean_names(step: AnyStep, stats: Stats) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer
 from jaxnn.metrics import Mean, Metric, as_metric
+from jaxnn.programs import Program, program
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
@@ -193,7 +194,7 @@ def statistics(params, state, data, *, what: Measurement, batch_size: int):
     }
 
 
-measure = jax.jit(statistics, static_argnames=("what", "batch_size"))
+measure = Program(statistics)
 
 
 def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
@@ -271,7 +272,7 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     return _predict(params, net_state, inputs, net=net, batch_size=size)
 
 
-@partial(jax.jit, static_argnames=("net", "batch_size"))
+@program()
 def _predict(params, state, inputs, *, net, batch_size):
     examples = length(inputs)
 

@@ -2,7 +2,6 @@
 """The gradient that a training step follows, to be looked at."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.core import Layer, Params
+from jaxnn.programs import program
 from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
@@ -70,7 +70,7 @@ def _spread(step: TrainStep, key: jax.Array) -> jax.Array:
     return jax.random.split(key, step.members) if many else key
 
 
-@partial(jax.jit, static_argnames="step")
+@program()
 def _gradients(params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep):
     def slopes(params, net_state, key):
         def objective(params):

@@ -177,21 +177,17 @@ class Run:
         """Run a chunk; the next one is to take about `chunk_seconds`."""
         shapes = tuple((a.shape, a.dtype) for a in jax.tree.leaves(chunk.data))
         label = (chunk.batch_size, chunk.room, shapes)
-        self.clock.compile(run_steps, label, self.state, totals, *self._given(chunk))
+        size = {"step": self.step, "batch_size": chunk.batch_size}
+        given = (self.state, totals, *chunk[:4])
+        self.clock.compile(run_steps, label, *given, **size)
         start, self.whole = time.perf_counter(), False
-        self.state, totals, finite = jax.block_until_ready(
-            run_steps(self.state, totals, *self._given(chunk))
-        )
+        self.state, totals, finite = jax.block_until_ready(run_steps(*given, **size))
         seconds, steps = time.perf_counter() - start, chunk.stop - chunk.start
         self.whole, self.taken = True, self.taken + steps
         self.history.seconds["run"] += seconds
         wanted = self.chunk_seconds * steps / max(seconds, 1e-7)
         self.chunk = max(1, int(min(wanted, 2**31)))
         return totals, bool(finite)
-
-    def _given(self, chunk: Piece) -> tuple:
-        """The arguments of `run_steps` after state and totals."""
-        return (*chunk[:4], self.step, chunk.batch_size)
 
     def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
         """Tell the history and the person watching the losses of a chunk."""
@@ -241,7 +237,8 @@ class Run:
             part = chunk._replace(stop=chunk.start + steps)
             size = chunk.batch_size
             totals = zero_totals(self.step, self.stats, chunk.room, size)
-            state, _, finite = run_steps(copy(before), totals, *self._given(part))
+            given = (copy(before), totals, *part[:4])
+            state, _, finite = run_steps(*given, step=self.step, batch_size=size)
             return state, bool(finite)
 
         first, state = replay.last_finite(run, seen)

@@ -3,7 +3,6 @@
 
 import numbers
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer
 from jaxnn.figures import finish, new_figure
 from jaxnn.keys import check_key
+from jaxnn.programs import program
 from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, gather, length
 from jaxnn.train.source import is_stream
@@ -135,7 +135,7 @@ def find_learning_rate(
     return _conclude(rates, np.asarray(losses))
 
 
-@partial(jax.jit, static_argnames=("net", "loss", "optimizer", "augment", "batch_size"))
+@program()
 def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
     """The loss of each step of a run that goes through the rates."""
     order = _batches(key, length(data), batch_size, len(rates))

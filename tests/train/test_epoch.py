@@ -1,5 +1,7 @@
 """The epoch as a pure function: order, vmap, what the program holds."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -114,7 +116,8 @@ def test_the_program_is_one_loop_with_donated_state_and_data_as_arguments():
     totals = zero_totals(STEP, stats, 4, 16)
     order = jnp.arange(70, dtype=jnp.int32)
     given = (state, totals, DATA, order, 0, 4)
-    traced = run_steps.trace(*given, STEP, 16)
+    alone = partial(run_steps.function, step=STEP, batch_size=16)
+    traced = jax.jit(alone, donate_argnums=run_steps.donate).trace(*given)
     assert str(traced.jaxpr).count(" while[") == 1
     lowered = traced.lower()
     text = lowered.as_text()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jax.jit` for the library's own programs: looked through, and bounded in memory."""
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from jaxnn import xla_guard
+
+#: For so many sets of static arguments a program stays compiled, the latest used. A
+#: caller who makes a loss anew for each call would fill the memory else, 4 MB a call.
+KEPT = 32
+
+
+class Program:
+    """A function that is compiled, once for each set of static arguments and shapes.
+
+    Two things set it apart from `jax.jit`: what was not used for long is forgotten, and
+    on a CPU the compiled text is looked through for reductions that XLA gets wrong (see
+    `xla_guard.py`). Inside another program it is the plain function.
+
+    Args:
+        function: positional arguments are arrays, keyword arguments static.
+        donate: the positions of arguments whose buffers the program may reuse.
+
+    >>> scaled = Program(lambda x, *, scale: x * scale)
+    >>> scaled(jnp.ones(2), scale=3.0).tolist()
+    [3.0, 3.0]
+    """
+
+    def __init__(self, function: Callable[..., Any], donate: tuple[int, ...] = ()):
+        functools.update_wrapper(self, function)
+        self.function, self.donate = function, donate
+        self._versions = functools.lru_cache(KEPT)(self._make)
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        inside = isinstance(jnp.zeros(()), Tracer)
+        if inside or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
+            return self.function(*args, **static)
+        return self.prepare(*args, **static)(*args)
+
+    def prepare(
+        self,
+        *args: Any,
+        on: Callable[[str], AbstractContextManager] = nullcontext,
+        **static: Any,
+    ) -> Callable[..., Any]:
+        """Trace and compile for these arguments, if need be; what to call with them.
+
+        Args:
+            args, static: as for a call.
+            on: a context in which "trace" and "compile" are done, such as a clock's.
+        """
+        return self._versions(**static).right_one(args, on)
+
+    def _make(self, **static: Any) -> "_Versions":
+        return _Versions(self.function, self.donate, static)
+
+
+def program(**options: Any) -> Callable[[Callable[..., Any]], Program]:
+    """A decorator that makes a function a `Program`."""
+    return lambda function: Program(function, **options)
+
+
+def compiled_right(lowered: Any) -> Any:
+    """What `jax.jit(...).lower(...)` gave, compiled, without what XLA gets wrong."""
+    if not xla_guard.is_needed():
+        return lowered.compile()
+    compiled = lowered.compile(xla_guard.FAST)
+    wrong = xla_guard.is_wrong(compiled.as_text())
+    return lowered.compile(xla_guard.SAFE) if wrong else compiled
+
+
+class _Versions:
+    """A function with its static arguments: fast, and safe where it must be."""
+
+    def __init__(self, function: Callable[..., Any], donate: tuple, static: dict):
+        guarded = xla_guard.is_needed()
+        self.fast = _jit(function, donate, static, xla_guard.FAST if guarded else None)
+        self.safe = _jit(function, donate, static, xla_guard.SAFE) if guarded else None
+        self._chosen: dict[Any, tuple[Any, Callable[..., Any]]] = {}
+
+    def right_one(self, args: tuple, on: Callable) -> Callable[..., Any]:
+        """The version for these arguments, compiled."""
+        with on("trace"):
+            traced = self.fast.trace(*args)
+        # (The trace is jit's own, and remembered by it: the same object for the same
+        # shapes. What is compiled for it also depends on where the arrays lie.)
+        places = (getattr(a, "sharding", None) for a in jax.tree.leaves(args))
+        key = (id(traced.jaxpr), *places)
+        if key not in self._chosen:
+            self._chosen[key] = traced.jaxpr, self._choose(traced, args, on)
+        return self._chosen[key][1]
+
+    def _choose(self, traced: Any, args: tuple, on: Callable) -> Callable[..., Any]:
+        compiled = _compile(traced, on)
+        if self.safe is None or not xla_guard.is_wrong(compiled.as_text()):
+            return self.fast
+        with on("trace"):
+            traced = self.safe.trace(*args)
+        _compile(traced, on)
+        return self.safe
+
+
+def _jit(function, donate, static, options) -> Any:
+    """A jit of its own: what it compiled goes when it goes."""
+    bound = functools.update_wrapper(functools.partial(function, **static), function)
+    return jax.jit(bound, donate_argnums=donate, compiler_options=options)
+
+
+def _compile(traced: Any, on: Callable) -> Any:
+    with on("trace"):
+        lowered = traced.lower()
+    with on("compile"):
+        return lowered.compile()
