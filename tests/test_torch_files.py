@@ -96,10 +96,8 @@ def test_a_pickle_that_would_grow_without_end_is_refused_at_once(tmp_path, save,
 
 def test_a_name_that_would_be_hashed_without_end_is_refused_at_once(tmp_path):
     """`{t: 1}` for nested tuples, as no Python could have made it."""
-    tuples = b"(K\x01t\x94" + b"".join(
-        b"h%c" % i + b"h%c" % i + b"\x86\x94" for i in range(60)
-    )
-    body = b"\x80\x04" + tuples + b"}h\x3cK\x01s."
+    doubling = b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+    body = b"\x80\x02(K\x01tq\x00" + doubling + b"}h\x3cK\x01s."
     buffer = io.BytesIO()
     torch.save(GOOD, buffer)
     path = tmp_path / "bomb.pth"
