@@ -125,8 +125,13 @@ class _Part:
 
 
 def _follow(file: IO[bytes]) -> None:
-    """Follow the instructions of a pickle; refuse it if it builds more than it may."""
+    """Follow the instructions of a pickle; refuse it if it builds more than it may.
+
+    A list or dict counts in a tuple as it was then; what grows with each reference to
+    it, hashes and copies, is made of tuples and texts, which never change.
+    """
     stack: list[Any] = []
+    marks: list[int] = []  # where in it
     memo: dict[Any, _Part] = {}
     work = 0
     for count, (op, argument, _) in enumerate(pickletools.genops(file)):
@@ -137,11 +142,12 @@ def _follow(file: IO[bytes]) -> None:
         elif op.name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif op.name == "MARK":
+            marks.append(len(stack))
             stack.append(None)
         elif op.name == "DUP":
             stack.append(stack[-1])
         else:
-            taken = _pop(stack, op.stack_before)
+            taken = _pop(stack, marks, op.stack_before)
             if op.name in _GROWS:
                 made, taken = taken[0], taken[1:]
             else:
@@ -159,18 +165,18 @@ def _follow(file: IO[bytes]) -> None:
                 )
 
 
-def _pop(stack: list[Any], before: list[Any]) -> list[_Part]:
+def _pop(stack: list[Any], marks: list[int], before: list[Any]) -> list[_Part]:
     """What an instruction takes from the stack, back to the mark where it says so."""
     above: list[_Part] = []
     count = len(before)
     if pickletools.markobject in before:
-        at = len(stack) - 1 - stack[::-1].index(None)
+        at = marks.pop()
         above = stack[at + 1 :]
         del stack[at:]
         count = before.index(pickletools.markobject)
     start = len(stack) - count
     below = stack[start:]
     del stack[start:]
-    if start < 0 or None in below:
-        raise ValueError("the stack of the pickle is empty")
+    if start < 0 or None in below or None in above:
+        raise ValueError("the stack of the pickle is not as its instructions need it")
     return below + above

@@ -144,9 +144,10 @@ def as_array(given: Given, dtype: Any) -> np.ndarray:
         )
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
-    limit = 2 ** (jnp.finfo(dtype).nmant + 1)  # integers up to here are kept exactly
-    lost = (array > limit) | (array < -limit) if integers else False
-    lost |= np.isfinite(array) & ~np.isfinite(cast)
+    lost = np.isfinite(array) & ~np.isfinite(cast)
+    if integers and array.itemsize > 1:
+        limit = 2 ** (jnp.finfo(dtype).nmant + 1)  # up to which all are kept exactly
+        lost = (array > limit) | (array < -limit)
     if np.any(lost):
         raise ValueError(
             f"from_torch: {given.name!r} holds numbers that {np.dtype(dtype)} can not: "
