@@ -496,6 +496,110 @@ def test_our_own_paths_come_back():
     np.testing.assert_array_equal(again["a"]["w"], params["a"]["w"])
 
 
+# Order, where names do not decide
+
+ROW = np.ones((1, 3), np.float32)
+TWO = nn.Sequential(nn.Dense(3), nn.Dense(3))
+DECIDED = {  # in the order of definition
+    "of Sequential": ["0", "2"],
+    "from ten on": ["9", "10"],
+    "numbered": ["fc1", "fc2"],
+    "numbered from the second on": ["fc", "fc2"],
+    "blocks": ["trunk.block.0.fc", "trunk.block.1.fc"],
+    "words of the layers": ["net_dense.1", "net_dense.2"],
+}
+UNCLEAR = {
+    "words": ["encoder", "decoder"],
+    "letters": ["fc_a", "fc_b"],
+    "numbered the other way": ["fc2", "fc1"],
+    "numbers the other way": ["1", "0"],
+    "words before numbers": ["up1", "down2"],
+    "the layers' names crossed": ["one.dense_2", "other.dense_1"],
+}
+
+
+def filled(modules, width=3):
+    """Arrays of equal shapes, the n-th module's full of n."""
+    arrays = {}
+    for n, module in enumerate(modules):
+        arrays[f"{module}.weight"] = np.full((width, width), n, np.float32)
+        arrays[f"{module}.bias"] = np.full(width, n, np.float32)
+    return arrays
+
+
+def first_numbers(params):
+    return [int(layer["b"][0]) for layer in params.values()]
+
+
+@pytest.mark.parametrize("names", DECIDED.values(), ids=DECIDED)
+def test_an_order_with_which_names_agree_is_believed(names):
+    params, _ = from_torch(TWO, ROW, filled(names))
+    assert first_numbers(params) == [0, 1]
+
+
+@pytest.mark.parametrize("names", UNCLEAR.values(), ids=UNCLEAR)
+def test_layers_of_equal_shapes_are_never_told_apart_by_order_alone(names):
+    """A class may define its layers in another order than it calls them in."""
+    one, two = names
+    guess = {"dense_1": one, "dense_2": two}
+    words = [
+        "by shape more than one assignment fits",
+        f"dense_1, dense_2 may be any of {one}, {two} (weight [3,3], bias [3])",
+        f"names={guess}",
+    ]
+    refused(words, from_torch, TWO, ROW, filled(names))
+    params, _ = from_torch(TWO, ROW, filled(names), names=guess)
+    assert first_numbers(params) == [0, 1]
+    params, _ = from_torch(TWO, ROW, filled(names), names={"dense_1": two})
+    assert first_numbers(params) == [1, 0]
+
+
+def test_a_class_that_calls_in_another_order_than_it_defines():
+    """The fault: logits of swapped layers, without a word."""
+
+    class Turned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out, self.hidden = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.out(torch.tanh(self.hidden(x)))
+
+    model = Turned()
+    net = nn.Sequential(nn.Dense(3), jnp.tanh, nn.Dense(3))
+    given = model.state_dict()
+    refused(["dense_1, dense_2 may be any of"], from_torch, net, ROW, given)
+    names = {"dense_1": "hidden", "dense_2": "out"}
+    params, state = from_torch(net, ROW, given, names=names)
+    expected = model(torch.tensor(ROW)).detach().numpy()
+    close(net.apply(params, state, ROW)[0], expected)
+
+
+def test_words_that_are_in_the_layers_names_decide():
+    net = nn.Sequential(encoder=nn.Dense(3), decoder=nn.Dense(3))
+    params, _ = from_torch(net, ROW, filled(["encoder.fc", "decoder.fc"]))
+    assert [params[name]["b"][0] for name in ("encoder", "decoder")] == [0, 1]
+    turned = filled(["decoder.fc", "encoder.fc"])
+    refused(["encoder, decoder may be any of"], from_torch, net, ROW, turned)
+
+
+def test_layers_of_other_shapes_need_no_names():
+    net = nn.Sequential(nn.Dense(3), nn.Dense(2), nn.LayerNorm())
+    arrays = filled(["stem"]) | {
+        "head.weight": np.ones((2, 3)),
+        "head.bias": np.ones(2),
+    }
+    arrays |= {"norm.weight": np.ones(2), "norm.bias": np.ones(2)}
+    params, _ = from_torch(net, ROW, arrays)
+    assert params["dense_2"]["w"].shape == (3, 2)
+
+
+def test_to_torch_refuses_one_name_for_two_layers():
+    params, state = TWO.init(jax.random.key(0), ROW)
+    names = {"dense_1": "fc", "dense_2": "fc"}
+    refused(["fc.weight", "of its own"], to_torch, TWO, params, state, names=names)
+
+
 # Refusals
 
 

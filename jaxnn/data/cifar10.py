@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxnn.data.archives import read_npz, tar_files, unreadable
 from jaxnn.data.mnist import Pair
 from jaxnn.data.pictures import decoder
 from jaxnn.data.published import Published, obtain, placed
@@ -26,6 +27,8 @@ CIFAR10 = Published(
     ),
 )
 JPEG_FOLDER = "cifar10-jpeg"
+_LARGEST = 6 * 10_000 * _RECORD + (1 << 20)  # bytes of all pictures, and of a readme
+_ADVICE = "put a good copy in its place, or delete it"
 
 
 def cifar10() -> tuple[Pair, Pair]:
@@ -83,20 +86,24 @@ def load(archive: Published) -> tuple[Pair, Pair]:
 
 def _members(archive: Published, path: Path) -> dict[str, bytes]:
     """The batches in the archive by name; nothing is unpacked onto the disk."""
-    import tarfile
-
     wanted = {*_TRAIN, "test_batch.bin"}
     found = {}
     try:
-        with tarfile.open(path, "r:gz") as file:
-            for member in file:
-                name = Path(member.name).name
-                if name in wanted and (stream := file.extractfile(member)):
-                    found[name] = stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ValueError(f"{archive.title}: {path} is no archive: {error}") from error
+        for member, stream in tar_files(path, _LARGEST):
+            if (name := Path(member).name) in wanted:
+                found[name] = stream.read()
+    except Exception as error:
+        message = f"{archive.title}: {path} is no archive: {unreadable(error)}"
+        raise ValueError(f"{message}; {_ADVICE}") from error
     if missing := sorted(wanted - set(found)):
-        raise ValueError(f"{archive.title}: {path} lacks {', '.join(missing)}")
+        raise ValueError(
+            f"{archive.title}: {path} lacks {', '.join(missing)}; {_ADVICE}"
+        )
+    if uneven := [name for name, content in found.items() if len(content) % _RECORD]:
+        raise ValueError(
+            f"{archive.title}: {path} has {uneven[0]} of {len(found[uneven[0]]):,} "
+            f"bytes, which are no records of {_RECORD}; {_ADVICE}"
+        )
     return found
 
 
@@ -128,23 +135,21 @@ def _read_jpegs(path: Path) -> Pair:
 def _jpeg_arrays(path: Path) -> tuple[bytes, list[int], np.ndarray]:
     """The bytes, the offsets and the labels in a JPEG copy, if they go together."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content, offsets, labels = (
-                file[name] for name in ("jpeg", "offsets", "labels")
-            )
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"cifar10: {path} cannot be read: {error}") from error
-    ends = [0, len(content)]
-    if (
+        arrays = read_npz(path, ("jpeg", "offsets", "labels"), _LARGEST)
+    except ValueError as error:
+        raise ValueError(f"cifar10: {path} {error}; {_ADVICE}") from error
+    content, offsets, labels = arrays
+    if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in arrays) or (
         len(offsets) != len(labels) + 1
-        or [offsets[0], offsets[-1]] != ends
+        or [offsets[0], offsets[-1]] != [0, len(content)]
+        or (offsets[:-1] > offsets[1:]).any()
         or not np.isin(labels, range(10)).all()
     ):
         raise ValueError(
-            f"cifar10: {path} must hold the offsets of {len(labels)} pictures from 0 "
-            f"to {len(content)}, and labels from 0 to 9"
+            f"cifar10: {path} must hold the offsets of {labels.size} pictures from 0 "
+            f"to {content.size}, and labels from 0 to 9; {_ADVICE}"
         )
-    return content.tobytes(), offsets.tolist(), labels
+    return content.astype(np.uint8).tobytes(), offsets.tolist(), labels
 
 
 def _unit(pixels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxnn.data.archives import read_npz
+
 _FILE = Path(__file__).with_name("digits.npz")
+_LARGEST = 1 << 20  # bytes of all its arrays, unpacked
 
 
 def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -31,9 +34,11 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
         Learning Repository, 1998, https://doi.org/10.24432/C50P49 (CC BY 4.0); see
         `DIGITS_ATTRIBUTION.md` beside this file.
     """
-    with np.load(_FILE, allow_pickle=False) as file:
-        images, labels = file["images"], file["labels"]
-        train, test = file["train"], file["test"]
+    names = ("images", "labels", "train", "test")
+    try:
+        images, labels, train, test = read_npz(_FILE, names, _LARGEST)
+    except ValueError as error:
+        raise ValueError(f"digits: {_FILE} {error}; install jaxnn again") from error
     images = images[..., np.newaxis].astype(np.float32) / 16
     labels = labels.astype(np.int32)
     return (images[train], labels[train]), (images[test], labels[test])

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """One file from the first mirror that gives it: resumed, checked, all or nothing."""
 
+import errno
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _CHUNK = 1 << 18  # bytes read at a time
+_SLOWEST = 1000  # bytes a second, below which a mirror is given up
+_QUIET = 30  # seconds until, and between, the lines about a download in a log
+_ANSWER = 3  # time-outs until the first byte: names, other addresses, redirects
 
 
 class DownloadError(OSError):
@@ -21,12 +27,18 @@ class DownloadError(OSError):
         self.failures = list(failures)
 
 
+class _DiskError(OSError):
+    """The disk does not take the file: no other mirror will help."""
+
+
 def fetch(
     path: Path,
     urls: Sequence[str],
     check: Callable[[Path], object],
     *,
     timeout: float = 20.0,
+    largest: int = 1 << 30,
+    wait: float = 300.0,
 ) -> None:
     """Makes sure that `path` holds a file that passes `check`, downloading if it must.
 
@@ -39,11 +51,15 @@ def fetch(
         path: where the file shall be; its folder is made if need be.
         urls: the mirrors of the file, tried in this order.
         check: raises ValueError, saying why, if the file that it is given is not good.
-        timeout: seconds without a byte after which a mirror is given up.
+        timeout: seconds without a byte, or with less than 1 kB for each of them, after
+            which a mirror is given up.
+        largest: bytes that the file never exceeds; one that does is given up.
+        wait: seconds for which another process may hold the folder and get nothing.
 
     Raises:
         DownloadError: if no mirror gave a file that passes.
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or the disk is full.
+        TimeoutError: if another process holds the folder and gets nothing.
 
     Example:
         >>> import pathlib, tempfile
@@ -60,18 +76,31 @@ def fetch(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     failures = []
-    with _turn(path.parent / ".lock"):
+    with _turn(path.parent / ".lock", wait):
         if path.is_file() and _passes(path, check):  # made while this one waited
             return
         for url in urls:
             try:
-                _complete(url, part, check, timeout)
+                _complete(url, part, check, timeout, largest)
+            except _DiskError:
+                raise
             except (OSError, HTTPException, ValueError) as error:
-                failures.append(f"{url}: {str(error) or repr(error)}")
+                reason = str(error) or repr(error)
+                failures.append(f"{url}: {reason}{_by_proxy(url)}")
             else:
                 part.replace(path)
                 return
     raise DownloadError(failures)
+
+
+def _by_proxy(url: str) -> str:
+    """The end of a message: the variable that sent the request elsewhere."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    where = urlsplit(url)
+    proxied = where.scheme in getproxies() and not proxy_bypass(where.hostname or "")
+    return f" (by the proxy of {where.scheme}_proxy)" if proxied else ""
 
 
 def _passes(path: Path, check: Callable[[Path], object]) -> bool:
@@ -83,41 +112,107 @@ def _passes(path: Path, check: Callable[[Path], object]) -> bool:
 
 
 def _complete(
-    url: str, part: Path, check: Callable[[Path], object], timeout: float
+    url: str,
+    part: Path,
+    check: Callable[[Path], object],
+    timeout: float,
+    largest: int,
 ) -> None:
     """Brings `part` to a whole file that passes; a bad one is deleted."""
     resumed = part.is_file()
-    _transfer(url, part, timeout)
+    _transfer(url, part, timeout, largest)
     try:
         check(part)
-    except ValueError:
+    except ValueError as error:
+        page = _is_page(part)
         part.unlink()
-        if not resumed:
-            raise
-        _complete(url, part, check, timeout)  # once more, from zero
+        if resumed:
+            return _complete(url, part, check, timeout, largest)  # once more, from zero
+        if page:
+            raise ValueError(f"{error}; the server sent a web page") from error
+        raise
 
 
-def _transfer(url: str, part: Path, timeout: float) -> None:
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        begin = file.read(200).lstrip().lower()
+    return begin.startswith((b"<!doctype", b"<html", b"<head"))
+
+
+def _transfer(url: str, part: Path, timeout: float, largest: int) -> None:
     """Appends to `part` what it lacks; starts over if the server sends the whole."""
     from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from urllib.request import Request
 
     have = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "jaxnn", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
+    with closing(_arriving(Request(url, headers=headers), timeout)) as arriving:
+        try:
+            response = next(arriving)
+        except HTTPError as error:
+            error.close()
+            if error.code == 416 and have:  # nothing lies beyond: `part` may be whole
+                return
+            raise
+        _save(response, arriving, part, have, largest)
+
+
+def _arriving(request: Any, timeout: float) -> Generator[Any]:
+    """A response, then its body piece by piece; TimeoutError if they do not come.
+
+    Read by a thread: a socket's own time-out starts anew with each byte, and a server
+    that sends one now and then, of its headers too, would be waited for without end.
+    """
+    from queue import Empty, Queue
+    from threading import Event, Thread
+    from urllib.request import urlopen
+
+    came, over = Queue(8), Event()
+
+    def read() -> None:
+        try:
+            with urlopen(request, timeout=timeout) as response:
+                came.put(response)
+                # `read1` gives what has come: a pause later on loses none of it
+                while not over.is_set() and (chunk := response.read1(_CHUNK)):
+                    came.put(chunk)
+            came.put(None)
+        except Exception as error:
+            came.put(error)
+
+    Thread(target=read, daemon=True, name="jaxnn-download").start()
+
+    def take(seconds: float) -> Any:
+        try:
+            item = came.get(timeout=seconds)
+        except Empty:
+            raise TimeoutError(f"timed out: no byte for {seconds:g} s") from None
+        if isinstance(item, Exception):
+            raise item
+        return item
+
     try:
-        response = urlopen(Request(url, headers=headers), timeout=timeout)
-    except HTTPError as error:
-        error.close()
-        if error.code == 416 and have:  # nothing lies beyond: `part` may be whole
-            return
-        raise
-    with response:
-        _save(response, part, have)
+        yield take(_ANSWER * timeout)
+        begun, count = time.monotonic(), 0
+        while (chunk := take(timeout)) is not None:
+            yield chunk
+            count, passed = count + len(chunk), time.monotonic() - begun
+            if passed > timeout:
+                if count < _SLOWEST * timeout:
+                    raise TimeoutError(f"timed out: {count:,} bytes in {passed:.3g} s")
+                begun, count = time.monotonic(), 0
+    finally:
+        over.set()
+        with suppress(Empty):  # so that no full queue holds the thread
+            while True:
+                came.get_nowait()
 
 
-def _save(response, part: Path, have: int) -> None:
+def _save(
+    response: Any, arriving: Iterator[bytes], part: Path, have: int, largest: int
+) -> None:
     """Writes the body of a response to `part`, behind the `have` bytes if it may."""
     from tqdm import tqdm
 
@@ -126,55 +221,140 @@ def _save(response, part: Path, have: int) -> None:
     if response.status == 206 and not resumed:
         raise ValueError(f"asked for bytes from {have} on, the server sent {sent!r}")
     start = have if resumed else 0
-    length = response.headers.get("Content-Length")
-    total = start + int(length) if length else None
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdecimal() else None
+    _check_room(part, start, total, largest)
+    watched = bool(sys.stderr) and sys.stderr.isatty()
     with (
-        part.open("ab" if resumed else "wb") as file,
-        # `disable=None`: a bar only where standard error is a terminal
+        _open(part, "ab" if resumed else "wb") as file,
         tqdm(
             desc=part.stem,
             total=total,
             initial=start,
             unit="B",
             unit_scale=True,
-            disable=None,
+            disable=not sys.stderr,  # there is none where a program has no console
+            delay=0 if watched else _QUIET,  # in a log only of what takes long
+            mininterval=0.1 if watched else _QUIET,
         ) as bar,
     ):
-        # `read1` gives what has come: a pause later on loses none of it
-        while file.tell() != total and (chunk := response.read1(_CHUNK)):
-            file.write(chunk)
+        count = start
+        for chunk in arriving if count != total else ():
+            count += len(chunk)
+            if count > largest:
+                break
+            _write(file, chunk)
             bar.update(len(chunk))
-        if total is not None and file.tell() != total:
-            raise OSError(f"the connection closed at byte {file.tell()} of {total}")
+            if count == total:
+                break
+    if count > largest:
+        part.unlink()
+        raise ValueError(f"does not end: more than the {largest:,} bytes it can have")
+    if total is not None and count != total:
+        raise OSError(f"the connection closed at byte {count} of {total}")
+
+
+def _open(part: Path, mode: str) -> Any:
+    try:
+        return part.open(mode, buffering=0)
+    except OSError as error:
+        what = f"cannot write {part}: {error.strerror}"
+        raise _DiskError(error.errno, what) from error
+
+
+def _write(file: Any, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        what = f"cannot write {file.name}: {error.strerror}"
+        raise _DiskError(error.errno, what) from error
+
+
+def _check_room(part: Path, start: int, total: int | None, largest: int) -> None:
+    """Raise if so many bytes are not to be expected, or there is no room for them."""
+    from shutil import disk_usage
+
+    if start > largest:
+        part.unlink()
+    if (size := max(start, total or 0)) > largest:
+        raise ValueError(f"is of {size:,} bytes, more than the {largest:,} it can have")
+    free = disk_usage(part.parent).free
+    if total is not None and 0 < free < total - start:  # some drives do not know it: 0
+        raise _DiskError(
+            errno.ENOSPC, f"{part} needs {total - start:,} bytes, the disk has {free:,}"
+        )
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
+def _turn(path: Path, wait: float) -> Iterator[None]:
     """Waits for the lock on `path` and holds it; it ends with its process."""
     with path.open("ab") as file:
+        _wait(path.parent, file.fileno(), wait)
+        yield
+
+
+def _wait(folder: Path, descriptor: int, wait: float) -> None:
+    """Until a lock is taken; TimeoutError if its holder gets nothing for so long."""
+    begun = seen = time.monotonic()
+    sizes, told = {}, False
+    while not _taken(descriptor):
+        now, found = time.monotonic(), _sizes(folder)
+        if found != sizes:
+            sizes, seen = found, now
+        if now - seen > wait:
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"another process holds {folder / '.lock'} and has got nothing for "
+                f"{wait:g} s; end it, or wait for it and try again",
+            )
+        if now - begun > 1 and not told:
+            told = True
+            if sys.stderr:
+                text = f"jaxnn: waiting for another process that downloads to {folder}"
+                print(text, file=sys.stderr, flush=True)
+        time.sleep(0.05)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        return _lock(descriptor)
+    except OSError:
         # Some network drives have no locks. Two processes may then spoil each other's
         # part, which the check finds: slower, never wrong.
-        with suppress(OSError):
-            _lock(file.fileno())
-        yield
+        return True
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Of the files that are being downloaded to a folder."""
+    with suppress(OSError):  # one is whole by now
+        return {part.name: part.stat().st_size for part in folder.glob("*.part")}
+    return {}
 
 
 if sys.platform == "win32":
 
-    def _lock(descriptor: int) -> None:
-        import errno
+    def _lock(descriptor: int) -> bool:
+        """Take a lock, if no other process holds it."""
         import msvcrt
 
-        while True:
-            try:
-                return msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-            except OSError as error:
-                if error.errno != errno.EDEADLK:  # that is: ten seconds have passed
-                    raise
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):
+                raise
+            return False
+        return True
 
 else:
 
-    def _lock(descriptor: int) -> None:
+    def _lock(descriptor: int) -> bool:
+        """Take a lock, if no other process holds it; it ends with its process."""
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -210,7 +210,7 @@ def _downloaded(
     """The array in a file that is downloaded to `path`; `tried` is for the error."""
     urls = [f"{mirror}{path.name}" for mirror in dataset.mirrors]
     try:
-        fetch(path, urls, partial(_read, file))
+        fetch(path, urls, partial(_read, file), largest=_largest(file))
     except DownloadError as error:
         tried = tried + error.failures
     except OSError as error:  # such as a home that cannot be written
@@ -247,8 +247,16 @@ def _advice(dataset: IdxSet, file: IdxFile, tried: list[str]) -> str:
     )
 
 
+def _largest(file: IdxFile) -> int:
+    """Bytes that a file has at most: gzip adds little to what it can not pack."""
+    size = len(file.header) + math.prod(file.shape)
+    return size + size // 100 + 1000
+
+
 def _read(file: IdxFile, path: Path) -> np.ndarray:
     """The array in a file; ValueError, which says why, if it is not the one meant."""
+    if (found := path.stat().st_size) > _largest(file):
+        raise ValueError(f"is too long: {found:,} bytes")
     content = path.read_bytes()
     size = len(file.header) + math.prod(file.shape)
     if content[:2] == b"\x1f\x8b":

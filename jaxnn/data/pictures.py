@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+_PIXELS = 1 << 20  # of a picture; those of the data sets have a quarter at most
+
 
 def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
     """A function from an open file (or a path) and its name to its uint8 pixels.
@@ -31,8 +33,16 @@ def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
     def decode(source: Any, name: str) -> np.ndarray:
         try:
             with Image.open(source, formats=[kind]) as picture:
+                width, height = picture.size
+                if width * height > _PIXELS:
+                    raise ValueError(f"{width} x {height} are more than any has")
                 return np.asarray(picture)
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{owner}: {name} is no good {kind}: {error}") from error
+        except (
+            Exception
+        ) as error:  # of many kinds: OSError, SyntaxError, zlib.error ...
+            raise ValueError(
+                f"{owner}: {name} is no good {kind}: {error}; put a good copy in its "
+                "place, or delete it"
+            ) from error
 
     return decode

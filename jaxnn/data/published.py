@@ -21,6 +21,7 @@ class Published(NamedTuple):
         name: its path within the folder.
         sha256: of its content.
         urls: where it is to be had.
+        largest: bytes that it never exceeds, whatever a server sends.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Published(NamedTuple):
     name: str
     sha256: str
     urls: tuple[str, ...]
+    largest: int = 256 << 20
 
 
 class Collection(NamedTuple):
@@ -123,7 +125,12 @@ def obtain(
         check(file, path)
         return path
     try:
-        fetch(path, file.urls, lambda path: check(file, path))
+        fetch(
+            path,
+            file.urls,
+            lambda path: check(file, path),
+            largest=file.largest,
+        )
     except DownloadError as error:
         raise FileNotFoundError(_advice(file, error.failures)) from None
     except OSError as error:  # such as a home that cannot be written

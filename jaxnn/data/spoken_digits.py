@@ -3,10 +3,11 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from jaxnn.data.archives import read_npz, tar_files, unreadable
 from jaxnn.data.published import Published, obtain, placed
 
 #: The archive of recordings; the digest is of what they hold (see `_digest`), since the
@@ -22,6 +23,7 @@ FSDD = Published(
     ),
 )
 PACKED = "fsdd.npz"
+_LARGEST = 256 << 20  # bytes of all files, unpacked: ten times what they have
 RATE = 8000  # samples a second
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
@@ -106,6 +108,8 @@ def load(archive: Published) -> SpokenDigits:
 def _read(archive: Published, path: Path) -> _Packed:
     """What a file holds; ValueError, which says why, if that is not the published."""
     packed = _read_packed(path) if archive.name == PACKED else _read_archive(path)
+    if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in packed):
+        raise ValueError("cannot be read: its arrays must be rows of integers")
     if (found := _digest(packed)) != archive.sha256:
         raise ValueError(
             f"does not hold the recordings meant: {len(packed.labels)} of them with "
@@ -124,29 +128,28 @@ def _digest(packed: _Packed) -> str:
 
 
 def _read_packed(path: Path) -> _Packed:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return _Packed(*(file[name] for name in _Packed._fields))
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"cannot be read: {error}") from error
+    return _Packed(*read_npz(path, _Packed._fields, _LARGEST))
 
 
 def _read_archive(path: Path) -> _Packed:
     """The files `recordings/{digit}_{speaker}_{take}.wav` of an archive."""
-    import tarfile
-
     clips = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = Path(member.name)
-                if name.suffix == ".wav" and (stream := archive.extractfile(member)):
-                    digit, speaker, take = name.stem.split("_")
-                    key = int(digit), SPEAKERS.index(speaker), int(take)
-                    clips[key] = _samples(stream)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"cannot be read: {error}") from error
+        for member, stream in tar_files(path, _LARGEST):
+            if (name := Path(member)).suffix == ".wav":
+                clips[_key(name)] = _samples(name.name, stream)
+    except Exception as error:
+        raise unreadable(error) from error
     return _pack(clips)
+
+
+def _key(name: Path) -> tuple[int, int, int]:
+    """Digit, speaker and take, as a file's name has them."""
+    digit, speaker, take, *more = [*name.stem.split("_"), "", ""]
+    counted = digit.isdecimal() and take.isdecimal()
+    if any(more) or speaker not in SPEAKERS or not counted:
+        raise ValueError(f"{name.name} is not named digit_speaker_take.wav")
+    return int(digit), SPEAKERS.index(speaker), int(take)
 
 
 def _pack(clips: dict[tuple[int, int, int], np.ndarray]) -> _Packed:
@@ -159,7 +162,7 @@ def _pack(clips: dict[tuple[int, int, int], np.ndarray]) -> _Packed:
     )
 
 
-def _samples(stream) -> np.ndarray:
+def _samples(name: str, stream: IO[bytes]) -> np.ndarray:
     """The samples of a WAV file, which must be what all these recordings are."""
     import wave
 
@@ -167,8 +170,8 @@ def _samples(stream) -> np.ndarray:
         with wave.open(stream) as file:
             kind = file.getnchannels(), file.getsampwidth(), file.getframerate()
             content = file.readframes(file.getnframes())
-    except wave.Error as error:
-        raise ValueError(f"a WAV file is broken: {error}") from error
+    except Exception as error:  # `wave.Error`, `EOFError`, `struct.error` ...
+        raise ValueError(f"{name} is no whole WAV file: {error!r}") from error
     if kind != (1, 2, RATE):
-        raise ValueError(f"a WAV file has {kind} channels, bytes and rate")
+        raise ValueError(f"{name}: a WAV file has {kind} channels, bytes and rate")
     return np.frombuffer(content, "<i2")

@@ -13,16 +13,17 @@ from jaxnn.core import Layer, abstract, as_layer
 from jaxnn.layers import Conv, ConvTranspose, Dense, Recurrent
 from jaxnn.surgery import layer_paths
 from jaxnn.torch_weights.arrays import find_slots, to_ours, to_theirs
+from jaxnn.torch_weights.order import check_order, in_order
 from jaxnn.torch_weights.parts import (
     Names,
-    all_namings,
     find_parts,
     join,
     own_namings,
+    prefixed,
     with_names,
 )
 from jaxnn.torch_weights.problems import COUNT, check_trees, fits, misfit
-from jaxnn.torch_weights.read import read_arrays
+from jaxnn.torch_weights.read import as_array, read_state_dict
 
 _SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 512)  # of pictures, tried in this order
 
@@ -33,27 +34,35 @@ def from_torch(
     """Parameters and state of a network from those of the same network in PyTorch.
 
     Layers are matched by torchvision's names where the network is one of `nn.models`,
-    by paths (`body/fc` is `body.fc`) where these are the names, or else in order: the
-    n-th layer with arrays gets the n-th module with arrays.  All shapes are checked.
-    `num_batches_tracked` is ignored.
+    by paths (`body/fc` is `body.fc`) where these are the names, either also behind
+    what all names begin with (`model.`), or else in order: the n-th layer with arrays
+    gets the n-th module with arrays.  All shapes are checked.  Between modules of
+    equal shapes the order is believed if they are numbered in it (`0`, `2`; `fc1`,
+    `fc2`), or if the layers' names have the words that tell them apart; else `names`
+    must say which is which.  `num_batches_tracked` is ignored.
 
     Args:
         net: a network.
         x: an example batch, or only its `jax.ShapeDtypeStruct`, channels last.
-        state_dict: what `model.state_dict()` gives, of tensors or NumPy arrays; or the
-            path of a `.safetensors` file, or of a `.pth` or `.pt` file (needs torch,
-            and is read with `weights_only=True`: nothing in it is executed). Half
-            precision becomes the precision of the parameters, float32.
+        state_dict: what `model.state_dict()` gives, of tensors or NumPy arrays, or a
+            checkpoint that has it under `state_dict` (Lightning); or the path of a
+            `.safetensors` file, or of one of `torch.save` (`.pth`, `.pt`, `.ckpt`; it
+            needs torch, and is read with `weights_only=True`: nothing in it is
+            executed). Half precision becomes the precision of the parameters, float32.
         names: the names of modules by the path of the layer, as in
-            `{"head": "linear"}`, where they are others.
+            `{"head": "linear"}`, where they are others; those of the other layers are
+            found as above.
 
     Returns:
         `(params, state)`, as `net.init` gives them.
 
     Raises:
         ValueError: the state_dict is another network's: every missing, unexpected and
-            misshapen name is listed.
-        TypeError: the state_dict is none, or a layer has no counterpart in PyTorch.
+            misshapen name is listed; which module is which layer is not clear; a file
+            is damaged, or holds more than tensors; or a number is too large.
+        TypeError: the state_dict is none, a tensor has no real numbers, or a layer has
+            no counterpart in PyTorch.
+        FileNotFoundError: there is no such file.
         ImportError: a `.pth` file is to be read and torch is not installed.
 
     >>> import jax, numpy as np, jaxnn as nn
@@ -64,24 +73,25 @@ def from_torch(
     (3, 2)
     """
     net = as_layer(net, "from_torch")
-    given, x = read_arrays(state_dict), _two(x)
+    (given, source), x = read_state_dict(state_dict), _two(x)
     shapes, parts = _shapes(net, x), find_parts(net, x)
-    namings = [with_names(parts, n, names) for n in all_namings(parts, given)]
-    slots = min(
-        (find_slots(parts, shapes, naming) for naming in namings),
-        key=lambda slots: misfit(slots, given).size,
-    )
+    named = [n for own in own_namings(parts) for n in prefixed(own, given)]
+    namings = [*named, in_order(parts, given, names)]
+    fitted = [find_slots(parts, shapes, with_names(parts, n, names)) for n in namings]
+    slots = min(fitted, key=lambda slots: misfit(slots, given).size)
     problems = misfit(slots, given)
     if problems.size:
         raise ValueError(
-            f"from_torch: the state_dict does not fit the network:\n  {problems}"
+            f"from_torch: {source} does not fit the network:\n  {problems}"
         )
+    if slots is fitted[-1]:
+        check_order(slots, names)
     arrays = {at: np.zeros(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
     for slot in slots:
         whole = arrays[slot.kind, slot.path]
-        one = to_ours(slot, given[slot.torch])
-        one = one.reshape(whole[slot.index].shape).astype(whole.dtype)
-        whole[slot.index] += one  # where PyTorch has two biases, ours is their sum
+        one = to_ours(slot, as_array(given[slot.torch], whole.dtype))
+        # Where PyTorch has two biases, ours is their sum.
+        whole[slot.index] += one.reshape(whole[slot.index].shape)
     return _nest("params", arrays), _nest("state", arrays)
 
 
@@ -130,6 +140,11 @@ def to_torch(
     naming = with_names(parts, next(own_namings(parts)), names)
     arrays = {}
     for slot in find_slots(parts, shapes, naming):
+        if slot.torch in arrays:
+            raise ValueError(
+                f"to_torch: two layers would be {slot.torch}; give each a name of its "
+                "own in names"
+            )
         leaf = np.asarray(given[slot.kind, slot.path])[slot.index]
         arrays[slot.torch] = to_theirs(slot, leaf)
         if slot.leaf == "var":

@@ -34,6 +34,7 @@ Names = Mapping[str, str]
 Picture = tuple[int, ...]
 _NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm)
 _KNOWN = (Dense, Conv, ConvTranspose, SeparableConv, PReLU, Recurrent, *_NORMS)
+_PREFIXES = 4  # names of modules around a network
 _CELLS = (RNNCell, GRUCell, LSTMCell)
 
 
@@ -184,12 +185,16 @@ def own_namings(parts: list[Part]) -> Iterator[Names]:
     yield {path: path.replace("/", ".") for path in paths}
 
 
-def all_namings(parts: list[Part], given: Iterable[str]) -> Iterator[Names]:
-    """What modules may be called: by the network, or in the order of a state_dict."""
-    yield from own_namings(parts)
-    modules = dict.fromkeys(name.rpartition(".")[0] for name in given)
-    names = dict.fromkeys(part.name for part in parts)
-    yield dict(zip(names, modules, strict=False))
+def prefixed(naming: Names, given: Iterable[str]) -> Iterator[Names]:
+    """A naming, and the same behind what all names begin with, such as `model.`."""
+    yield naming
+    modules = [name.split(".")[:-1][:_PREFIXES] for name in given]
+    start = ""
+    for words in zip(*modules, strict=False):
+        if len(set(words)) > 1:
+            return
+        start += f"{words[0]}."
+        yield {path: (start + name).rstrip(".") for path, name in naming.items()}
 
 
 def with_names(parts: list[Part], naming: Names, names: Names | None) -> Names:

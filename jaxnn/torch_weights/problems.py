@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.torch_weights.arrays import Slot
+from jaxnn.torch_weights.read import Given
 
 COUNT = "num_batches_tracked"  # nothing here has such a count
 _LISTED = 20  # names of a kind in one error message
@@ -28,11 +29,11 @@ class Misfit(NamedTuple):
     def __str__(self) -> str:
         def missing(name: str) -> str:
             slot, near = self.missing[name], trees.nearest(name, self.unexpected)
-            return f"{name} {_by(slot.shape)} for {slot.path}{near}"
+            return f"{name} {by(slot.shape)} for {slot.path}{near}"
 
         def misshapen(name: str) -> str:
             slot, shape = self.misshapen[name]
-            return f"{name} is {_by(shape)}, {slot.path} needs {_by(slot.shape)}"
+            return f"{name} is {by(shape)}, {slot.path} needs {by(slot.shape)}"
 
         def unexpected(name: str) -> str:
             return name + trees.nearest(name, self.missing)
@@ -45,7 +46,7 @@ class Misfit(NamedTuple):
         return "\n  ".join(lines)
 
 
-def misfit(slots: Iterable[Slot], given: Mapping[str, np.ndarray]) -> Misfit:
+def misfit(slots: Iterable[Slot], given: Mapping[str, Given]) -> Misfit:
     """What is missing, misshapen and unexpected in a state_dict."""
     wanted = {slot.torch: slot for slot in slots}
     missing = {name: slot for name, slot in wanted.items() if name not in given}
@@ -58,7 +59,7 @@ def misfit(slots: Iterable[Slot], given: Mapping[str, np.ndarray]) -> Misfit:
     return Misfit(missing, misshapen, others)
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def by(shape: tuple[int, ...]) -> str:
     return str(list(shape)).replace(" ", "")
 
 

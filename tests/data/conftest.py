@@ -4,6 +4,7 @@
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,7 +13,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Serves `/behavior/name`, for each behavior that mirrors are known for."""
 
     def do_GET(self):
-        behavior, name = self.path.strip("/").split("/", 1)
+        path = urlsplit(self.path).path  # of a proxy the whole address is asked
+        behavior, name = path.strip("/").split("/", 1)
         asked = self.headers.get("Range")
         self.server.seen.append((behavior, name, asked))
         content = self.server.files.get(name)
@@ -61,6 +63,44 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(content)
+
+    def serve_flood(self, content, asked):
+        """Gives no length, and has no end but that of all patience."""
+        self.send_response(200)
+        self.end_headers()
+        with suppress(ConnectionError):
+            for _ in range(100):
+                self.wfile.write(bytes(1_000_000))
+
+    def serve_huge(self, content, asked):
+        """Promises more than any disk holds."""
+        self.send_headers(200, 10**13)
+
+    def serve_drip(self, content, asked):
+        """Sends a byte now and then."""
+        self.send_headers(200, len(content))
+        self.drip(content)
+
+    def serve_drip_headers(self, content, asked):
+        """Has not even sent its headers for a long time."""
+        self.drip(b"HTTP/1.0 200 OK\r\nX-Long: " + bytes(1000))
+
+    def serve_silent(self, content, asked):
+        """Takes the request, and says nothing."""
+        self.server.let_go.wait(60)
+
+    def serve_moved(self, content, asked):
+        self.send_headers(302, 0, Location=f"/good/{self.path.rpartition('/')[2]}")
+
+    def serve_circle(self, content, asked):
+        self.send_headers(302, 0, Location=self.path)
+
+    def drip(self, content):
+        with suppress(ConnectionError):
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                if self.server.let_go.wait(0.03):
+                    return
 
     def send_headers(self, status, length, **headers):
         self.send_response(status)

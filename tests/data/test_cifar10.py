@@ -91,6 +91,19 @@ def test_a_corrupt_archive_of_the_user_is_named_and_kept(small, nowhere, server)
     assert path.read_bytes() == b"junk" and server.seen == []
 
 
+def test_a_cache_without_room_is_named(small, nowhere, monkeypatch):
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(FileNotFoundError, match=r"the cache: .* the disk has 10"):
+        load(small)
+
+
+def test_a_server_that_sends_more_than_the_archive_can_have_is_named(small, server):
+    endless = server.urls(CIFAR10.name, "flood")
+    with pytest.raises(FileNotFoundError, match="does not end: more than the 5,000"):
+        load(small._replace(urls=tuple(endless), largest=5000))
+
+
 def test_a_corrupt_archive_in_the_cache_is_downloaded_again(small, arrays, nowhere):
     path = nowhere[1] / "cifar10" / CIFAR10.name
     path.parent.mkdir(parents=True)
@@ -115,8 +128,9 @@ def test_an_archive_nowhere_lists_every_place(small, nowhere, server):
     [
         (b"no archive", "is no archive"),
         (archive({NAMES[0]: b""}), "lacks data_batch_2.bin, .*test_batch.bin"),
+        (archive(dict.fromkeys(NAMES, b"ab")), "of 2 bytes, which are no records of"),
     ],
-    ids=["junk", "incomplete"],
+    ids=["junk", "incomplete", "uneven"],
 )
 def test_a_wrong_archive_with_the_right_sum_is_named(content, message, small, nowhere):
     path = nowhere[0] / "cifar10" / CIFAR10.name

@@ -4,6 +4,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_the_next_mirror_is_tried(server, path, bad):
 def test_every_mirror_is_named_with_its_reason(server, path):
     missing, wrong, cut = failures(server, path, "missing", "wrong", "cut")
     assert missing == "HTTP Error 404: Not Found"
-    assert wrong == "not the content"
+    assert wrong == "not the content; the server sent a web page"
     assert cut == f"the connection closed at byte {HALF} of {len(CONTENT)}"
     assert not path.exists()
 
@@ -114,6 +115,70 @@ def test_a_server_that_stalls_is_given_up_and_its_bytes_kept(server, path):
     assert path.with_name(NAME + ".part").read_bytes() == CONTENT[:HALF]
     get(server, path, "good")
     assert server.seen[-1] == ("good", NAME, f"bytes={HALF}-")
+
+
+@pytest.mark.parametrize("behavior", ["drip", "drip_headers", "silent"])
+def test_a_server_that_sends_hardly_anything_is_given_up(server, path, behavior):
+    """Each byte in time, and the file never."""
+    (reason,) = failures(server, path, behavior, timeout=0.2)
+    assert "timed out" in reason
+    get(server, path, behavior, "good", timeout=0.2)
+
+
+def test_a_server_without_end_is_given_up_and_its_bytes_thrown_away(server, path, part):
+    with pytest.raises(DownloadError, match="does not end: more than the 1,000,000"):
+        fetch(path, server.urls(NAME, "flood"), check, largest=1_000_000)
+    assert not part.exists()
+    with pytest.raises(DownloadError, match=r"is of 10,000,000,000,000 bytes, more"):
+        fetch(path, server.urls(NAME, "huge"), check)
+    assert not part.exists()
+
+
+def test_a_part_that_is_too_large_is_thrown_away(server, path, part):
+    part.write_bytes(bytes(2 * len(CONTENT)))
+    urls = server.urls(NAME, "plain", "good")
+    fetch(path, urls, check, largest=len(CONTENT))
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_has_moved_is_followed_and_never_in_circles(server, path):
+    (reason,) = failures(server, path, "circle")
+    assert "infinite loop" in reason
+    get(server, path, "moved")
+
+
+def test_a_proxy_is_used_and_named_where_it_fails(server, path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.mirror("").removesuffix("//"))
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps its proxies
+    fetch(path, [f"http://far.example/good/{NAME}"], check)
+    assert path.read_bytes() == CONTENT
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setattr("urllib.request._opener", None)
+    with pytest.raises(DownloadError, match=r"efused.* \(by the proxy of http_proxy\)"):
+        fetch(path.with_name("b"), [f"http://far.example/good/{NAME}"], check)
+
+
+# --- the disk ---
+
+
+def test_a_disk_without_room_ends_it_before_a_byte_comes(server, path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"file\.bin\.part needs 300,000 bytes.* 1,000"):
+        fetch(path, server.urls(NAME, "good", "good"), check)
+    assert len(server.seen) == 1  # another mirror would not help
+    usage.free = 0  # as drives say that do not know it
+    get(server, path, "good")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_fills_up_is_named(server, path, part):
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"cannot write .*file\.bin\.part: No space"):
+        fetch(path, server.urls(NAME, "good", "good"), check)
+    assert len(server.seen) == 1
 
 
 # --- resuming ---
@@ -183,7 +248,51 @@ def test_progress_is_shown_on_a_terminal_only(
     assert (NAME in shown and "300k/300k" in shown) if terminal else shown == ""
 
 
+def test_a_program_without_a_console_downloads_too(server, path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    get(server, path, "good")
+
+
 # --- several processes ---
+
+
+@pytest.fixture
+def held(part):
+    """The lock of the folder, as another process would hold it."""
+    fcntl = pytest.importorskip("fcntl")
+    with (part.parent / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def test_a_folder_that_another_process_holds_is_waited_for_aloud(
+    server, path, held, capsys
+):
+    with pytest.raises(TimeoutError, match=r"another process holds .*\.lock and has"):
+        fetch(path, server.urls(NAME, "good"), check, wait=1.2)
+    said = capsys.readouterr().err
+    assert said.count("waiting for another process that downloads to") == 1
+    assert str(path.parent) in said and server.seen == []
+
+
+def test_another_process_that_gets_on_is_waited_for(server, path, part, held):
+    done = threading.Event()
+
+    def other():
+        with part.open("wb", 0) as file:
+            for _ in range(20):
+                file.write(b"more")
+                time.sleep(0.05)
+        part.unlink()
+        done.set()
+        held.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    fetch(path, server.urls(NAME, "good"), check, wait=0.4)
+    thread.join()
+    assert done.is_set() and path.read_bytes() == CONTENT
+
 
 # The module by itself: a process that imports all of jaxnn takes seconds to start.
 CODE = f"""

@@ -150,7 +150,7 @@ def test_a_spoilt_packed_file_is_named(change, message, small, packed, places):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"junk", "cannot be read: not a gzip file"),
+        (b"junk", "cannot be read: Not a gzipped file"),
         (
             archive({"recordings/1_theo_2.wav": b"RIFF"}),
             "cannot be read: .*",
