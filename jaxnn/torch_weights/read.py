@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from jaxnn import trees
+from jaxnn.files import place
 
 
 def read_arrays(state_dict: Any) -> dict[str, np.ndarray]:
     """Arrays by name, in the order of the modules."""
     if isinstance(state_dict, str | os.PathLike):
-        state_dict = _read_file(Path(state_dict))
+        state_dict = _read_file(place(state_dict, "from_torch"))
     if not isinstance(state_dict, Mapping):
         raise TypeError(
             "from_torch: state_dict must map names to tensors, or be the path of a "
