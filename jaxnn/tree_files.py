@@ -136,10 +136,13 @@ def read_note(file: BinaryIO) -> dict[str, Any]:
     return _note(file.name, tensor_files.read_header(file)[0])
 
 
-def read_some(file: BinaryIO, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Some tensors of a file as they lie there; the checksum is not looked at."""
-    places = tensor_files.read_header(file)[1]
-    return tensor_files.read(file, {n: p for n, p in places.items() if n in names})
+def read_some(
+    file: BinaryIO, names: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The JSON object and some tensors; the checksum is not looked at."""
+    metadata, places = tensor_files.read_header(file)
+    wanted = {name: places[name] for name in names if name in places}
+    return _note(file.name, metadata), tensor_files.read(file, wanted)
 
 
 def is_key(leaf: Any) -> bool:
