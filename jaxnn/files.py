@@ -70,7 +70,9 @@ def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
                 file.close()
             beside.replace(target)
     except OSError as error:
-        message = f"{owner}: cannot write {target}: {error.strerror or error}"
+        a_file = isinstance(error, FileExistsError)  # where a folder is needed
+        reason = f"{target.parent} is a file" if a_file else error.strerror or error
+        message = f"{owner}: cannot write {target}: {reason}"
         raise OSError(error.errno, message) from error
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: exact round trips, crash safety, and clear refusals of bad files."""
 
+import difflib
 import gzip
 import json
 import os
@@ -496,6 +497,57 @@ def test_long_lists_are_cut(tmp_path):
     lines = str(caught.value).splitlines()
     assert len(lines) == 1 + 21 + 21
     assert "  missing: and 2 more" in lines and "  unexpected: and 15 more" in lines
+
+
+def test_the_nearest_name_is_not_looked_for_among_all(tmp_path, monkeypatch):
+    """That took 37 seconds in a file of 100,000 tensors."""
+    looked = []
+    nearest = difflib.get_close_matches
+
+    def close(name, names, n):
+        looked.append(len(names))
+        return nearest(name, names, n=n)
+
+    monkeypatch.setattr(difflib, "get_close_matches", close)
+    one = np.zeros(1)
+    io.save(tmp_path / "x", {f"block_{i}": one for i in range(3000)})
+    like = {f"block{i}": one for i in range(3000)}
+    raises(["block0 (nearest: 'block_0')"], io.load, tmp_path / "x", like=like)
+    assert len(looked) == 20 and max(looked) <= 1000
+
+
+@pytest.mark.parametrize("like", ["None", "tree", "jax.tree.map(jnp.asarray, tree)"])
+def test_loading_takes_the_memory_of_one_file(like, tmp_path):
+    """No whole second copy, neither of the bytes nor of the arrays."""
+    code = f"""
+import gc, sys
+import jax, jax.numpy as jnp, numpy as np
+from jaxnn import io
+
+def memory(entry):
+    with open("/proc/self/status") as file:
+        return next(int(s.split()[1]) for s in file if s.startswith(entry)) / 1024
+
+tree = {{f"w{{i}}": np.full((1 << 20,), i, np.float32) for i in range(30)}}  # 120 MB
+like = jax.eval_shape(lambda t: t, {like}) if {like!r} != "None" else None
+if {like!r} == "tree":
+    like = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), tree)  # never touched
+io.save(sys.argv[1], tree)
+del tree
+gc.collect()
+before = memory("VmRSS")
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # forget the peak so far
+back = io.load(sys.argv[1], like=like)
+print(memory("VmHWM") - before)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 110 < float(run.stdout) < 150, run.stdout
 
 
 # Bad files
