@@ -3,6 +3,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -28,8 +29,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.give_up: Callable[[], bool] = lambda: False
-        self._asked: SimpleQueue[bool] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._end: Callable[[], None] = lambda: None
 
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         """The same items.
@@ -37,22 +37,22 @@ class Reader:
         Raises:
             Abandoned: `give_up` said so while an item was waited for.
         """
-        self.close()
+        asked: SimpleQueue[bool] = SimpleQueue()
         made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        self._asked = SimpleQueue()
-        self._thread = threading.Thread(
-            target=_serve,
-            args=(items, self._asked, made),
-            name="jaxnn-data",
-            daemon=True,
+        work = (items, asked, made)
+        thread = threading.Thread(
+            target=_serve, args=work, name="jaxnn-data", daemon=True
         )
-        del items  # the thread's own: what holds files is closed with it
-        self._thread.start()
-        self._asked.put(True)
-        while (item := self._wait(made)) is not None:
-            self._asked.put(True)
-            yield item
-        self.close()
+        del items, work  # the thread's own: what holds files is closed with it
+        thread.start()
+        self._end = end = partial(_end, asked, thread)
+        try:
+            asked.put(True)
+            while (item := self._wait(made)) is not None:
+                asked.put(True)
+                yield item
+        finally:
+            end()
 
     def _wait(self, made: SimpleQueue) -> Any:
         while True:
@@ -68,10 +68,7 @@ class Reader:
 
     def close(self) -> None:
         """End the thread, unless it blocks."""
-        if self._thread is not None:
-            self._asked.put(False)
-            self._thread.join(GRACE)
-            self._thread = None
+        self._end()
 
 
 def _serve(items: Iterator[Any], asked: SimpleQueue, made: SimpleQueue) -> None:
@@ -80,3 +77,8 @@ def _serve(items: Iterator[Any], asked: SimpleQueue, made: SimpleQueue) -> None:
             made.put((next(items, None), None))
         except BaseException as error:  # the caller's, in the caller's thread
             made.put((None, error))
+
+
+def _end(asked: SimpleQueue, thread: threading.Thread) -> None:
+    asked.put(False)
+    thread.join(GRACE)
