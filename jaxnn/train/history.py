@@ -47,7 +47,7 @@ class History:
         self.logs: dict[str, list[float]] = {}
         self.step_losses: list[float] = []
         self.first_step = 0
-        self.seconds = dict.fromkeys(_SECONDS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(_SECONDS, 0.0)
         self.programs = 0
         self.stopped: str | None = None
         self.settings: dict[str, Any] = {}

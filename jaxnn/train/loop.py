@@ -82,10 +82,7 @@ class Run:
         """Train until `epochs` epochs are done in all."""
         self.state, self.history.stopped = state, None
         self.taken = int(steps_taken(state))
-        epoch, skip = self.source.position(self.taken)
-        parts = self._parts()
-        if parts and not skip:  # all steps of the last epoch, but not what follows them
-            epoch, skip = epoch - 1, self.source.steps
+        epoch, skip, parts = self._place()
         self.history.cut(epoch, self.taken)
         if epoch >= epochs:
             self.history.stopped = f"the state has seen {epoch} epochs already"
@@ -116,10 +113,16 @@ class Run:
             self.source.close()
         return show_best(self.state), self.history
 
-    def _parts(self) -> list[Totals]:
-        """What an epoch that was interrupted had added up, if it is to go on."""
-        noted, self.history.unfinished = self.history.unfinished, None
-        return unfinished.parts(noted, self.taken, self.step, self.stats)
+    def _place(self) -> tuple[int, int, list[Totals]]:
+        """The epoch that is to go on, its steps so far, and what they have added up."""
+        epoch, skip = self.source.position(self.taken)
+        noted = self.history.unfinished
+        parts = unfinished.parts(noted, self.taken, self.step, self.stats)
+        if (
+            noted and parts and noted["epoch"] < epoch
+        ):  # its steps are done, not what follows
+            return epoch - 1, self.source.steps, parts
+        return epoch, skip, parts
 
     def _epoch(self, epoch: int, skip: int, parts: list[Totals]) -> None:
         start, compiling = time.perf_counter(), self.clock.compiling

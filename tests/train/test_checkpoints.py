@@ -225,6 +225,30 @@ def test_an_epoch_that_was_interrupted_is_finished(steps, number, tmp_path):
         assert again.stopped is None
 
 
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_an_epoch_that_had_not_begun_is_begun(epochs, tmp_path):
+    """The signal came while its first chunk was being compiled, say."""
+    whole, history = fit(metrics=METRICS)
+
+    def ask(self, piece, epoch, sums):
+        if epoch == epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return piece_of(self, piece, epoch, sums)
+
+    piece_of, loop.Run._piece = loop.Run._piece, ask
+    try:
+        state, part = go_on(tmp_path / "run", metrics=METRICS)
+    finally:
+        loop.Run._piece = piece_of
+    assert part.stopped == f"SIGTERM in epoch {epochs + 1}, after {5 * epochs} steps"
+    for rest, again in (
+        fit(metrics=METRICS, state=state, history=part),
+        go_on(tmp_path / "run", metrics=METRICS),
+    ):
+        same(rest, whole)
+        same_history(again, history)
+
+
 def test_sums_of_floats_go_on_in_their_order(tmp_path):
     y, loss = SCORES
     kw = {
@@ -241,6 +265,15 @@ def test_sums_of_floats_go_on_in_their_order(tmp_path):
         assert part.unfinished is not None
         _, again = fit(epochs=2, state=state, history=part, **kw)
         same_history(again, history)
+
+
+def test_what_was_interrupted_is_kept_where_nothing_is_left_to_do():
+    _, history = fit(chunk_seconds=0.0)
+    with Asks(8):
+        state, part = fit(chunk_seconds=0.0)
+    with pytest.warns(UserWarning, match="nothing is left to do"):
+        state, part = fit(epochs=1, state=state, history=part)
+    same_history(fit(state=state, history=part)[1], history)
 
 
 def test_batches_that_are_interrupted_are_finished(tmp_path):
