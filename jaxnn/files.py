@@ -59,8 +59,9 @@ def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
     >>> file.read_text()
     'done'
     """
-    target = _target(place(path, owner), owner)
+    target = place(path, owner)
     try:
+        target = _target(target, owner)
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
         with _beside(target) as (file, beside):
@@ -80,10 +81,9 @@ def _target(path: Path, owner: str) -> Path:
     """The file that a path leads to."""
     try:
         target = path.resolve()
-        other = target.exists() and not target.is_file()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, or links in a ring
+    except (RuntimeError, ValueError) as error:  # links in a ring, or a null byte
         raise ValueError(f"{owner}: path {path} can be no file: {error}") from error
-    if other:
+    if target.exists() and not target.is_file():
         raise ValueError(
             f"{owner}: path must name a file, {target} is a folder or device"
         )
