@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C and SIGTERM as polite requests: the run ends where its state is whole."""
 
+import os
 import signal
 import sys
 import threading
@@ -20,7 +21,8 @@ class Interrupt:
 
     Only what Python does by itself is replaced: a signal that is ignored stays ignored
     (`nohup`, or a job in the background), and a handler of the user's own goes on being
-    called. A run inside a run ends with it.
+    called. A run inside a run ends with it. Processes that are forked meanwhile, such
+    as those of a data loader, end as they always do.
 
     Attributes:
         by: the names of what asked for the end, in order.
@@ -28,6 +30,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.by: list[str] = []
+        self._process = os.getpid()
         self._before: dict[int, Any] = {}
         self._outer: Interrupt | None = None
 
@@ -60,7 +63,8 @@ class Interrupt:
 
     def _ask(self, number: int, frame: Any) -> None:
         name, usual = _SIGNALS[signal.Signals(number)]
-        if name not in self.by:
+        ours = os.getpid() == self._process  # not a worker's that was forked from it
+        if ours and name not in self.by:
             self.by.append(name)
             again = f"{name} again ends it now"
             say(f"\nfit: {name}: ends after this chunk; {again}", sys.stderr)
