@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jax
 
+from jaxnn.files import place
+
 
 def cache(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk, so that the next run of a script starts at once.
@@ -20,7 +22,7 @@ def cache(folder: str | Path | None = None) -> Path:
         The folder.
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(folder or Path(home) / "jaxnn" / "xla").expanduser().absolute()
+    folder = place(folder or Path(home) / "jaxnn" / "xla", "cache").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

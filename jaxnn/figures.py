@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxnn.files import place
+
 #: Colors that the color-blind tell apart (Okabe and Ito, 2008).
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
@@ -38,6 +40,7 @@ def in_notebook() -> bool:
 def finish(figure: Any, path: str | Path | None) -> Any:
     """Write the figure to a file if there is a path; give it back."""
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+        target = place(path, "plot")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=120)
     return figure

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import importlib
 import re
 import types
 from typing import Any, dataclass_transform
@@ -41,6 +42,10 @@ class Spec:
                 f"{type(self).__name__}: a layer is a spec without arrays and must be "
                 f"hashable ({error}); arrays belong in its params or state"
             ) from None
+
+    def __reduce__(self) -> tuple:
+        named = {name: _by_name(value) for name, value in fields(self).items()}
+        return _rebuilt, (type(self), named)
 
     def __repr__(self) -> str:
         shown = []
@@ -132,14 +137,71 @@ def _function_name(function: Any) -> str:
     name = getattr(function, "__name__", None)
     if name is None:
         return repr(function)
-    for module in (jax.nn, jnp, jax.lax):
-        if getattr(module, name, None) is function:
-            return f"{module.__name__}.{name}"
+    if public := _public_home(function):
+        return f"{public}.{name}"
     home = getattr(function, "__module__", None)
     full = getattr(function, "__qualname__", name)
     if (home or "").startswith("jaxnn."):  # ours are public under their flat name
         return full
     return full if home in (None, "__main__") else f"{home}.{full}"
+
+
+def _public_home(function: Any) -> str | None:
+    """The public module of JAX that a function is in, or None."""
+    name = getattr(function, "__name__", "")
+    for module in (jax.nn, jnp, jax.lax):
+        if getattr(module, name, None) is function:
+            return module.__name__
+    return None
+
+
+class _Made:
+    """What a pickle has in place of a value: a function and what to call it with."""
+
+    def __init__(self, function: Any, *args: Any):
+        self.call = function, args
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def _by_name(value: Any) -> Any:
+    """A field with its functions by name: Python can not pickle those that are jitted.
+
+    Public names outlast a release of JAX; its private modules do not.
+    """
+    if type(value) in (list, tuple):
+        return type(value)(map(_by_name, value))
+    if type(value) is dict:
+        return {key: _by_name(v) for key, v in value.items()}
+    if isinstance(value, functools.partial):
+        parts = (value.func, value.args, value.keywords)
+        return _Made(_partial, *map(_by_name, parts))
+    if not callable(value) or isinstance(value, Spec | type):
+        return value
+    if public := _public_home(value):
+        return _Made(_found, public, value.__name__)
+    module, name = (getattr(value, n, "") for n in ("__module__", "__qualname__"))
+    try:
+        known = _found(module, name) is value
+    except (AttributeError, ImportError, TypeError, ValueError):
+        known = False
+    return _Made(_found, module, name) if known else value
+
+
+def _found(module: str, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+def _partial(function: Any, args: tuple, keywords: dict) -> functools.partial:
+    return functools.partial(function, *args, **keywords)
+
+
+def _rebuilt(kind: type, values: dict[str, Any]) -> Any:
+    spec = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(spec, name, value)
+    return spec
 
 
 def snake_case(name: str) -> str:

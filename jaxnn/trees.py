@@ -5,6 +5,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 import jax
@@ -63,10 +64,12 @@ def matches(pattern: str, path: str) -> bool:
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of an error message: the name most like a misspelled one, or nothing.
 
+    Only the first thousand names are looked at: each takes some microseconds.
+
     >>> "no layer 'dense1'" + nearest("dense1", ["conv_1", "dense_1"])
     "no layer 'dense1' (nearest: 'dense_1')"
     """
-    close = difflib.get_close_matches(name, list(names), n=1)
+    close = difflib.get_close_matches(name, list(islice(names, 1000)), n=1)
     return f" (nearest: {close[0]!r})" if close else ""
 
 

@@ -8,7 +8,6 @@ attributes with their ids, or None.  `pad` is 0, so that padding with 0 is right
 
 import json
 import re
-import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxnn.data.checks import positive
+from jaxnn.files import place, replacing
 
 SPECIALS = ("pad", "unknown", "begin", "end")
 WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (an apostrophe as printed)
@@ -44,7 +44,7 @@ def read(path: str | Path) -> str:
         ...     text.read(path)
         'Ein Mädchen\\noder Weibchen'
     """
-    content = Path(path).read_bytes()
+    content = place(path, "text.read").read_bytes()
     if content[:2] == b"\x1f\x8b":
         content = _unzip(content, path)
     try:
@@ -157,14 +157,8 @@ class Vocabulary(ABC):
         """Writes it to a JSON file, for `nn.data.text.load`."""
         head = {"format": _FORMAT, "kind": self.kind, "specials": self.specials}
         content = json.dumps(head | self._content(), ensure_ascii=False, indent=0)
-        data, target = content.encode(), Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:  # in one piece: a file that was there stays whole
-            beside.write_bytes(data)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(path, "vocabulary.save") as beside:
+            beside.write_bytes(content.encode())
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -438,7 +432,7 @@ def load(path: str | Path) -> Vocabulary:
         ...     text.load(path)
         <3 characters, special: none>
     """
-    stored = Path(path).read_bytes()
+    stored = place(path, "text.load").read_bytes()
     try:
         content = json.loads(stored.decode("utf-8"))
         if content.pop("format") != _FORMAT:

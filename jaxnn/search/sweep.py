@@ -151,7 +151,7 @@ def sweep(
     )
     try:
         return SweepResult(search, search(), mode)
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         _hand_over(error, search, mode)
         raise
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.files import place
 from jaxnn.torch_weights.pickles import import_torch, read_pickled
 
 _MEMORY = "the state_dict"  # as messages call it
@@ -35,7 +36,7 @@ def read_state_dict(state_dict: Any) -> tuple[dict[str, Given], str]:
     """The tensors by name, in the order of the modules; and what to call it all."""
     source = _MEMORY
     if isinstance(state_dict, str | os.PathLike):
-        path = Path(state_dict).expanduser()
+        path = place(state_dict, "from_torch")
         source = str(path)
         state_dict = _read_file(path)
     if not isinstance(state_dict, Mapping):

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions that `fit` calls after each epoch."""
 
+import glob
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import jax
+import numpy as np
+
+from jaxnn import tree_files
 from jaxnn.checks import is_positive_int
-from jaxnn.io import save
+from jaxnn.files import place
 from jaxnn.train.history import History
+from jaxnn.train.watch import show_best
 
 if TYPE_CHECKING:
     from jaxnn.train.tensorboard import tensorboard as tensorboard
@@ -16,7 +22,12 @@ if TYPE_CHECKING:
 class Callback(Protocol):
     """Called after each epoch, when validation is done; returns True to stop the run.
 
-    The state is a copy of the run's, the caller's to keep.
+    The state is a copy of the run's, the caller's to keep; under early stopping it has
+    the last weights, and not the best.
+
+    A callback may have two more methods: `interrupted(epoch, state, history)` is called
+    where Ctrl-C or SIGTERM end a run, in epoch `epoch` or after it, and
+    `earlier(state)` is asked for the history up to a state from which a run goes on.
     """
 
     def __call__(self, epoch: int, state: Any, history: History, /) -> bool | None:
@@ -24,12 +35,15 @@ class Callback(Protocol):
         ...
 
 
-def checkpoint(path: str | Path, *, every: int = 1) -> Callback:
-    """Save the whole state after every few epochs, in place of the last one.
+def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
+    """Save state and history after every few epochs, in place of the last ones.
 
     The file is replaced in one piece: a crash leaves the old one or the new one. With
-    `nn.load(path, like=nn.train_state(...))` and `fit(..., state=...)` the run goes on
-    as if nothing had happened.
+    `nn.load(path, like=nn.train_state(...))` and `fit(..., state=...)` with this
+    callback the run goes on as if nothing had happened, its history included:
+    `nn.History.load(path)` has it. Where Ctrl-C or SIGTERM end a run, also inside an
+    epoch, they are saved too. The file holds what `fit` would return: under early
+    stopping the best weights, with the last ones beside them.
 
     Args:
         path: the file; `{epoch}` in it becomes the epoch, to keep them all.
@@ -37,12 +51,67 @@ def checkpoint(path: str | Path, *, every: int = 1) -> Callback:
     """
     if not is_positive_int(every):
         raise ValueError(f"checkpoint: every must be 1 or more epochs, got {every!r}")
+    return Checkpoint(place(path, "checkpoint"), every)
 
-    def write(epoch: int, state: Any, history: History) -> None:
-        if epoch % every == 0:
-            save(str(path).replace("{epoch}", str(epoch)), state)
 
-    return write
+class Checkpoint:
+    """The callback that `checkpoint` makes.
+
+    Args:
+        path: the file, perhaps with `{epoch}` in it.
+        every: how many epochs apart.
+    """
+
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+
+    def __call__(self, epoch: int, state: Any, history: History) -> None:
+        if epoch % self.every == 0:
+            self.interrupted(epoch, state, history)
+
+    def interrupted(self, epoch: int, state: Any, history: History) -> None:
+        """Save, whichever epoch it is."""
+        path = str(self.path).replace("{epoch}", str(epoch))
+        tree_files.write(
+            path, show_best(state), record=history.record(), owner="checkpoint"
+        )
+
+    def earlier(self, state: Any) -> History | None:
+        """The history in the file, if that was saved at this very state.
+
+        Args:
+            state: a state with a `step` and a `key`.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        found = (path for path in self._paths() if _is_of(path, state))
+        path = next(found, None)
+        return None if path is None else History.load(path)
+
+    def _paths(self) -> list[Path]:
+        """The files there may be."""
+        if "{epoch}" not in str(self.path):
+            return [self.path]
+        root = Path(self.path.anchor)
+        pattern = glob.escape(str(self.path.relative_to(root)))
+        return sorted(root.glob(pattern.replace("{epoch}", "*")))
+
+
+def _is_of(path: Path, state: Any) -> bool:
+    """Whether a file has a history, and the step and the key of a state."""
+    step, key = (getattr(state, name, None) for name in ("step", "key"))
+    if step is None or key is None:
+        return False
+    wanted = (step, jax.random.key_data(key) if tree_files.is_key(key) else key)
+    try:
+        with tree_files.open_file(path) as file:
+            note, found = tree_files.read_some(file, ("step", "key"))
+    except (OSError, ValueError):  # a folder, or another program's
+        return False
+    if "record" not in note or len(found) < len(wanted):
+        return False
+    return all(map(np.array_equal, (found["step"], found["key"]), wanted))
 
 
 def __getattr__(name: str) -> Any:

@@ -69,8 +69,13 @@ def fit(
 
     The result depends on `key` and the data alone: not on the progress bar, validation,
     callbacks, `chunk_seconds` or an interruption. Data and network are checked before
-    anything is compiled. Ctrl-C ends the run after the current chunk and returns what
-    was learnt; a second one ends it at once.
+    anything is compiled.
+
+    Ctrl-C and SIGTERM end the run after the current chunk: `fit` returns what was
+    learnt, `history.stopped` says why, and the program goes on; what has a checkpoint
+    is saved by then. A second one ends the run at once. A signal that is ignored, or
+    has a handler of your own, is left to it. Any exception that ends the run, also the
+    `SystemExit` of such a handler, has the last `state` and `history` as attributes.
 
     Args:
         net_or_step: a network; or any `step(state, batch) -> (state, logs)`, which then
@@ -80,9 +85,8 @@ def fit(
             function that makes one for each epoch.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        epochs: the total. With a `state` that has seen four, 10 runs six more.  The
-            numbers of an epoch that was interrupted cover the steps after it went on.
-            Epochs are counted in steps: to go on with other data or another
+        epochs: the total. With a `state` that has seen four, 10 runs six more. Epochs
+            are counted in steps: to go on with other data or another
             `batch_size`, count anew, `state=state._replace(step=0 * state.step)`.
         batch_size: examples a step; the last batch of an epoch is smaller where it does
             not divide N. None for an iterable, which brings its own.
@@ -100,10 +104,13 @@ def fit(
             weights, and still goes on from the last ones.
         plateau: a `Plateau`, which makes the learning rate smaller.
         callbacks: functions `callback(epoch, state, history)`, called after each epoch;
-            one that returns True ends the run.
+            one that returns True ends the run. See `nn.train.Callback`.
         progress: a bar and a line an epoch; None means in a terminal or a notebook.
         history: an earlier run's history, to be continued in a copy; what it says of
-            epochs that `state` has not seen is forgotten.
+            epochs that `state` has not seen is forgotten. An epoch that was interrupted
+            is finished with all its numbers; without its history they cover the steps
+            after it went on. None: given `state`, that of `nn.callbacks.checkpoint`
+            among the callbacks, if its file holds this very state; else a new one.
         on_device: whether the whole data go to the device; None decides by their size.
         chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
         replay: keep a copy of the state for each chunk, so that a loss that turns
@@ -141,8 +148,9 @@ def fit(
     stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, epochs)
     _check_watch(watch, step, stats, validation)
-    state = _start(step, state, watch, example, key)
+    history = _earlier(callbacks, state) if history is None else history
     history = _noted(history, step, batch_size, epochs)
+    state = _start(step, state, watch, example, key)
     run = Run(
         step, stats, source, validate, watch, callbacks, history, chunk_seconds, replay
     )
@@ -387,11 +395,18 @@ def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array
     return copy(watch.begin(jax.tree.map(jnp.asarray, state)))
 
 
+def _earlier(callbacks: list, state: Any) -> History | None:
+    """The history up to a given state, where a callback has kept it."""
+    if state is None:
+        return None
+    asked = [c.earlier(state) for c in callbacks if hasattr(c, "earlier")]
+    return next((history for history in asked if history is not None), None)
+
+
 def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int):
     """A history, continued in a copy, that says what the run was."""
-    history = History() if history is None else copying.copy(history)
-    history.settings = {}  # those of an earlier run may hold what can not be copied
-    history = copying.deepcopy(history)
+    history = History() if history is None else copying.deepcopy(history)
+    history.settings = {}
     if isinstance(step, TrainStep):
         about = {**fields(step), "metrics": dict(step.metrics)}
         history.settings = about | {"batch_size": batch_size, "epochs": epochs}

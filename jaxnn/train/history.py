@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run did: numbers by epoch, and where the time went."""
 
+import copy
 import csv
+import numbers
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
+from jaxnn import tree_files
 from jaxnn.figures import finish, new_figure
+from jaxnn.files import place, replacing
+from jaxnn.spec import show
+
+_SECONDS = ("trace", "compile", "run", "validate")
 
 
 class History:
@@ -16,11 +27,14 @@ class History:
         epochs: the number of each epoch, from 1.
         logs: from a name (`loss`, `val_loss`, `accuracy`, ...) to its values.
         step_losses: the loss of every step, in order.
+        first_step: the step of the first of those, from 0.
         seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
         programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
         settings: what the run was: `net`, `loss`, `optimizer`, `metrics`, `augment`,
-            `batch_size`, `epochs`; empty for a step of one's own.
+            `batch_size`, `epochs`; empty for a step of one's own, and in a history
+            from a file. A pickle has as text what can not be pickled.
+        unfinished: what is known of an epoch that was interrupted, or None.
 
     >>> history = History()
     >>> history.add(1, {"loss": 0.5, "val_loss": 0.6})
@@ -32,10 +46,12 @@ class History:
         self.epochs: list[int] = []
         self.logs: dict[str, list[float]] = {}
         self.step_losses: list[float] = []
-        self.seconds = {"trace": 0.0, "compile": 0.0, "run": 0.0, "validate": 0.0}
+        self.first_step = 0
+        self.seconds: dict[str, float] = dict.fromkeys(_SECONDS, 0.0)
         self.programs = 0
         self.stopped: str | None = None
         self.settings: dict[str, Any] = {}
+        self.unfinished: dict[str, Any] | None = None
 
     def add(self, epoch: int, logs: dict[str, Any]) -> None:
         """Append one epoch's numbers."""
@@ -43,16 +59,21 @@ class History:
         for name, value in logs.items():
             values = self.logs.setdefault(name, [])
             values += [float("nan")] * (len(self.epochs) - 1 - len(values))
-            values.append(float(value) if _is_number(value) else value)
+            values.append(_as_logged(value))
         for values in self.logs.values():  # of what is no longer logged
             values += [float("nan")] * (len(self.epochs) - len(values))
 
     def cut(self, epoch: int, steps: int) -> None:
         """Forget what came after an epoch and a step: a run goes on from there."""
         keep = sum(number <= epoch for number in self.epochs)
-        del self.epochs[keep:], self.step_losses[steps:]
+        del self.epochs[keep:]
         for values in self.logs.values():
             del values[keep:]
+        if not self.step_losses or steps < self.first_step:
+            self.step_losses, self.first_step = [], steps
+        del self.step_losses[steps - self.first_step :]
+        missing = steps - self.first_step - len(self.step_losses)
+        self.step_losses += [float("nan")] * missing
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.logs:
@@ -87,9 +108,11 @@ class History:
         return f"History({len(self)} epochs; last: {last}; {times}{end})"
 
     def to_csv(self, path: str | Path) -> None:
-        """Write one line an epoch."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("w", newline="") as file:
+        """Write one line an epoch; the file is replaced in one piece."""
+        with (
+            replacing(path, "history.to_csv") as beside,
+            beside.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.logs])
             writer.writerows(zip(self.epochs, *self.logs.values(), strict=True))
@@ -99,7 +122,8 @@ class History:
         """Read what `to_csv` wrote, for a run that goes on: `fit(history=...)`.
 
         The numbers of the epochs come back, bit for bit; what is no number (a confusion
-        matrix) is left out, and so are the losses of the steps and the seconds.
+        matrix) is left out, and so are the losses of the steps and the seconds. The
+        file of a checkpoint has all of them: `History.load`.
 
         Raises:
             ValueError: if it is not such a file.
@@ -112,7 +136,8 @@ class History:
         >>> History.from_csv(file)["loss"]
         [0.5]
         """
-        with Path(path).open(newline="") as file:
+        target = place(path, "history.from_csv")
+        with target.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
         if any(len(row) != len(rows[0]) for row in rows):
             rows = []
@@ -125,9 +150,88 @@ class History:
             )
         history = cls()
         history.epochs = [int(epoch) for epoch in epochs]
-        numbers = {name: _numbers(words) for name, words in columns.items()}
-        history.logs = {name: column for name, column in numbers.items() if column}
+        found = {name: _numbers(words) for name, words in columns.items()}
+        history.logs = {name: column for name, column in found.items() if column}
         return history
+
+    @classmethod
+    def load(cls, path: str | Path) -> "History":
+        """The history that a checkpoint holds beside the state.
+
+        All of it comes back but the settings: what a run was made of is no data.
+
+        Args:
+            path: a file that `nn.callbacks.checkpoint` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds no history, or is damaged.
+
+        >>> import jax.numpy as jnp, jaxnn as nn, optax, tempfile
+        >>> file, x = Path(tempfile.mkdtemp(), "run.safetensors"), jnp.ones((8, 1))
+        >>> state, history = nn.fit(
+        ...     nn.Dense(1), (x, x), loss=nn.losses.mean_squared_error,
+        ...     optimizer=optax.sgd(0.1), epochs=2, batch_size=4, key=jax.random.key(0),
+        ...     callbacks=[nn.callbacks.checkpoint(file)])
+        >>> nn.History.load(file)["loss"] == history["loss"]
+        True
+        """
+        with tree_files.open_file(path) as file:
+            record = tree_files.read(file).record
+        if record is None:
+            raise ValueError(
+                f"History.load: {path} holds no history; nn.callbacks.checkpoint "
+                "writes one, nn.save does not"
+            )
+        return cls.from_record(record, path)
+
+    def record(self) -> dict[str, Any]:
+        """All but the settings as lists, dicts, numbers and arrays, for a file."""
+        names = vars(History()).keys() - {"settings"}
+        return {name: getattr(self, name) for name in sorted(names)}
+
+    @classmethod
+    def from_record(cls, record: Any, path: str | Path) -> "History":
+        """The history that `record` gave.
+
+        Args:
+            record: the lists, dicts, numbers and arrays.
+            path: the file that they come from, for the error.
+
+        Raises:
+            ValueError: this is no such record.
+        """
+        history = cls()
+        try:
+            for name in history.record():
+                setattr(history, name, record[name])
+            good = _is_whole(history)
+        except (TypeError, KeyError, AttributeError):
+            good = False
+        if not good:
+            raise ValueError(f"History.load: the history in {path} is damaged")
+        return history
+
+    def __copy__(self) -> "History":
+        return self._with(vars(self))
+
+    def __deepcopy__(self, memo: Any) -> "History":
+        own = {n: v for n, v in vars(self).items() if n != "settings"}
+        # What a run was made of is shared: it may hold what can not be copied.
+        return self._with(copy.deepcopy(own, memo) | {"settings": dict(self.settings)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        settings = {name: _portable(value) for name, value in self.settings.items()}
+        return vars(self) | {"settings": settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()
+        vars(self).update(state)
+
+    def _with(self, values: dict[str, Any]) -> "History":
+        new = type(self)()
+        vars(new).update(values)
+        return new
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the learning curves: a panel for the loss and one for each metric.
@@ -153,13 +257,40 @@ def _numbers(words: list[str]) -> list[float]:
         return []
 
 
+def _as_logged(value: Any) -> Any:
+    """A number as Python has it; arrays in memory of their own."""
+    if _is_number(value):
+        return float(value)
+    return jax.tree.map(lambda a: np.array(a) if hasattr(a, "shape") else a, value)
+
+
+def _is_whole(history: History) -> bool:
+    """Whether all parts of a history are of the right kind, and as long as another."""
+    whole = all(type(number) is int for number in history.epochs)
+    whole &= all(len(values) == len(history) for values in history.logs.values())
+    whole &= all(type(loss) is float for loss in history.step_losses)
+    whole &= type(history.first_step) is type(history.programs) is int
+    whole &= all(type(history.seconds[name]) is float for name in _SECONDS)
+    whole &= history.stopped is None or isinstance(history.stopped, str)
+    return whole and isinstance(history.unfinished, dict | None)
+
+
+def _portable(value: Any) -> Any:
+    """A setting, or what it says where it can not be pickled."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever a user's own object raises
+        return show(value)
+    return value
+
+
 def _is_number(value: Any) -> bool:
-    return getattr(value, "shape", ()) == () and not isinstance(value, dict | str)
+    return getattr(value, "shape", None) == () or isinstance(value, numbers.Real)
 
 
 def _plot(history: History) -> Any:
-    numbers = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
-    panels = [name for name in numbers if not name.startswith("val_")]
+    curves = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
+    panels = [name for name in curves if not name.startswith("val_")]
     if not panels:
         raise ValueError("history.plot: there are no epochs to draw yet")
     figure = new_figure("history.plot", 4.8 * len(panels), 3.6)
@@ -167,9 +298,9 @@ def _plot(history: History) -> Any:
     for axes, name in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        axes.plot(history.epochs, numbers[name], marker=marker, label="training")
-        if f"val_{name}" in numbers:
-            curve = numbers[f"val_{name}"]
+        axes.plot(history.epochs, curves[name], marker=marker, label="training")
+        if f"val_{name}" in curves:
+            curve = curves[f"val_{name}"]
             axes.plot(history.epochs, curve, marker=marker, label="validation")
         axes.set(xlabel="epoch", title=name.replace("_", " "))
         drawn = [v for line in axes.lines for v in line.get_ydata()]

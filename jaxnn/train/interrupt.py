@@ -1,35 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C as a polite request: the run ends where its state is whole."""
+"""Ctrl-C and SIGTERM as polite requests: the run ends where its state is whole."""
 
+import os
 import signal
 import sys
 import threading
 from typing import Any
 
+from jaxnn.train.console import say
+
+#: What a signal is called, and what Python does about it unless told otherwise.
+_SIGNALS = {
+    signal.SIGINT: ("Ctrl-C", signal.default_int_handler),
+    signal.SIGTERM: ("SIGTERM", signal.SIG_DFL),
+}
+
 
 class Interrupt:
-    """Inside it the first Ctrl-C only sets `asked`; a second one interrupts."""
+    """Inside it a first Ctrl-C or SIGTERM only asks; a second one of a kind interrupts.
+
+    Only what Python does by itself is replaced: a signal that is ignored stays ignored
+    (`nohup`, or a job in the background), and a handler of the user's own goes on being
+    called. A run inside a run ends with it. Processes that are forked meanwhile, such
+    as those of a data loader, end as they always do.
+
+    Attributes:
+        by: the names of what asked for the end, in order.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+        self.by: list[str] = []
+        self._process = os.getpid()
+        self._before: dict[int, Any] = {}
+        self._outer: Interrupt | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run is to end."""
+        return bool(self.by) or (self._outer is not None and self._outer.asked)
 
     def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
-            if (
-                before is not None
-            ):  # None: not installed from Python, not ours to replace
-                signal.signal(signal.SIGINT, self._ask)
-                self._before = before
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number, (_, usual) in _SIGNALS.items():
+            before = signal.getsignal(number)
+            owner = getattr(before, "__self__", None)
+            if isinstance(owner, Interrupt):
+                self._outer = owner
+            elif before == usual:
+                signal.signal(number, self._ask)
+                self._before[number] = before
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def reason(self) -> str:
+        """What asked for the end, in words."""
+        outer = self._outer.by if self._outer is not None else []
+        return " and ".join([*outer, *self.by])
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print("\nfit: ends after this chunk; Ctrl-C again ends it now", file=sys.stderr)
+        name, usual = _SIGNALS[signal.Signals(number)]
+        ours = os.getpid() == self._process  # not a worker's that was forked from it
+        if ours and name not in self.by:
+            self.by.append(name)
+            again = f"{name} again ends it now"
+            say(f"\nfit: {name}: ends after this chunk; {again}", sys.stderr)
+        elif callable(usual):
+            usual(number, frame)
+        else:  # the process ends, as it does without `fit`
+            signal.signal(number, usual)
+            signal.raise_signal(number)

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.train import replay
+from jaxnn.train import replay, unfinished
 from jaxnn.train.clock import Clock
 from jaxnn.train.epoch import (
     AnyStep,
@@ -26,6 +27,7 @@ from jaxnn.train.epoch import (
 from jaxnn.train.history import History
 from jaxnn.train.interrupt import Interrupt
 from jaxnn.train.progress import Progress
+from jaxnn.train.reader import Abandoned
 from jaxnn.train.source import Piece
 from jaxnn.train.state import copy, steps_taken
 from jaxnn.train.step import TrainStep
@@ -71,6 +73,8 @@ class Run:
         self.state: Any = None
         self.taken = 0  # steps since the run began, before this call too
         self.whole = True  # False while the state's buffers are given away
+        self.before: Any = None  # a copy of the state that a chunk began with
+        self.interrupt = Interrupt()
 
     def __call__(
         self, state: Any, epochs: int, show: bool | None
@@ -78,7 +82,7 @@ class Run:
         """Train until `epochs` epochs are done in all."""
         self.state, self.history.stopped = state, None
         self.taken = int(steps_taken(state))
-        epoch, skip = self.source.position(self.taken)
+        epoch, skip, parts = self._place()
         self.history.cut(epoch, self.taken)
         if epoch >= epochs:
             self.history.stopped = f"the state has seen {epoch} epochs already"
@@ -96,11 +100,12 @@ class Run:
             more = f" and {skip} of {steps} steps" if skip else ""
             self.progress.say(f"fit: goes on after epoch {epoch}{more}")
         try:
-            with Interrupt() as self.interrupt:
+            with self.interrupt:
+                self.source.reader.give_up = lambda: self.interrupt.asked
                 while epoch < epochs and self.history.stopped is None:
-                    self._epoch(epoch, skip)
-                    epoch, skip = epoch + 1, 0
-        except (Exception, KeyboardInterrupt) as error:
+                    self._epoch(epoch, skip, parts)
+                    epoch, skip, parts = epoch + 1, 0, []
+        except BaseException as error:
             self._hand_over(error)
             raise
         finally:
@@ -108,15 +113,27 @@ class Run:
             self.source.close()
         return show_best(self.state), self.history
 
-    def _epoch(self, epoch: int, skip: int) -> None:
+    def _place(self) -> tuple[int, int, list[Totals]]:
+        """The epoch that is to go on, its steps so far, and what they have added up."""
+        epoch, skip = self.source.position(self.taken)
+        noted = self.history.unfinished
+        parts = unfinished.parts(noted, self.taken, self.step, self.stats)
+        if (
+            noted and parts and noted["epoch"] < epoch
+        ):  # its steps are done, not what follows
+            return epoch - 1, self.source.steps, parts
+        return epoch, skip, parts
+
+    def _epoch(self, epoch: int, skip: int, parts: list[Totals]) -> None:
         start, compiling = time.perf_counter(), self.clock.compiling
-        parts, names = [], []
-        for piece in self.source.epoch(epoch, skip):
-            totals, names, done = self._piece(piece, epoch)
-            parts.append(totals)
-            if not done:
-                self._interrupted(f"in epoch {epoch + 1}")
-                return
+        parts, done = self._steps(epoch, skip, parts)
+        # (Also if it is done: should validation fail, it is all there.)
+        names = mean_names(self.step, self.stats)
+        noted = unfinished.note(epoch, self.taken, sorted(self.stats), parts)
+        self.history.unfinished = noted
+        if not done:
+            self._interrupted(f"in epoch {epoch + 1}", epoch + 1)
+            return
         if not parts:
             raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
@@ -132,6 +149,7 @@ class Run:
             logs |= {f"val_{name}": value for name, value in found.items()}
         logs |= self._look(logs, epoch + 1)
         self.history.add(epoch + 1, logs)
+        self.history.unfinished = None
         seconds, compiling = (
             time.perf_counter() - start,
             self.clock.compiling - compiling,
@@ -141,7 +159,25 @@ class Run:
         if self.history.stopped is not None:
             self.progress.say(f"fit: stopped: {self.history.stopped}")
         if self.interrupt.asked:
-            self._interrupted(f"after epoch {epoch + 1}")
+            self._interrupted(f"after epoch {epoch + 1}", epoch + 1)
+
+    def _steps(
+        self, epoch: int, skip: int, parts: list[Totals]
+    ) -> tuple[list[Totals], bool]:
+        """The steps of an epoch from `skip` on: what they add up, and if all are."""
+        if parts and skip == self.source.steps:
+            return parts, True
+        parts, sums = unfinished.split(parts)
+        try:
+            for piece in self.source.epoch(epoch, skip):
+                totals, done = self._piece(piece, epoch, sums)
+                parts.append(totals)
+                sums = None
+                if not done:
+                    return parts, False
+        except Abandoned:
+            return parts, False
+        return parts, True
 
     def _look(self, logs: dict, epoch: int) -> dict:
         """Let what is watched see the epoch's numbers; what is to be logged of it."""
@@ -155,23 +191,25 @@ class Run:
         scale = rate_scale(self.state)
         return {} if scale is None else {"rate_scale": float(scale.ravel()[0])}
 
-    def _piece(self, piece: Piece, epoch: int) -> tuple[Totals, list[str], bool]:
+    def _piece(self, piece: Piece, epoch: int, sums: Any) -> tuple[Totals, bool]:
         """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
         names = mean_names(self.step, self.stats)
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
+        if sums is not None:
+            totals = totals._replace(sums=jax.tree.map(jnp.array, sums))
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
             chunk = piece._replace(
                 start=start, stop=min(piece.stop, start + self.chunk)
             )
-            before = copy(self.state) if self.keep else None
+            self.before = copy(self.state) if self.keep else None
             totals, finite = self._chunk(chunk, totals)
             means = np.array(totals.means)[chunk.start : chunk.stop]
-            self._check(means, names, finite, before, chunk, epoch)
+            self._check(means, names, finite, chunk, epoch)
             self._report(means, names, epoch)
             start = chunk.stop
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
-        return taken, names, start == piece.stop
+        return taken, start == piece.stop
 
     def _chunk(self, chunk: Piece, totals: Totals) -> tuple[Totals, bool]:
         """Run a chunk; the next one is to take about `chunk_seconds`."""
@@ -191,20 +229,24 @@ class Run:
 
     def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
         """Tell the history and the person watching the losses of a chunk."""
+        losses = self._losses(rows, names)
+        self.history.step_losses += losses
+        self.before = None  # from here on the state and the history say the same
+        if losses:
+            self.progress.step(epoch + 1, len(rows), losses[-1])
+
+    def _losses(self, rows: np.ndarray, names: list[str]) -> list[float]:
         if not names:
-            return
+            return []
         column = names.index("loss") if "loss" in names else 0
         total, weight = rows[:, column, 0], rows[:, column, 1]
-        losses = total / np.where(weight == 0, 1, weight)
-        self.history.step_losses += losses.tolist()
-        self.progress.step(epoch + 1, len(rows), float(losses[-1]))
+        return (total / np.where(weight == 0, 1, weight)).tolist()
 
     def _check(
         self,
         rows: np.ndarray,
         names: list[str],
         finite: bool,
-        before: Any,
         chunk: Piece,
         epoch: int,
     ) -> None:
@@ -221,8 +263,8 @@ class Run:
             (str(v) for v in losses[bad].ravel() if not np.isfinite(v)), "infinite"
         )
         first, self.state, finding = seen, None, replay.UNKNOWN
-        if before is not None:
-            first, self.state, finding = self._replay(before, chunk, seen)
+        if self.before is not None:
+            first, self.state, finding = self._replay(self.before, chunk, seen)
         self.whole = self.state is not None
         step = self.taken - len(rows) + first
         self.history.stopped = f"training became {value} in epoch {epoch + 1}"
@@ -256,8 +298,12 @@ class Run:
             if _is_true(answer):
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
-    def _interrupted(self, where: str) -> None:
-        self.history.stopped = f"Ctrl-C {where}, after {self.taken} steps"
+    def _interrupted(self, where: str, epoch: int) -> None:
+        by = self.interrupt.reason()
+        self.history.stopped = f"{by} {where}, after {self.taken} steps"
+        for callback in self.callbacks:
+            if hasattr(callback, "interrupted"):
+                callback.interrupted(epoch, copy(self.state), self.history)
         self.progress.say(
             f"fit: {self.history.stopped}; go on with fit(..., state=state)"
         )
@@ -266,8 +312,10 @@ class Run:
         """Hang what was learnt on the exception that ends the run."""
         if isinstance(error, replay.NonFiniteError):
             return
+        last = self.state if self.whole else None
         error.history = self.history  # type: ignore[attr-defined]
-        error.state = self.state if self.whole else None  # type: ignore[attr-defined]
+        # Inside a chunk: the state that it began with, which the history knows.
+        error.state = last if self.before is None else self.before  # type: ignore[attr-defined]
         error.add_note("fit: error.state and error.history hold what was learnt before")
 
 

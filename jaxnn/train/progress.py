@@ -3,9 +3,11 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from jaxnn.figures import in_notebook
+from jaxnn.train.console import is_live, say
 
 
 class Progress:
@@ -32,12 +34,15 @@ class Progress:
 
     def step(self, epoch: int, steps: int, loss: float) -> None:
         """So many more steps of epoch `epoch` are done."""
-        if self._bar is not None:
-            if self._bar.n == self._bar.initial:
-                self._bar.unpause()  # the first step's compiling tells nothing
-            self._bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
-            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            self._bar.update(steps)
+
+        def draw(bar: Any) -> None:
+            if bar.n == bar.initial:
+                bar.unpause()  # the first step's compiling tells nothing
+            bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            bar.update(steps)
+
+        self._draw(draw)
 
     def epoch(
         self, epoch: int, logs: dict[str, Any], seconds: float, compiling: float
@@ -54,21 +59,29 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line without breaking the bar."""
         if self._bar is not None:
-            self._bar.write(line)
+            self._draw(lambda bar: bar.write(line))
         elif self.show:
-            print(line, flush=True)
+            say(line, sys.stdout)
 
     def close(self) -> None:
         """Put the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        self._draw(lambda bar: bar.close())
+
+    def _draw(self, change: Callable[[Any], None]) -> None:
+        """Change the bar; one whose terminal has gone is given up, and not the run."""
+        if self._bar is None:
+            return
+        try:
+            change(self._bar)
+        except (OSError, ValueError, AttributeError, RuntimeError):
+            self._bar = None
 
 
 def _is_live() -> bool:
     """Whether a bar can be shown: a terminal, or a notebook that has widgets."""
     if in_notebook():
         return importlib.util.find_spec("ipywidgets") is not None
-    return sys.stderr.isatty()
+    return is_live(sys.stderr)
 
 
 def _is_scalar(value: Any) -> bool:

@@ -3,7 +3,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxnn.signatures import needed
 from jaxnn.train.epoch import epoch_order, length
+from jaxnn.train.reader import Reader
 from jaxnn.trees import describe
 
 #: An iterable's batches go to the device several at a time, about so many bytes.
@@ -51,6 +51,7 @@ class ArraySource:
         self.batch_size, self.shuffle, self.key = batch_size, shuffle, key
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
+        self.reader = Reader()  # (which has nothing to do)
 
     def position(self, step: int) -> tuple[int, int]:
         """The epoch of a step, and its place in that epoch."""
@@ -95,7 +96,7 @@ class StreamSource:
     def __init__(self, batches: Any):
         self.batches = batches
         self.steps: int | None = len(batches) if isinstance(batches, Sized) else None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
+        self.reader = Reader()
         self._used = False
         self._last: Any = None  # what a function made before
 
@@ -133,7 +134,7 @@ class StreamSource:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of equal batches, read one group ahead."""
         batches = itertools.islice(self.fresh(epoch), skip, None)
-        for piece in read_ahead(self._pool, _groups(self._checked(batches, skip))):
+        for piece in self.reader(_groups(self._checked(batches, skip))):
             yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
 
     def _checked(self, batches: Iterator[Any], start: int) -> Iterator[Any]:
@@ -143,7 +144,7 @@ class StreamSource:
 
     def close(self) -> None:
         """End the reading thread."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.reader.close()
 
 
 def check_stream(batches: Any, epochs: int, what: str) -> None:
@@ -243,7 +244,7 @@ class HostSource:
         self.shuffle, self.key = shuffle, key.ravel()[0]  # members share the batches
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
+        self.reader = Reader()
 
     position = ArraySource.position
 
@@ -252,7 +253,7 @@ class HostSource:
         order = np.arange(self.examples)
         if self.shuffle:
             order = np.asarray(_order(self.key, epoch, examples=self.examples))
-        for piece in read_ahead(self._pool, _groups(self._batches(order, skip))):
+        for piece in self.reader(_groups(self._batches(order, skip))):
             rows, data = piece.data
             yield piece._replace(data=data, rows=np.asarray(rows))
 
@@ -263,7 +264,7 @@ class HostSource:
 
     def close(self) -> None:
         """End the reading thread."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.reader.close()
 
 
 def fits_device(data: Any) -> bool:
@@ -271,11 +272,3 @@ def fits_device(data: Any) -> bool:
     stats = jax.devices()[0].memory_stats() or {}
     size = sum(a.nbytes for a in jax.tree.leaves(data))
     return size <= stats.get("bytes_limit", float("inf")) / 2
-
-
-def read_ahead(pool: ThreadPoolExecutor, items: Iterator[Any]) -> Iterator[Any]:
-    """The same items; the next one is made while this one is used."""
-    read = pool.submit(next, items, None)
-    while (item := read.result()) is not None:
-        read = pool.submit(next, items, None)
-        yield item

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnn import checks, trees
 from jaxnn.core import Layer, as_layer
+from jaxnn.files import place
 from jaxnn.train.gradients import loss_gradients
 from jaxnn.train.history import History
 
@@ -60,14 +61,15 @@ def tensorboard(
     _need("tensorboardX", "tensorboardX")
     if images:
         _need("PIL", "pillow")
+    home = place(folder, "callbacks.tensorboard")
     runs: dict[str, _Run] = {}
 
     def write(epoch: int, state: Any, history: History) -> None:
         for name, value in _scalars(history.last()).items():
             own = "validation" if name.startswith("val_") else "training"
-            run = runs.setdefault(own, _Run(Path(folder) / own, epoch))
+            run = runs.setdefault(own, _Run(home / own, epoch))
             run.add("scalar", name.removeprefix("val_"), value)
-        run = runs.setdefault("training", _Run(Path(folder) / "training", epoch))
+        run = runs.setdefault("training", _Run(home / "training", epoch))
         if epoch % every == 0 or len(history) == 1:
             params = getattr(state, "params", {})
             if histograms:

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files: where a path leads, and how a file is replaced in one piece."""
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+def place(path: str | os.PathLike[str], owner: str) -> Path:
+    """The path as it is meant: `~` is the user's home.
+
+    Args:
+        path: what the user gave.
+        owner: the function that was called, for the error.
+
+    >>> place("net", "load").name, place("~/net", "load") == Path.home() / "net"
+    ('net', True)
+    """
+    try:
+        return Path(path).expanduser()
+    except TypeError:
+        raise TypeError(
+            f"{owner}: path must be a str or a Path, got {path!r:.60}"
+        ) from None
+    except RuntimeError as error:  # the home of nobody
+        raise ValueError(f"{owner}: no such home folder in path {path}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
+    """A new file beside `path`, to be written; then it takes the place of `path`.
+
+    It is flushed to disk and renamed: `path` holds the old content or the new one,
+    whole, whatever happens. A file that was there keeps its mode, and its owner where
+    the system allows it; a symbolic link is followed. Missing folders are made. What a
+    killed process left in the folder goes.
+
+    Args:
+        path: the file that is to be replaced.
+        owner: the function that was called, for the errors.
+
+    Raises:
+        ValueError: `path` is a folder or a device, or can be no file.
+        OSError: it can not be written; `path` is as it was.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "note.txt")
+    >>> with replacing(file, "save") as beside:
+    ...     _ = beside.write_text("done")
+    >>> file.read_text()
+    'done'
+    """
+    target = place(path, owner)
+    try:
+        target = _target(target, owner)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        with _beside(target) as (file, beside):
+            yield beside
+            os.fsync(file.fileno())
+            if fcntl is None:  # where it was not locked, and no open file is renamed
+                file.close()
+            beside.replace(target)
+    except OSError as error:
+        a_file = isinstance(error, FileExistsError)  # where a folder is needed
+        reason = f"{target.parent} is a file" if a_file else error.strerror or error
+        message = f"{owner}: cannot write {target}: {reason}"
+        raise OSError(error.errno, message) from error
+
+
+def _target(path: Path, owner: str) -> Path:
+    """The file that a path leads to."""
+    try:
+        target = path.resolve()
+    except (RuntimeError, ValueError) as error:  # links in a ring, or a null byte
+        raise ValueError(f"{owner}: path {path} can be no file: {error}") from error
+    if target.exists() and not target.is_file():
+        raise ValueError(
+            f"{owner}: path must name a file, {target} is a folder or device"
+        )
+    return target
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """An empty file in the same folder, locked as long as it is in use."""
+    path = target.parent / f".jaxnn-{uuid.uuid4().hex}.tmp"
+    try:
+        with _create(path) as file:
+            if target.exists():
+                _make_alike(path, target.stat())
+            yield file, path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _create(path: Path) -> IO[bytes]:
+    """A new file that is locked, and was not swept away before it was."""
+    while True:
+        file = path.open("xb")
+        _lock(file)
+        if path.exists():
+            return file
+        file.close()
+
+
+def _make_alike(path: Path, other: os.stat_result) -> None:
+    """Give a file the owner and the mode of another."""
+    with contextlib.suppress(OSError, AttributeError):  # (not ours, or Windows)
+        os.chown(path, other.st_uid, other.st_gid)
+    with contextlib.suppress(OSError):  # (file systems without modes)
+        path.chmod(stat.S_IMODE(other.st_mode))
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes that are no more were writing: nobody locks it."""
+    for path in folder.glob(".jaxnn-*.tmp"):
+        with contextlib.suppress(OSError), path.open("rb+") as file:
+            if _lock(file, wait=False):
+                path.unlink()
+
+
+def _lock(file: IO[bytes], wait: bool = True) -> bool:
+    """Lock a file until it is closed or the process ends; whether that worked."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # another one holds it, or the file system knows no locks
+        return False
+    return True

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines for the person at the screen, who may have gone."""
+
+import contextlib
+from typing import Any
+
+
+def say(line: str, stream: Any) -> None:
+    """Print a line to a stream, if there is one that takes it; a run ends for none.
+
+    Under `pythonw` there is no stream; a terminal or a pipe may have been closed; and
+    a signal may come while the same stream is being written to.
+    """
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            print(line, file=stream, flush=True)
+
+
+def is_live(stream: Any) -> bool:
+    """Whether it is a terminal."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, OSError, ValueError):  # none, or closed
+        return False

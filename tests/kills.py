@@ -1,0 +1,157 @@
+"""Kills a training run at random moments and compares what came of it.
+
+    python tests/kills.py 200
+
+trains with the README's own lines, ends the process by SIGKILL that many times, also
+inside saves, and goes on each time from the file. When the run is done its parameters,
+state, optimizer state and history must be those of a run that nobody killed, bit for
+bit, and no other file may be left. It prints what it found and exits with 1 if not.
+"""
+
+import os
+import random
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+import jaxnn as nn
+
+EPOCHS = 40  # of a run; there are as many runs as the kills need
+net = nn.Sequential(
+    nn.Dense(8), nn.BatchNorm(), jax.nn.relu, nn.Dropout(0.2), nn.Dense(3)
+)
+optimizer = optax.adam(1e-2)
+loss = nn.losses.softmax_cross_entropy
+stop = nn.EarlyStopping(patience=100)
+images = np.random.default_rng(0).standard_normal((70, 6)).astype(np.float32)
+train = images, images[:, :3].argmax(1)
+metrics = {"accuracy": nn.metrics.accuracy, "matrix": nn.metrics.ConfusionMatrix(3)}
+
+
+def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
+    """The README's resume, with all that a file can hold."""
+    key = jax.random.key(seed)
+    state = nn.train_state(net, optimizer, train[0][:1], key=key, early_stopping=stop)
+    if file.exists():
+        state = nn.load(file, like=state)
+    return nn.fit(
+        net,
+        train,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=16,
+        state=state,
+        validation=(train[0][:9], train[1][:9]),
+        metrics=metrics,
+        early_stopping=stop,
+        callbacks=[nn.callbacks.checkpoint(file), told],
+    )
+
+
+def life(file: Path, seed: int, moment: float, from_start: bool) -> bool:
+    """A process that trains until it is done or killed; whether it was killed.
+
+    Args:
+        file: its checkpoint.
+        seed: of the run.
+        moment: seconds until it is killed.
+        from_start: whether those count from its birth, or from its first save.
+    """
+    ears, mouth = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(ears)
+            run(file, seed, told=lambda *_: os.write(mouth, b"."))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(mouth)
+    if not from_start:
+        os.read(ears, 1)  # the first save is done (or the child is)
+    end = time.monotonic() + moment
+    while (left := end - time.monotonic()) > 0:
+        if select.select([ears], [], [], left)[0] and not os.read(ears, 4096):
+            break  # it is done
+    os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(ears)
+    if status > 0:
+        sys.exit(f"the run failed after it was killed: see above ({file})")
+    return status < 0
+
+
+def difference(file: Path, seed: int) -> list[str]:
+    """What is not as in a run that nobody killed; it runs in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        state, history = run(Path(folder) / "run", seed)
+    found = nn.load(file, like=state)
+    told = nn.History.load(file)
+    problems = [
+        name
+        for name, part in zip(
+            state._fields, zip(state, found, strict=True), strict=True
+        )
+        if not all(map(_alike, *map(jax.tree.leaves, part)))
+    ]
+    if told.epochs != history.epochs or told.keys() != history.keys():
+        problems.append(f"history: {told.epochs} with {told.keys()}")
+    problems += [n for n in history if not np.array_equal(told[n], history[n])]
+    if told.step_losses != history.step_losses:
+        problems.append("step_losses")
+    left = sorted(path.name for path in file.parent.iterdir())
+    return problems + ([f"files: {left}"] if left != [file.name] else [])
+
+
+def _alike(a, b) -> bool:
+    if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+        a, b = jax.random.key_data(a), jax.random.key_data(b)
+    return a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def compare(file: Path, seed: int) -> None:
+    """Exit with a message if the finished run is not the one that nobody killed."""
+    child = os.fork()
+    if not child:
+        problems = difference(file, seed)
+        print(f"run {seed}: {'; '.join(problems) or 'equal'}", flush=True)
+        os._exit(bool(problems))
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+
+
+def main(kills: int) -> None:
+    """Kill so often, in as many runs as that takes."""
+    warnings.filterwarnings("ignore", message=".*fork.*")  # no back end is open here
+    luck, killed, left_behind, seed = random.Random(time.time()), 0, 0, 0
+    while killed < kills:
+        with tempfile.TemporaryDirectory() as folder:
+            file, done = Path(folder) / "run.safetensors", False
+            while not done:
+                start = luck.random() < 0.2
+                moment = luck.uniform(0, 1.5) if start else luck.uniform(0, 0.06)
+                moment = moment if killed < kills else 1e9
+                done = not life(file, seed, moment, start)
+                killed += not done
+                left_behind += any(Path(folder).glob(".jaxnn-*"))
+            compare(file, seed)
+        seed += 1
+    print(f"{killed} kills in {seed} runs, {left_behind} of them inside a save")
+
+
+if __name__ == "__main__":
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        nn.cache()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

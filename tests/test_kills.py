@@ -1,0 +1,20 @@
+"""Runs that are killed are the runs that nobody killed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_loses_nothing():
+    """`JAXNN_KILLS=200` kills it 200 times."""
+    kills = os.environ.get("JAXNN_KILLS", "12")
+    script = Path(__file__).with_name("kills.py")
+    run = subprocess.run(
+        [sys.executable, str(script), kills], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert int(run.stdout.splitlines()[-1].split()[0]) >= int(kills)
