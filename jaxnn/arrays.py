@@ -29,8 +29,6 @@ _INSTEAD = {
 def native(name: str, a: Any) -> np.ndarray:
     """A NumPy array with the same numbers, in a dtype that JAX knows too.
 
-    Big-endian numbers are swapped, and a long double is a double where that is exact.
-
     Args:
         name: what the array is, for messages: `data inputs`.
         a: whatever `np.asarray` takes.
@@ -41,6 +39,24 @@ def native(name: str, a: Any) -> np.ndarray:
 
     >>> native("x", np.array([1, 2], ">i4")).dtype
     dtype('int32')
+    """
+    found = plain(name, a)
+    dtype = found.dtype
+    # (The dtypes of ml_dtypes, such as bfloat16, are of kind V too.)
+    if dtype.kind not in "biufcV" or dtype.type is np.void:
+        raise TypeError(
+            f"{name}: must hold numbers, got an array of {dtype!s:.60}; "
+            f"{_INSTEAD.get(dtype.kind, 'make numbers of it')}"
+        )
+    return found
+
+
+def plain(name: str, a: Any) -> np.ndarray:
+    """A NumPy array of the same values, be they numbers or not.
+
+    Big-endian numbers are swapped, and a long double is a double where that is exact.
+
+    Args, Raises: as for `native`.
     """
     if is_sparse(a):
         raise TypeError(
@@ -56,12 +72,6 @@ def native(name: str, a: Any) -> np.ndarray:
             f"{name}: {type(a).__name__} does not become a NumPy array ({error})"
         ) from error
     dtype = found.dtype
-    # (The dtypes of ml_dtypes, such as bfloat16, are of kind V too.)
-    if dtype.kind not in "biufcV" or dtype.type is np.void:
-        raise TypeError(
-            f"{name}: must hold numbers, got an array of {dtype!s:.60}; "
-            f"{_INSTEAD.get(dtype.kind, 'make numbers of it')}"
-        )
     if dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
         return _double(name, found)
     return found if dtype.isnative else found.astype(dtype.newbyteorder("="))

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxnn.arrays import plain
 from jaxnn.data.checks import positive
 
 SPECIALS = ("pad", "unknown", "begin", "end")
@@ -138,7 +139,7 @@ class Vocabulary(ABC):
         Raises:
             ValueError: if an id is outside the vocabulary.
         """
-        values = np.asarray(ids)
+        values = plain("decode: ids", ids)
         if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
             raise ValueError(
                 f"decode: ids must be integers [T], got {values.dtype}"
