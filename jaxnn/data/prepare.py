@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from jaxnn.arrays import native, plain
+from jaxnn.arrays import plain
 from jaxnn.data.checks import first, integer, map_tree, seed_of
 
 Tree = TypeVar("Tree")
@@ -179,7 +179,7 @@ def one_hot(
 
 def _labels(labels: ArrayLike, classes: int) -> np.ndarray:
     """Labels as indices, all in 0 to `classes - 1`."""
-    values = native("one_hot: labels", labels)
+    values = plain("one_hot: labels", labels)
     if values.size and values.dtype.kind not in "iu":
         fractional = values.dtype.kind == "f" and (values != np.floor(values))
         raise TypeError(
