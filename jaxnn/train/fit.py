@@ -75,8 +75,11 @@ def fit(
         net_or_step: a network; or any `step(state, batch) -> (state, logs)`, which then
             needs `state` and neither `loss` nor `optimizer`.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`
-            (inputs may be any tree of them); or an iterable of such batches, or a
-            function that makes one for each epoch.
+            (inputs may be any tree of them), which are copied; or an iterable of such
+            batches, or a function that makes one for each epoch. A batch is copied
+            before the next is asked for. A run that goes on from `state` reads an
+            iterable again up to where it was, epochs by a method `epoch(number)`, and
+            passes over whole epochs where there is a `__len__`.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
         epochs: the total. With a `state` that has seen four, 10 runs six more.  The
@@ -104,6 +107,7 @@ def fit(
         history: an earlier run's history, to be continued in a copy; what it says of
             epochs that `state` has not seen is forgotten.
         on_device: whether the whole data go to the device; None decides by their size.
+            Those that stay on the host are read as the run goes: leave them alone.
         chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
         replay: keep a copy of the state for each chunk, so that a loss that turns
             non-finite costs nothing; False saves the memory of one state.
@@ -129,18 +133,19 @@ def fit(
     watch = Watch(early_stopping, plateau)
     step = _make_step(net_or_step, loss, optimizer, metrics, augment)
     key = _run_key(key, state)
-    pairs = isinstance(step, TrainStep)
-    if is_stream(data):
+    pairs, stream = isinstance(step, TrainStep), is_stream(data)
+    if stream:
         check_stream(data, epochs, "data")
     else:
         if pairs:
             checks.check_pair(data, "data")
         data = checks.as_arrays(data)
     data = with_weights(data, sample_weight, class_weight)
-    source, example = _make_source(
-        *(data, batch_size, shuffle, _order_keys(step, key)),
-        *(on_device, state, pairs),
-    )
+    if stream:
+        source, example = _open_stream(data, batch_size, state, epochs, pairs)
+    else:
+        keys = _order_keys(step, key)
+        source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, epochs)
@@ -210,20 +215,21 @@ def _order_keys(step: AnyStep, key: jax.Array) -> jax.Array:
     return jax.random.split(key, step.members)
 
 
-def _make_source(
-    data, batch_size, shuffle, key, on_device, state, pairs
-) -> tuple[Any, Any]:
-    """Where batches come from, and the shapes of one."""
-    if is_stream(data):
-        if batch_size is not None:
-            raise ValueError(
-                "batch_size: leave it out for an iterable, which brings its own batches"
-            )
-        source = StreamSource(data, int(steps_taken(state)))
-        if pairs:
-            checks.check_pair(source.example, source.first)
-        checks.check_arrays(source.example, source.first, zero_weights=True)
-        return source, _rows_of(source.example, None)
+def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
+    """Where the batches of an iterable come from, and the shapes of one."""
+    if batch_size is not None:
+        raise ValueError(
+            "batch_size: leave it out for an iterable, which brings its own batches"
+        )
+    source = StreamSource(data, int(steps_taken(state)), epochs)
+    if pairs:
+        checks.check_pair(source.example, source.first)
+    checks.check_arrays(source.example, source.first, zero_weights=True)
+    return source, _rows_of(source.example, None)
+
+
+def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
+    """Where batches of arrays come from, and the shapes of one."""
     examples = checks.check_arrays(data)
     if batch_size is None:
         raise TypeError("batch_size: is needed to train on arrays, got None")

@@ -89,14 +89,15 @@ class StreamSource:
     that has a method `epoch(number)`, which gives the batches of that epoch, is asked
     for them: it may draw an order of its own for each, and resume exactly.
 
-    A run that goes on finds its place by the source's own length, if it has one; else
-    what was trained on is read again from the start. Where a length turns out wrong,
-    the place is not known, and an error says so.
+    A run that goes on reads again, from the start, what was trained on before. Only
+    whole epochs of a source with a length are passed over, by that length; where it
+    turns out to be wrong, the place is not known, and an error says so.
 
     Args:
         batches: an iterable with a new iterator for each epoch, or a function without
             arguments that gives one; an iterator serves for one epoch.
         step: the steps that the run has taken.
+        epochs: how many epochs it is to have.
 
     Attributes:
         steps: the batches of an epoch as far as the source tells, or None.
@@ -109,8 +110,8 @@ class StreamSource:
     example: Any
     first: str
 
-    def __init__(self, batches: Any, step: int = 0):
-        self.batches = batches
+    def __init__(self, batches: Any, step: int, epochs: int):
+        self.batches, self.epochs = batches, epochs
         self.steps = count_of(batches)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxnn-data")
         self._last: Any = None  # what was iterated before
@@ -144,6 +145,8 @@ class StreamSource:
             if self._ahead is not None or not step or self._last is self.batches:
                 self.first = f"batch {step}"
                 self.example = as_batch(batch, self.first)
+                if not self._counted and epoch >= self.epochs:  # nothing will be read
+                    self._check_length(epoch, seen + 1 + sum(1 for _ in batches))
                 return epoch, step
 
     def _open(self, epoch: int) -> Iterator[Any]:
