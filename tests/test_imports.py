@@ -12,8 +12,8 @@ import jaxnn as nn
 ROOT = Path(nn.__file__).parent
 #: From the bottom up; a module imports from its own row or those before it.
 LEVELS = [
-    ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"]
-    + ["arrays"],
+    ["arrays"],
+    ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
     ["checks", "inputs", "initializers", "losses", "metrics"],
     ["core"],
     ["layers"],

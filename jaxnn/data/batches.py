@@ -246,17 +246,18 @@ def _fields(fields: Sequence[Any]) -> list[Any]:
             "length_buckets: fields must be a tuple with a list of sequences in it, "
             "for instance ([[5, 6], [7]], labels)"
         )
-    if len({len(field) for field in fields}) > 1:
-        raise ValueError(
-            "length_buckets: all fields must hold as many examples, got "
-            f"{', '.join(str(len(f)) for f in fields)}"
-        )
-    return [
+    made = [
         _sequences("length_buckets", f)
         if isinstance(f, list | tuple)
         else plain(f"length_buckets: field {n}", f)
         for n, f in enumerate(fields)
     ]
+    if len({len(field) for field in made}) > 1:
+        raise ValueError(
+            "length_buckets: all fields must hold as many examples, got "
+            f"{', '.join(str(len(f)) for f in made)}"
+        )
+    return made
 
 
 def _assign(
