@@ -245,13 +245,13 @@ def count_of(batches: Any) -> int | None:
 
 
 def watched(batches: Iterator[Any], length: int | None, what: str) -> Iterator[Any]:
-    """The same batches; a warning when so many came that there may be no end."""
+    """The same batches; warns when so many have come that there may be no end."""
     for number, batch in enumerate(batches):
         if number == ENDLESS and length is None:
             warnings.warn(
-                f"{what}: {ENDLESS:,} batches of one epoch have come and more are to; "
-                "if the source has no end, cut it into epochs, "
-                "lambda: itertools.islice(batches, 1000), where batches is an iterator",
+                f"{what}: one epoch has given {ENDLESS:,} batches and goes on; if the "
+                "source has no end, cut it into epochs with lambda: "
+                "itertools.islice(batches, 1000), where batches is one iterator",
                 stacklevel=2,
             )
         yield batch

@@ -72,5 +72,11 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
         )
     weights = np.ones(len(targets), np.float32)
     for label, weight in class_weight.items():
-        weights[targets == int(label)] = weight
+        given = checked(f"class_weight[{label!r}]", weight)
+        if given.shape or given.dtype.kind == "c":
+            raise TypeError(
+                f"class_weight: must give one number for class {label!r}, got "
+                f"{describe(given)}"
+            )
+        weights[targets == int(label)] = given
     return _checked("class_weight", weights, len(targets))

@@ -154,6 +154,14 @@ CASES = {
         ["data inputs: must be an array of NumPy or JAX", "Foreign", "np.asarray"],
     ),
     "named classes": (lambda: fit(class_weight={"cat": 2.0}), ["which are ints"]),
+    "class weight in words": (
+        lambda: fit(class_weight={0: "heavy"}),
+        ["class_weight[0]: must hold numbers"],
+    ),
+    "two weights of a class": (
+        lambda: fit(class_weight={0: [1.0, 2.0]}),
+        ["one number for class 0, got float64[2]"],
+    ),
     "one class weight": (lambda: fit(class_weight=2.0), ["a list of weights"]),
     "patience": (
         lambda: fit(early_stopping=nn.EarlyStopping(min_delta="0.1")),

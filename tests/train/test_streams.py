@@ -281,7 +281,9 @@ def test_an_iterator_that_never_ends_is_refused(make):
 
 def test_a_source_that_may_have_no_end_is_warned_of_once(monkeypatch):
     monkeypatch.setattr(source, "ENDLESS", 10)
-    with pytest.warns(UserWarning, match="data: 10 batches of one epoch") as caught:
+    with pytest.warns(
+        UserWarning, match="data: one epoch has given 10 batches"
+    ) as caught:
         fit(lambda: iter(BATCHES * 3), epochs=1)
     assert len(caught) == 1 and "itertools.islice" in str(caught[0].message)
     with warnings.catch_warnings():
