@@ -54,11 +54,23 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
             f"{owner}: x must hold floating-point numbers, got {describe(x)}; "
             "convert it first, for pixels x.astype('float32') / 255"
         )
+    if len(x.shape) > 1 and not x.shape[-1]:
+        raise ValueError(
+            f"{owner}: x must have features on its last axis, got {describe(x)}"
+        )
     if len(x.shape) < axes:
         raise ValueError(
             f"{owner}: x must have at least {axes} axes [N, ...], got {describe(x)}; "
             "one example becomes a batch by x[None]"
         )
+
+
+def real(owner: str, targets: Any) -> jax.Array:
+    """Targets as an array of JAX; raise if they have an imaginary part."""
+    t = jnp.asarray(targets)
+    if jnp.iscomplexobj(t):
+        raise TypeError(f"{owner}: targets must be real numbers, got {describe(t)}")
+    return t
 
 
 def is_float(x: Any) -> bool:

@@ -12,7 +12,6 @@ from jaxnn.core import (
     Composite,
     Layer,
     abstract,
-    as_jax,
     as_layer,
     place,
     unknown_child,
@@ -246,7 +245,6 @@ class Repeat(Layer):
         return _under("block", params), _under("block", state)
 
     def apply(self, params, state, x, *, key=None, train=False):
-        x = as_jax(x)
         given = describe(x)
 
         def body(x, part):

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxnn.inputs import is_of_inputs, of_apply, of_init
 from jaxnn.keys import Key, check_key, fold_in
 from jaxnn.spec import Spec, fields, show
 from jaxnn.trees import describe, nearest
@@ -30,8 +30,15 @@ State = dict[str, Any]
 class Layer(Spec):
     """A spec with two pure functions, `init` and `apply`.
 
-    A subclass is final: a variant wraps a layer or is a layer of its own.
+    A subclass is final: a variant wraps a layer or is a layer of its own.  Its `init`
+    and `apply` find checked arrays in `x`, and `apply` those of JAX alone.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, entered in (("init", of_init), ("apply", of_apply)):
+            if name in vars(cls):
+                setattr(cls, name, entered(vars(cls)[name]))
 
     def init(self, key: Key, x: Any) -> tuple[Params, State]:
         """Make the parameters and the state for inputs like `x`.
@@ -149,7 +156,7 @@ class Composite(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         run = Run(self, params, state, key, train)
-        return self.forward(run, as_jax(x)), run.state
+        return self.forward(run, x), run.state
 
 
 class Run:
@@ -299,11 +306,6 @@ class _Only(Composite):
         return run("layer", x)
 
 
-def as_jax(x: Any) -> Any:
-    """NumPy's arrays as JAX's, of JAX's dtypes: float64 is float32 unless wanted."""
-    return jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, x)
-
-
 def _is_plain(layer: Layer) -> bool:
     """Whether a layer is nothing but its `forward`: then `trace` looks inside."""
     kind = type(layer)
@@ -362,7 +364,7 @@ class place:
         path, what, note = getattr(error, "_place", ("", "", ""))
         if not path:
             what = f"{written(self.layer):.200} on {describe(self.x)}"
-            if isinstance(error, KeyError):
+            if isinstance(error, KeyError) and not is_of_inputs(error, self.x):
                 what += " (are params and state from this network's init?)"
         elif note in error.__notes__:
             error.__notes__.remove(note)

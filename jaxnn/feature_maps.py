@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import checks
+from jaxnn.arrays import to_jax
 from jaxnn.core import Layer, Params, State, as_layer, trace
 from jaxnn.surgery import Tap, edit, layer_paths
 from jaxnn.trees import describe, nearest
@@ -47,13 +48,14 @@ def saliency(
     [[1.0, 2.0, 3.0]]
     """
     net = as_layer(net, "saliency")
+    x = to_jax("saliency: x", x)
     checks.batch("saliency", x)
 
     def score(x):
         scores, _ = net.apply(params, state, x)
         return _pick("saliency", scores, target).sum()
 
-    return jax.grad(score)(jnp.asarray(x))
+    return jax.grad(score)(x)
 
 
 def grad_cam(
@@ -97,9 +99,9 @@ def grad_cam(
     (2, 28, 28)
     """
     net = as_layer(net, "grad_cam")
+    x = to_jax("grad_cam: x", x)
     checks.batch("grad_cam", x, axes=4)
     _check_path(net, path)
-    x = jnp.asarray(x)
     _, taps = jax.eval_shape(Tap(net, path).apply, params, state, x)[0]
     maps = _check_maps(net, path, x, taps.get(path))
 

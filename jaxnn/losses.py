@@ -535,7 +535,7 @@ Pair = tuple[jax.Array, jax.Array, jnp.dtype]
 
 
 def _pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
-    y, t = _floats(name, outputs), jnp.asarray(targets)
+    y, t = _floats(name, outputs), checks.real(name, targets)
     if y.ndim == 0 or y.shape != t.shape:
         raise ValueError(
             f"{name}: outputs and targets must be [N, ...] of one shape, "
@@ -560,7 +560,7 @@ def _class_pair(name: str, outputs: ArrayLike, labels: ArrayLike) -> Pair:
 
 def _class_labels(name: str, outputs: jax.Array, labels: ArrayLike) -> jax.Array:
     """Signed integers [N, ...] or rows [N, ..., C], checked against the outputs."""
-    t = jnp.asarray(labels)
+    t = checks.real(name, labels)
     both = f"got outputs {_show(outputs)} and labels {_show(t)}"
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         raise ValueError(

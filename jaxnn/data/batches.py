@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxnn.arrays import plain
 from jaxnn.data.checks import integer, noise, positive, seed_of
 
 #: So many batches of one length follow each other: the trainer takes equal batches
@@ -81,7 +82,7 @@ def _fits(value: Any, dtype: np.dtype) -> bool:
 
 
 def _sequences(owner: str, sequences: Sequence[ArrayLike]) -> list[np.ndarray]:
-    arrays = [np.asarray(s) for s in sequences]
+    arrays = [plain(f"{owner}: sequence {n}", s) for n, s in enumerate(sequences)]
     if not arrays:
         raise ValueError(f"{owner}: got no sequences")
     for n, array in enumerate(arrays):
@@ -245,17 +246,18 @@ def _fields(fields: Sequence[Any]) -> list[Any]:
             "length_buckets: fields must be a tuple with a list of sequences in it, "
             "for instance ([[5, 6], [7]], labels)"
         )
-    if len({len(field) for field in fields}) > 1:
-        raise ValueError(
-            "length_buckets: all fields must hold as many examples, got "
-            f"{', '.join(str(len(f)) for f in fields)}"
-        )
-    return [
+    made = [
         _sequences("length_buckets", f)
         if isinstance(f, list | tuple)
-        else np.asarray(f)
-        for f in fields
+        else plain(f"length_buckets: field {n}", f)
+        for n, f in enumerate(fields)
     ]
+    if len({len(field) for field in made}) > 1:
+        raise ValueError(
+            "length_buckets: all fields must hold as many examples, got "
+            f"{', '.join(str(len(f)) for f in made)}"
+        )
+    return made
 
 
 def _assign(
@@ -393,7 +395,7 @@ def token_streams(
 
 
 def _text(owner: str, ids: ArrayLike) -> np.ndarray:
-    values = np.asarray(ids)
+    values = plain(f"{owner}: ids", ids)
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise ValueError(
             f"{owner}: ids must be integers [S], got {values.dtype}"

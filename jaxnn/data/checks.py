@@ -38,7 +38,7 @@ def first(bad: ArrayLike, values: np.ndarray, name: str, axes: int = 0) -> str:
     flat = int(np.argmax(np.broadcast_to(bad, shape)))
     index = tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
     place = f"{name}[{', '.join(map(str, index))}]" if index else name
-    return f"{place} = {values[index].tolist()!r}"
+    return f"{place} = {np.asarray(values[index]).tolist()!r}"
 
 
 def seed_of(owner: str, seed: Any) -> int:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from jaxnn.arrays import plain
 from jaxnn.data.checks import first, integer, map_tree, seed_of
 
 Tree = TypeVar("Tree")
@@ -47,6 +48,7 @@ def split(
         >>> train["x"], validation["x"], validation["y"]
         (array([0, 4, 5, 6, 7, 8, 9]), array([1, 2, 3]), array([1, 4, 9]))
     """
+    data = map_tree(lambda path, leaf: plain(f"split: {path}", leaf), data)
     length = _common_length(data)
     total = _share(fraction, length)
     if stratify is False:
@@ -55,8 +57,8 @@ def split(
         classes = _classes(data, stratify, length)
     chosen = _choose(classes, total, seed_of("split", seed))
     return (
-        map_tree(lambda _, leaf: np.asarray(leaf)[~chosen], data),
-        map_tree(lambda _, leaf: np.asarray(leaf)[chosen], data),
+        map_tree(lambda _, leaf: leaf[~chosen], data),
+        map_tree(lambda _, leaf: leaf[chosen], data),
     )
 
 
@@ -108,7 +110,7 @@ def _classes(data: Any, stratify: bool | ArrayLike, length: int) -> np.ndarray:
             f"split: stratify=True needs data as a pair (inputs, labels), got "
             f"{type(data).__name__}; pass the classes themselves as stratify="
         )
-    labels = np.asarray(data[1] if stratify is True else stratify)
+    labels = plain("split: stratify", data[1] if stratify is True else stratify)
     if labels.shape != (length,):
         raise ValueError(
             f"split: stratify must give one class an example, shape ({length},), "
@@ -177,7 +179,7 @@ def one_hot(
 
 def _labels(labels: ArrayLike, classes: int) -> np.ndarray:
     """Labels as indices, all in 0 to `classes - 1`."""
-    values = np.asarray(labels)
+    values = plain("one_hot: labels", labels)
     if values.size and values.dtype.kind not in "iu":
         fractional = values.dtype.kind == "f" and (values != np.floor(values))
         raise TypeError(
@@ -212,7 +214,7 @@ def from_one_hot(vectors: ArrayLike) -> np.ndarray:
         >>> from_one_hot([[0, 0, 1], [1, 0, 0]])
         array([2, 0], dtype=int32)
     """
-    values = np.asarray(vectors)
+    values = plain("from_one_hot: vectors", vectors)
     if not values.ndim:
         raise ValueError(f"from_one_hot: vectors must be [..., classes], got {values}")
     bad = ((values == 1).sum(-1) != 1) | ((values != 0).sum(-1) != 1)
@@ -240,33 +242,35 @@ class Standardizer(NamedTuple):
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """Data [..., *features] in units of standard deviations from the mean."""
-        values = self._fits(x)
-        return ((values - self.mean) / self.scale).astype(values.dtype)
+        values, dtype = self._fits(x)
+        return ((values - self.mean) / self.scale).astype(dtype)
 
     def inverse(self, z: ArrayLike) -> np.ndarray:
         """Standardized data [..., *features], such as predictions, in the old units."""
-        values = self._fits(z)
-        return (values * self.scale + self.mean).astype(values.dtype)
+        values, dtype = self._fits(z)
+        return (values * self.scale + self.mean).astype(dtype)
 
-    def _fits(self, x: ArrayLike) -> np.ndarray:
-        values = _floats(x)
+    def _fits(self, x: ArrayLike) -> tuple[np.ndarray, np.dtype]:
+        values, dtype = _floats(x)
         pairs = zip(self.mean.shape[::-1], values.shape[::-1], strict=False)
         if values.ndim < self.mean.ndim or any(m not in (1, n) for m, n in pairs):
             raise ValueError(
                 f"Standardizer: x must be [..., {', '.join(map(str, self.mean.shape))}]"
                 f" like the training data, got shape {values.shape}"
             )
-        return values
+        return values, dtype
 
 
-def _floats(x: ArrayLike) -> np.ndarray:
-    """Floats as they are, integers as float32."""
-    values = np.asarray(x)
+def _floats(x: ArrayLike) -> tuple[np.ndarray, np.dtype]:
+    """Floats to compute with, and the dtype of results: float32 of integers."""
+    values = plain("standardizer: data", x)
     if values.dtype.kind in "biu":
-        return values.astype(np.float32)
+        # float32 has 24 bits: of times in milliseconds it leaves two minutes.
+        wide = np.float32 if values.dtype.itemsize < 4 else np.float64
+        return values.astype(wide), np.dtype(np.float32)
     if values.dtype.kind != "f":
         raise TypeError(f"standardizer: data must be numbers, got {values.dtype}")
-    return values
+    return values, values.dtype
 
 
 def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardizer:
@@ -297,7 +301,7 @@ def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardi
         >>> scaled.inverse([[3.0, 2.0]])
         array([[5., 9.]])
     """
-    values = _floats(train)
+    values, _ = _floats(train)
     axes = axis if isinstance(axis, tuple) else (axis,)
     if 0 not in axes:
         raise ValueError(f"standardizer: axis must include 0 (examples), got {axis!r}")

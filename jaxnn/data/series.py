@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxnn.arrays import plain
 from jaxnn.data.checks import first, integer, map_tree, positive
 
 Tree = TypeVar("Tree")
@@ -56,7 +57,7 @@ def windows(
 
 
 def _finite(owner: str, series: ArrayLike) -> np.ndarray:
-    values = np.asarray(series)
+    values = plain(f"{owner}: series", series)
     if not values.ndim or values.dtype.kind not in "biuf":
         raise TypeError(
             f"{owner}: series must be numbers [T, ...], got {values.dtype}"
@@ -96,6 +97,7 @@ def split_in_time(data: Tree, *sizes: float, context: int = 0) -> tuple[Tree, ..
         >>> split_in_time(np.arange(10), 8, context=3)[1]
         array([5, 6, 7, 8, 9])
     """
+    data = map_tree(lambda path, leaf: plain(f"split_in_time: {path}", leaf), data)
     steps = _steps(data)
     ends = np.cumsum([0, *(_size(size, steps) for size in sizes)])
     counts = np.diff([*ends, steps])
@@ -111,14 +113,19 @@ def split_in_time(data: Tree, *sizes: float, context: int = 0) -> tuple[Tree, ..
         )
     starts = [0, *(int(end) - context for end in ends[1:])]
     return tuple(
-        map_tree(lambda _, leaf, a=a, b=int(b): np.asarray(leaf)[a:b], data)
+        map_tree(lambda _, leaf, a=a, b=int(b): leaf[a:b], data)
         for a, b in zip(starts, [*ends[1:], steps], strict=True)
     )
 
 
 def _steps(data: Any) -> int:
-    lengths: dict[str, int] = {}
-    map_tree(lambda path, leaf: lengths.update({path: len(np.asarray(leaf))}), data)
+    shapes: dict[str, tuple[int, ...]] = {}
+    map_tree(lambda path, leaf: shapes.update({path: leaf.shape}), data)
+    if () in shapes.values():
+        raise ValueError(
+            f"split_in_time: data must be arrays [T, ...], got {data!r:.60}"
+        )
+    lengths = {path: shape[0] for path, shape in shapes.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(
             f"split_in_time: data must be arrays of one length, got {lengths}"
@@ -163,7 +170,7 @@ def seasonal_naive(inputs: ArrayLike, horizon: int, season: int = 1) -> np.ndarr
         >>> seasonal_naive(np.array([[1, 2, 3, 4]]), 5, season=3)
         array([[2, 3, 4, 2, 3]])
     """
-    values = np.asarray(inputs)
+    values = plain("seasonal_naive: inputs", inputs)
     steps = positive("seasonal_naive", "season", season)
     if values.ndim < 2 or values.shape[1] < steps:
         raise ValueError(

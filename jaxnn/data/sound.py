@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.data.checks import positive
+from jaxnn.arrays import plain, to_jax
+from jaxnn.data.checks import first, positive
 
 if TYPE_CHECKING:
     import jax
@@ -70,7 +71,7 @@ def log_mel(
 
     from jaxnn.ops.sound import log_bands
 
-    x = jnp.asarray(waves)
+    x = to_jax("log_mel: waves", waves)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"log_mel: waves must be floats in -1 to 1, got {x.dtype}; of 16-bit "
@@ -105,8 +106,17 @@ def mel_frames(
         array([1, 2, 9], dtype=int32)
     """
     grid = _grid("mel_frames", rate, window, hop)
-    beyond = np.maximum(np.asarray(samples) - grid.window, 0)
-    return np.asarray(-(-beyond // grid.hop) + 1, np.int32)
+    given = plain("mel_frames: samples", samples)
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"mel_frames: samples must be integers, got {given.dtype}")
+    beyond = np.maximum(given.astype(np.int64) - grid.window, 0)
+    frames = np.asarray(-(-beyond // grid.hop) + 1)
+    if (large := frames > np.iinfo(np.int32).max).any():
+        raise ValueError(
+            "mel_frames: samples must make fewer than 2**31 frames, got "
+            f"{first(large, given, 'samples')}"
+        )
+    return frames.astype(np.int32)
 
 
 class _Grid(NamedTuple):

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxnn.arrays import plain
 from jaxnn.data.checks import positive
 from jaxnn.files import place, replacing
 
@@ -138,7 +139,7 @@ class Vocabulary(ABC):
         Raises:
             ValueError: if an id is outside the vocabulary.
         """
-        values = np.asarray(ids)
+        values = plain("decode: ids", ids)
         if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
             raise ValueError(
                 f"decode: ids must be integers [T], got {values.dtype}"

@@ -11,7 +11,7 @@ from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer
 from jaxnn.doctor import curves, features, pairs, sets, signals
 from jaxnn.doctor.case import Case, trees_length
-from jaxnn.doctor.given import check_data, check_memory, check_optimizer
+from jaxnn.doctor.given import check_memory, check_optimizer, checked_data
 from jaxnn.doctor.report import Report, ordered
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
@@ -121,7 +121,7 @@ def _case(net, state, history, train, validation, loss, optimizer, examples) -> 
     optimizer = settings.get("optimizer") if optimizer is None else optimizer
     params, net_state = variables(state)
     check_memory(net_state)
-    check_data(net, params, net_state, train, validation, loss)
+    train, validation = checked_data(net, params, net_state, train, validation, loss)
     own = isinstance(state, TrainState)
     if optimizer is not None:
         check_optimizer(optimizer, params, state.opt_state if own else None)

@@ -52,18 +52,24 @@ def _kinds(opt_state: Any) -> str:
     return ", ".join(type(part).__name__ for part in parts)
 
 
-def check_data(net, params, state, train, validation, loss) -> None:
-    """Raise unless the data fit the network, the loss and one another."""
-    sets = {"train": train, "validation": validation}
-    sets = {what: data for what, data in sets.items() if data is not None}
-    for what, data in sets.items():
-        checks.check_pair(data, what)
-        checks.check_arrays(data, what)
+def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]:
+    """Both sets, which fit the network, the loss and one another."""
+    train = _checked_set(train, "train")
+    if validation is not None:
+        validation = _checked_set(validation, "validation")
     found = _checked_network(net, params, state, train[0])
     _check_set(found, loss, train, "train")
     if validation is not None:
         found = _check_alike(net, params, state, train, validation) or found
         _check_set(found, loss, validation, "validation")
+    return train, validation
+
+
+def _checked_set(data: Any, what: str) -> Any:
+    checks.check_pair(data, what)
+    data = checks.as_arrays(data, what)
+    checks.check_arrays(data, what)
+    return data
 
 
 def _checked_network(net, params, state, x) -> Facts:

@@ -12,7 +12,7 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key, fold_in
 from jaxnn.layers import BatchNorm
 from jaxnn.programs import program
-from jaxnn.train.checks import check_batch_size
+from jaxnn.train.checks import check_batch_size, on_device
 from jaxnn.train.epoch import epoch_order, gather, length
 from jaxnn.train.state import TrainState
 
@@ -55,7 +55,7 @@ def refresh_statistics(
             f"{type(state).__name__}"
         )
     check_key(state.key, "refresh_statistics")  # a stack of states has several
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    (inputs,) = on_device((inputs,), "")
     check_batch_size(batch_size, length(inputs))
     norms = _norms(net)
     given = state.params, state.state, state.key, inputs

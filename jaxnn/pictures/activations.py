@@ -72,10 +72,10 @@ def activation_statistics(
     """
     net = single(net, "activations")
     params, net_state = variables(state)
+    x = checks.on_device(x, "activations: x")
     facts = checks.check_network(net, params, net_state, x)
     checks.check_values(facts, x, "activations")
     inside = units(net)
-    x = jax.tree.map(jnp.asarray, x)
     taps = _outputs(params, net_state, x, key, net=net, train=train)
     found = []
     for path, unit in inside.items():

@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn import checks
 from jaxnn.core import Layer, as_layer
 from jaxnn.figures import COLORS, finish, new_figure
-from jaxnn.train.checks import check_arrays, check_network, check_pair
+from jaxnn.train.checks import as_arrays, check_arrays, check_network, check_pair
 from jaxnn.train.evaluate import predict, variables
 from jaxnn.trees import describe
 
@@ -73,6 +73,7 @@ def decision_grid(
 def _check_data(data: Any) -> np.ndarray:
     """The inputs, if there are two features of each example."""
     check_pair(data, "data")
+    data = as_arrays(data)
     check_arrays(data)
     inputs = data[0]
     if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] != 2:

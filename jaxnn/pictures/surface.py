@@ -17,6 +17,7 @@ from jaxnn.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.keys import check_key, fold_in
 from jaxnn.pictures.units import owner, units
 from jaxnn.programs import program
+from jaxnn.train.checks import on_device
 from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import (
     BATCH,
@@ -222,7 +223,7 @@ def _measure(
     chunk = (1 if jax.default_backend() == "cpu" else 16) if chunk is None else chunk
     checks.positive_int("loss_surface", "chunk", chunk)
     Evaluator(net, loss, None).check(*start, data)
-    data = jax.tree.map(jnp.asarray, tuple(data))
+    data = on_device(tuple(data))
     what = Measurement(net, loss, tuple(as_measures(loss, None).items()))
     return np.asarray(
         _losses(start, ways, jnp.asarray(places), data, what=what, chunk=chunk)

@@ -23,8 +23,8 @@ from jaxnn.train.watch import Watch
 from jaxnn.trees import describe, nearest
 
 
-def check_data(data: Any, validation: Any, folds: Any) -> int:
-    """Raise unless data are pairs of arrays; gives the number of examples."""
+def checked_data(data: Any, validation: Any, folds: Any) -> tuple[Any, Any]:
+    """Data and validation, if they are pairs of arrays."""
     for name, given in (("data", data), ("validation", validation)):
         if given is not None and is_stream(given):
             raise TypeError(
@@ -34,13 +34,16 @@ def check_data(data: Any, validation: Any, folds: Any) -> int:
     checks.check_pair(data, "data")
     if validation is not None:
         checks.check_pair(validation, "validation")
+        validation = checks.as_arrays(validation, "validation")
         checks.check_arrays(validation, "validation")
     if folds is not None and validation is not None:
         raise ValueError(
             "validation: must be None with folds=, which hold out a part of the data "
             "each; leave one of the two out"
         )
-    return checks.check_arrays(data)
+    data = checks.as_arrays(data)
+    checks.check_arrays(data)
+    return data, validation
 
 
 def check_monitor(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxnn.core import Layer
@@ -21,6 +20,7 @@ from jaxnn.search.space import Settings
 from jaxnn.search.splits import splits
 from jaxnn.search.tracing import tracing
 from jaxnn.train import checks
+from jaxnn.train.epoch import length
 from jaxnn.train.progress import Progress
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 
@@ -120,7 +120,8 @@ def sweep(
     maker = Maker(net, optimizer, loss, augment, ranges)
     arms = space.settings_of(ranges, samples, key)
     stages = rungs(len(arms), epochs, halving)
-    examples = check.check_data(data, validation, folds)
+    data, validation = check.checked_data(data, validation, folds)
+    examples = length(data)
     parts = splits(key, examples, folds)
     check.check_batch_sizes(batch_size, ranges.get("batch_size"), examples, parts)
     validated = validation is not None or folds is not None
@@ -130,8 +131,8 @@ def sweep(
     batch_sizes = [arm.get("batch_size", batch_size) for arm in arms]
     task = Task(
         maker,
-        jax.tree.map(jnp.asarray, data),
-        jax.tree.map(jnp.asarray, validation),
+        checks.on_device(data),
+        checks.on_device(validation, "validation"),
         metrics,
         key,
         {"early_stopping": early_stopping, "plateau": plateau, "shuffle": shuffle},

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn import trees
+from jaxnn import arrays, trees
 from jaxnn.checks import is_positive_int
 from jaxnn.losses import contract_of
 from jaxnn.train.outputs import Facts, facts
@@ -25,19 +25,50 @@ REFUSED = {
 }
 
 
-def check_arrays(data: Any, what: str = "data") -> int:
-    """Raise unless a tree holds arrays of one length with no NaN; gives the length."""
+def as_arrays(data: Any, what: str = "data", *, strict: bool = True) -> Any:
+    """A tree of arrays of NumPy or JAX whose numbers JAX can hold.
+
+    Args:
+        data: a tree of arrays.
+        what: whose they are, for messages.
+        strict: whether to refuse what is no array yet, such as a list of numbers.
+    """
+    return _convert(arrays.checked, data, what, strict)
+
+
+def on_device(data: Any, what: str = "data") -> Any:
+    """A tree of arrays of JAX that no one else can change."""
+    return _convert(arrays.to_jax, data, what, True)
+
+
+def _convert(convert: Callable[..., Any], data: Any, what: str, strict: bool) -> Any:
+    leaves = trees.paths(data, is_leaf=arrays.is_sparse)
+    structure = jax.tree.structure(data, is_leaf=arrays.is_sparse)
+    made = []
+    for path, a in leaves.items():
+        name = leaf_name(what, path)
+        if strict:
+            check_array(name, a)
+        made.append(convert(name, a))
+    return jax.tree.unflatten(structure, made)
+
+
+def check_arrays(data: Any, what: str = "data", *, zero_weights: bool = False) -> int:
+    """Raise unless a tree of arrays has one length and no NaN; gives the length.
+
+    Args:
+        data: what `as_arrays` gave.
+        what: whose they are, for messages.
+        zero_weights: whether all weights may be 0, as those of one batch of many.
+    """
     leaves = trees.paths(data)
     if not leaves:
         raise ValueError(f"{what}: holds no arrays, got {describe(data):.100}")
     for path, a in leaves.items():
-        name = leaf_name(what, path)
-        check_array(name, a)
-        if getattr(a.dtype, "kind", "O") in "OSUmM":
-            raise TypeError(f"{name}: must hold numbers, got an array of {a.dtype}")
         if a.ndim == 0:
             raise ValueError(
-                f"{name}: must have a first axis of examples, got one number"
+                f"{leaf_name(what, path)}: must have a first axis of examples, got one "
+                "number"
             )
     lengths = {leaf_name(what, path): a.shape[0] for path, a in leaves.items()}
     if len(set(lengths.values())) > 1:
@@ -46,11 +77,19 @@ def check_arrays(data: Any, what: str = "data") -> int:
     examples = next(iter(lengths.values()))
     if examples == 0:
         raise ValueError(f"{what}: is empty; {', '.join(lengths)} hold no examples")
+    for path, part in enumerate(data if isinstance(data, tuple) else ()):
+        check_features(leaf_name(what, str(path)), part)
     for path, a in leaves.items():
         check_finite(leaf_name(what, path), a)
     if isinstance(data, tuple) and len(data) == 3:
-        check_weights(f"{what} weights", data[2], examples)
+        check_weights(f"{what} weights", data[2], examples, zero=zero_weights)
     return examples
+
+
+def check_features(name: str, part: Any) -> None:
+    """Raise if there are arrays, but not one number in them."""
+    if (leaves := jax.tree.leaves(part)) and not any(a.size for a in leaves):
+        raise ValueError(f"{name}: has no features, got {describe(part):.100}")
 
 
 def has_memory(state: Any) -> bool:
@@ -59,34 +98,45 @@ def has_memory(state: Any) -> bool:
 
 
 def check_array(name: str, a: Any) -> None:
-    """Raise unless it is an array of NumPy or JAX."""
+    """Raise unless it is an array of NumPy or JAX, or one that becomes it unchanged."""
     if not hasattr(a, "shape") or not hasattr(a, "dtype"):
         raise TypeError(
             f"{name}: must be an array, got {type(a).__name__}; "
             "np.asarray makes one of a list"
         )
-    if not isinstance(a, jax.Array) and not isinstance(a.dtype, np.dtype):
+    if arrays.is_sparse(a) or isinstance(a, jax.Array):
+        return
+    if not isinstance(a.dtype, np.dtype) or not hasattr(a, "__array__"):
         raise TypeError(
             f"{name}: must be an array of NumPy or JAX, got {type(a).__module__}."
             f"{type(a).__name__}; np.asarray makes one of it"
         )
 
 
-def check_weights(name: str, weights: Any, examples: int) -> None:
-    """Raise unless weights are one finite number of 0 or more an example, not all 0."""
+def check_weights(name: str, weights: Any, examples: int, zero: bool = False) -> None:
+    """Raise unless weights are one finite number of 0 or more an example, not all 0.
+
+    Args:
+        name: what they are, for messages.
+        weights: what `as_arrays` gave.
+        examples: how many there are.
+        zero: whether all may be 0.
+    """
     if getattr(weights, "shape", None) != (examples,):
         raise ValueError(
             f"{name}: must be one number per example, [{examples}], got "
             f"{describe(weights):.60}"
         )
     weights = np.asarray(weights)
+    if weights.dtype.kind == "c":
+        raise TypeError(f"{name}: must be real numbers, got {describe(weights)}")
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
         where = int(bad.argmax())
         raise ValueError(
             f"{name}: must be finite and 0 or more; [{where}] is {weights[where]}"
         )
-    if not weights.any():
+    if not zero and not weights.any():
         raise ValueError(f"{name}: are all 0, so that no example counts")
 
 
@@ -104,13 +154,32 @@ def check_pair(data: Any, what: str) -> None:
             f"{what}: must be a tuple (inputs, targets) or (inputs, targets, weights), "
             f"got {describe(data):.100}"
         )
+    if not jax.tree.leaves(data[0]):
+        raise TypeError(
+            f"{what} inputs: must be arrays [N, ...], got {describe(data[0]):.100}"
+        )
+
+
+def check_keys(inputs: Any, first: Any, name: str) -> None:
+    """Raise if a dict of inputs lacks what that of the first batch has."""
+    if isinstance(first, dict) and isinstance(inputs, dict):
+        missing = [key for key in first if key not in inputs]
+        if missing:
+            raise ValueError(
+                f"{name}: must hold {', '.join(map(repr, missing))} as the first batch "
+                f"does, got {describe(inputs):.100}"
+            )
 
 
 def check_finite(name: str, a: Any) -> None:
     """Raise at the first number that is NaN or infinite."""
-    if not np.issubdtype(a.dtype, np.floating) and "float" not in str(a.dtype):
+    if not jax.numpy.issubdtype(a.dtype, np.inexact):
         return
     a = np.asarray(a)
+    with np.errstate(invalid="ignore"):
+        # NaN and infinities reach the ends, and no array of flags is made.
+        if np.isfinite(a.min()) and np.isfinite(a.max()):
+            return
     bad = ~np.isfinite(a)
     if bad.any():
         where = np.unravel_index(int(bad.argmax()), a.shape)
@@ -228,14 +297,16 @@ def check_targets(
     loss: Callable[..., Any], outputs: Any, targets: Any, what: str = "data"
 ):
     """Raise if the targets are not what the loss takes for such outputs."""
-    contract = contract_of(loss)
-    if (
-        contract is None
-        or not hasattr(outputs, "shape")
-        or not hasattr(targets, "shape")
-    ):
+    contract, name = contract_of(loss), f"{what} targets"
+    if contract is None or not hasattr(outputs, "shape"):
         return
-    name = f"{what} targets"
+    if not hasattr(targets, "shape"):
+        raise TypeError(
+            f"{name}: must be an array for {loss_name(loss)}, got "
+            f"{describe(targets):.100}"
+        )
+    if jax.numpy.issubdtype(targets.dtype, np.complexfloating):
+        raise TypeError(f"{name}: must be real numbers, got {describe(targets)}")
     if contract.targets == "classes":
         _check_classes(name, loss, outputs, targets)
     else:

@@ -15,7 +15,7 @@ from jaxnn.keys import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
 from jaxnn.programs import KEPT, program
-from jaxnn.train.checks import check_batch_size
+from jaxnn.train.checks import check_batch_size, on_device
 from jaxnn.train.shapes import traced_once
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import FunctionStep, TrainStep
@@ -92,7 +92,7 @@ def train_epoch(
     >>> states.step.tolist(), logs["loss"].shape
     ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
     """
-    step, data = as_step(step), jax.tree.map(jnp.asarray, data)
+    step, data = as_step(step), on_device(data)
     rows = None if rows is None else _checked(rows, length(data))
     examples = length(data) if rows is None else len(rows)
     check_batch_size(batch_size, examples)

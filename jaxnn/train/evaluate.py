@@ -18,7 +18,14 @@ from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
 from jaxnn.train.outputs import facts
-from jaxnn.train.source import as_batch, is_stream, iterate
+from jaxnn.train.source import (
+    as_batch,
+    check_stream,
+    count_of,
+    is_stream,
+    iterate,
+    watched,
+)
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import check_values, loss_weights, unpack
 from jaxnn.trees import describe
@@ -55,9 +62,13 @@ def evaluate(
     {'loss': 3.0}
     """
     evaluator = Evaluator(net, loss, metrics, batch_size)
-    for batch in map(as_batch, iterate(data)) if is_stream(data) else [data]:
-        evaluator.check(*variables(state), batch)
-        evaluator.add(*variables(state), jax.tree.map(jnp.asarray, batch))
+    params, net_state = variables(state)
+    if is_stream(data):
+        check_stream(data, 1, "data")
+        evaluator.add_stream(params, net_state, data, "data")
+    else:
+        evaluator.check(params, net_state, data)
+        evaluator.add(params, net_state, data)
     return evaluator.result()
 
 
@@ -91,10 +102,18 @@ class Evaluator:
         checks.check_batch_size(batch_size, 2**62)
         self.parts: list[dict[str, Any]] = []
 
-    def check(self, params: Any, state: Any, batch: Any, what: str = "data") -> None:
+    def check(
+        self,
+        params: Any,
+        state: Any,
+        batch: Any,
+        what: str = "data",
+        zero_weights: bool = False,
+    ) -> None:
         """Raise if the batch does not fit the network, the loss or the metrics."""
         checks.check_pair(batch, what)
-        checks.check_arrays(batch, what)
+        batch = checks.as_arrays(batch, what)
+        checks.check_arrays(batch, what, zero_weights=zero_weights)
         x, targets, _ = unpack(batch)
         with checks.inputs_of(what), _without_memory(state):
             found = checks.check_network(self.net, params, state, _rows(x, 1))
@@ -112,8 +131,18 @@ class Evaluator:
                 values = jax.eval_shape(metric.function, outputs, targets)
                 check_values(name, values, 2)
 
+    def add_stream(self, params: Any, state: Any, data: Any, what: str) -> None:
+        """Check and measure each batch of an iterable."""
+        batches = watched(iterate(data, what), count_of(data), what)
+        for number, batch in enumerate(batches):
+            name = f"{what} batch {number}"
+            batch = as_batch(batch, name)
+            self.check(params, state, batch, name, zero_weights=True)
+            self.add(params, state, batch)
+
     def add(self, params: Any, state: Any, batch: Any) -> None:
-        """Measure one batch of any size."""
+        """Measure one batch of any size; it is copied."""
+        batch = checks.on_device(batch)
         size = min(self.batch_size, length(batch))
         what = Measurement(self.net, self.loss, tuple(self.measures.items()))
         self.parts.append(measure(params, state, batch, what=what, batch_size=size))
@@ -246,12 +275,12 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     (515, 64)
     """
     net, (params, net_state) = as_layer(net, "predict"), variables(state)
-    for path, a in trees.paths(inputs).items():
-        name = f"inputs {path}".strip()
-        checks.check_array(name, a)
+    (inputs,) = checks.as_arrays((inputs,), "")
+    for path, a in trees.paths((inputs,)).items():
         if not a.shape:
             raise TypeError(
-                f"{name}: must be an array [N, ...], got {describe(a):.100}"
+                f"{checks.leaf_name('', path)}: must be an array [N, ...], got "
+                f"{describe(a):.100}"
             )
     lengths = {len(a) for a in jax.tree.leaves(inputs)}
     if len(lengths) != 1:
@@ -267,7 +296,8 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     if examples == 0:
         shapes = found.outputs
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    checks.check_features("inputs", inputs)
+    (inputs,) = checks.on_device((inputs,), "")
     size = min(batch_size, examples)
     return _predict(params, net_state, inputs, net=net, batch_size=size)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
+from jaxnn.arrays import checked
 from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key
 from jaxnn.spec import fields
@@ -27,14 +28,12 @@ from jaxnn.train.source import (
     ArraySource,
     HostSource,
     StreamSource,
-    as_batch,
     check_stream,
     fits_device,
     is_stream,
-    iterate,
 )
 from jaxnn.train.start import train_state
-from jaxnn.train.state import TrainState, copy
+from jaxnn.train.state import TrainState, copy, steps_taken
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 from jaxnn.train.weights import with_weights
@@ -81,8 +80,11 @@ def fit(
         net_or_step: a network; or any `step(state, batch) -> (state, logs)`, which then
             needs `state` and neither `loss` nor `optimizer`.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`
-            (inputs may be any tree of them); or an iterable of such batches, or a
-            function that makes one for each epoch.
+            (inputs may be any tree of them), which are copied; or an iterable of such
+            batches, or a function that makes one for each epoch. A batch is copied
+            before the next is asked for. A run that goes on from `state` reads an
+            iterable again up to where it was, epochs by a method `epoch(number)`, and
+            passes over whole epochs where there is a `__len__`.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
         epochs: the total. With a `state` that has seen four, 10 runs six more. Epochs
@@ -112,6 +114,7 @@ def fit(
             after it went on. None: given `state`, that of `nn.callbacks.checkpoint`
             among the callbacks, if its file holds this very state; else a new one.
         on_device: whether the whole data go to the device; None decides by their size.
+            Those that stay on the host are read as the run goes: leave them alone.
         chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
         replay: keep a copy of the state for each chunk, so that a loss that turns
             non-finite costs nothing; False saves the memory of one state.
@@ -137,13 +140,19 @@ def fit(
     watch = Watch(early_stopping, plateau)
     step = _make_step(net_or_step, loss, optimizer, metrics, augment)
     key = _run_key(key, state)
-    data = with_weights(data, sample_weight, class_weight)
-    if is_stream(data):
+    pairs, stream = isinstance(step, TrainStep), is_stream(data)
+    if stream:
         check_stream(data, epochs, "data")
-    elif isinstance(step, TrainStep):
-        checks.check_pair(data, "data")
-    keys = _order_keys(step, key)
-    source, example = _make_source(data, batch_size, shuffle, keys, on_device)
+    else:
+        if pairs:
+            checks.check_pair(data, "data")
+        data = checks.as_arrays(data)
+    data = with_weights(data, sample_weight, class_weight)
+    if stream:
+        source, example = _open_stream(data, batch_size, state, epochs, pairs)
+    else:
+        keys = _order_keys(step, key)
+        source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
     validate = _make_validation(step, shapes, validation, epochs)
@@ -214,16 +223,21 @@ def _order_keys(step: AnyStep, key: jax.Array) -> jax.Array:
     return jax.random.split(key, step.members)
 
 
+def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
+    """Where the batches of an iterable come from, and the shapes of one."""
+    if batch_size is not None:
+        raise ValueError(
+            "batch_size: leave it out for an iterable, which brings its own batches"
+        )
+    source = StreamSource(data, int(steps_taken(state)), epochs)
+    if pairs:
+        checks.check_pair(source.example, source.first)
+    checks.check_arrays(source.example, source.first, zero_weights=True)
+    return source, _rows_of(source.example, None)
+
+
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
-    """Where batches come from, and the shapes of one."""
-    if is_stream(data):
-        if batch_size is not None:
-            raise ValueError(
-                "batch_size: leave it out for an iterable, which brings its own batches"
-            )
-        source = StreamSource(data)
-        return source, _rows_of(source.peek(), None)
-    data = tuple(data) if isinstance(data, list) else data
+    """Where batches of arrays come from, and the shapes of one."""
     examples = checks.check_arrays(data)
     if batch_size is None:
         raise TypeError("batch_size: is needed to train on arrays, got None")
@@ -245,6 +259,9 @@ def _rows_of(data: Any, rows: int | None) -> Any:
 
 def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> Any:
     """The shapes of the state; a given one is held against the network's."""
+    for path, a in trees.paths(state).items():
+        if isinstance(a, jax.Array):
+            checked(f"state {path}", a)
     if not isinstance(step, TrainStep):
         if state is None:
             raise TypeError("fit: a step of one's own needs state=, where to begin")
@@ -314,7 +331,9 @@ def _check_step(
         checks.check_loss(step.loss, found.kind)
         check_batch = partial(_check_batch, step.loss, found)
     if isinstance(source, StreamSource):
-        source.check = partial(_check_numbered, check_batch)
+        source.check = partial(_check_numbered, check_batch, example)
+        if check_batch is not None:
+            check_batch(source.example, source.first)
     elif check_batch is not None:
         check_batch(tuple(data))  # on the host, where they were given
     if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
@@ -335,11 +354,15 @@ def _check_batch(loss: Any, found: Facts, batch: Any, what: str = "data") -> Non
     checks.check_targets(loss, found.outputs, targets, what)
 
 
-def _check_numbered(check_batch: Any, batch: Any, number: int) -> None:
+def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:
     """Hold one batch of an iterable against the same rules as arrays."""
-    checks.check_arrays(batch, f"batch {number}")
+    what = f"batch {number}"
     if check_batch is not None:
-        check_batch(batch, f"batch {number}")
+        checks.check_pair(batch, what)
+        checks.check_keys(batch[0], example[0], f"{what} inputs")
+    checks.check_arrays(batch, what, zero_weights=True)
+    if check_batch is not None:
+        check_batch(batch, what)
 
 
 def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:
@@ -360,14 +383,14 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     else:
         evaluator = Evaluator(step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
-        validation = [jax.tree.map(jnp.asarray, tuple(validation))]
+        validation = checks.on_device(tuple(validation), "validation")
 
     def validate(state: TrainState) -> dict[str, Any]:
         evaluator = Evaluator(step.net, loss, metrics)
-        for batch in map(as_batch, iterate(validation)):
-            if stream:
-                evaluator.check(state.params, state.state, batch, "validation")
-            evaluator.add(state.params, state.state, batch)
+        if stream:
+            evaluator.add_stream(state.params, state.state, validation, "validation")
+        else:
+            evaluator.add(state.params, state.state, validation)
         return evaluator.result()
 
     return validate

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxnn.core import Layer, Params
@@ -46,11 +45,12 @@ def loss_gradients(
     params, net_state = variables(state)
     step = train_step(net, loss, _NONE)
     checks.check_pair(batch, "batch")
+    batch = checks.as_arrays(batch, "batch")
     checks.check_arrays(batch, "batch")
     found = checks.check_network(step.net, params, net_state, unpack(batch)[0])
     checks.check_loss(loss, found.kind)
     checks.check_targets(loss, found.outputs, unpack(batch)[1], "batch")
-    batch = jax.tree.map(jnp.asarray, batch)
+    batch = checks.on_device(batch, "batch")
     key = _key(step, state) if key is None else _spread(step, key)
     return _gradients(params, net_state, batch, key, step=step)
 

@@ -86,8 +86,9 @@ class Run:
         self.history.cut(epoch, self.taken)
         if epoch >= epochs:
             self.history.stopped = f"the state has seen {epoch} epochs already"
+            each = f" (of {self.source.steps} steps)" if self.source.steps else ""
             warnings.warn(
-                f"fit: {self.history.stopped} (of {self.source.steps} steps), and "
+                f"fit: {self.history.stopped}{each}, and "
                 f"epochs={epochs} is the total: nothing is left to do",
                 stacklevel=4,
             )
@@ -97,7 +98,8 @@ class Run:
         total = steps * epochs if steps else None
         self.progress = Progress(total, self.taken, epochs, show)
         if self.taken:
-            more = f" and {skip} of {steps} steps" if skip else ""
+            of = f" of {steps}" if steps else ""
+            more = f" and {skip}{of} steps" if skip else ""
             self.progress.say(f"fit: goes on after epoch {epoch}{more}")
         try:
             with self.interrupt:

@@ -127,11 +127,12 @@ def find_learning_rate(
     _check_range(low, high, steps)
     _check_optimizer(optimizer, low)
     step = train_step(net, loss, optimizer(low), augment=augment)
-    _check_data(step, data, batch_size, key)
+    data = _checked(step, data, batch_size, key)
     rates = np.geomspace(low, high, steps).astype(np.float32)
-    data = jax.tree.map(jnp.asarray, tuple(data))
     options = {"net": net, "loss": loss, "optimizer": optimizer, "augment": augment}
-    losses = _losses(key, data, rates, batch_size=batch_size, **options)
+    losses = _losses(
+        key, checks.on_device(data), rates, batch_size=batch_size, **options
+    )
     return _conclude(rates, np.asarray(losses))
 
 
@@ -260,17 +261,18 @@ def _check_optimizer(optimizer: Any, rate: float) -> None:
         )
 
 
-def _check_data(step: Any, data: Any, batch_size: Any, key: jax.Array) -> None:
-    """Hold the data against the network and the loss, before compiling."""
+def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
+    """The data, held against the network and the loss before compiling."""
     if is_stream(data):
         raise TypeError(
             "find_learning_rate: data must be arrays (inputs, targets), got "
             f"{type(data).__name__}; take some batches of it together"
         )
-    examples = checks.check_arrays(data)
     checks.check_pair(data, "data")
+    data = checks.as_arrays(tuple(data))
+    examples = checks.check_arrays(data)
     checks.check_batch_size(batch_size, examples)
-    x, targets, _ = unpack(tuple(data))
+    x, targets, _ = unpack(data)
     one = _row(x)
     shapes = jax.eval_shape(
         lambda key: train_state(step.net, step.optimizer, one, key=key), key
@@ -279,6 +281,7 @@ def _check_data(step: Any, data: Any, batch_size: Any, key: jax.Array) -> None:
     checks.check_loss(step.loss, found.kind)
     checks.check_values(found, x)
     checks.check_targets(step.loss, found.outputs, targets)
+    return data
 
 
 def _plot(test: RangeTest) -> Any:

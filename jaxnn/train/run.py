@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.metrics import Mean
-from jaxnn.train.checks import check_batch_size, check_epochs
+from jaxnn.train.checks import check_batch_size, check_epochs, on_device
 from jaxnn.train.epoch import AnyStep, as_step, gather, length, train_epoch
 from jaxnn.train.evaluate import BATCH, Measurement, as_measures, statistics
 from jaxnn.train.state import TrainState, steps_taken
@@ -75,7 +75,7 @@ def run(
     ((3, 20), 2)
     """
     check_epochs(epochs)
-    step, data = as_step(step), jax.tree.map(jnp.asarray, data)
+    step, data = as_step(step), on_device(data)
     examples = length(data) if rows is None else len(rows)
     check_batch_size(batch_size, examples)
     steps = -(-examples // batch_size)
@@ -137,7 +137,7 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
                 "validation(state) -> logs"
             )
         return data
-    data = jax.tree.map(jnp.asarray, data)
+    data = on_device(data, "validation")
     if rows is not None:
         data = jax.tree.map(lambda a: gather(a, rows), data)
     measures = as_measures(step.loss, dict(step.metrics))

@@ -2,14 +2,19 @@
 """Where batches come from: arrays on the device, or any iterable of batches."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sized
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from operator import length_hint
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.arrays import zeros
 from jaxnn.signatures import needed
+from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, length
 from jaxnn.train.reader import Reader
 from jaxnn.trees import describe
@@ -18,6 +23,8 @@ from jaxnn.trees import describe
 GROUP_BYTES = 32 * 2**20
 #: ... and at most so many batches.
 GROUP_BATCHES = 32
+#: An epoch of so many batches is said to have no end, unless its length is known.
+ENDLESS = 100_000
 
 
 class Piece(NamedTuple):
@@ -47,7 +54,7 @@ class ArraySource:
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
-        self.data = jax.tree.map(jnp.asarray, data)
+        self.data = checks.on_device(data)
         self.batch_size, self.shuffle, self.key = batch_size, shuffle, key
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
@@ -83,64 +90,111 @@ class StreamSource:
     that has a method `epoch(number)`, which gives the batches of that epoch, is asked
     for them: it may draw an order of its own for each, and resume exactly.
 
+    A run that goes on reads again, from the start, what was trained on before. Only
+    whole epochs of a source with a length are passed over, by that length; where it
+    turns out to be wrong, the place is not known, and an error says so.
+
     Args:
         batches: an iterable with a new iterator for each epoch, or a function without
             arguments that gives one; an iterator serves for one epoch.
+        step: the steps that the run has taken.
+        epochs: how many epochs it is to have.
 
     Attributes:
+        steps: the batches of an epoch as far as the source tells, or None.
+        example: a batch like the one that comes next, mostly that one itself.
+        first: what to call it.
         check: called with each batch on the host; raises if it is wrong.
     """
 
     check: Callable[[Any, int], None]
+    example: Any
+    first: str
 
-    def __init__(self, batches: Any):
-        self.batches = batches
-        self.steps: int | None = len(batches) if isinstance(batches, Sized) else None
+    def __init__(self, batches: Any, step: int, epochs: int):
+        self.batches, self.epochs = batches, epochs
+        self.steps = count_of(batches)
         self.reader = Reader()
-        self._used = False
-        self._last: Any = None  # what a function made before
+        self._last: Any = None  # what was iterated before
+        self._counted = self.steps is None or step < self.steps
+        self._ahead: Iterator[Any] | None = None  # the rest of the first epoch
+        self._place = self._seek(step)
 
-    def fresh(self, epoch: int = 0) -> Iterator[Any]:
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch of the step that was given, and its place in that epoch."""
+        del step
+        return self._place
+
+    def _seek(self, step: int) -> tuple[int, int]:
+        """Read up to a step; the next batch is read as well, to know its shapes."""
+        epoch = 0
+        if not self._counted:
+            epoch, step = divmod(step, self.steps)  # type: ignore[operator]
+        while True:
+            batches, seen, batch = self._open(epoch), 0, None
+            for batch in batches:
+                if seen == step:
+                    self._ahead = itertools.chain([batch], batches)
+                    break
+                seen += 1
+            else:
+                if not seen:
+                    raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
+                self._check_length(epoch, seen)
+                epoch, step = epoch + 1, step - seen
+            # (An iterator has no further epoch.)
+            if self._ahead is not None or not step or self._last is self.batches:
+                self.first = f"batch {step}"
+                self.example = as_batch(batch, self.first)
+                if not self._counted and epoch >= self.epochs:  # nothing will be read
+                    self._check_length(epoch, seen + 1 + sum(1 for _ in batches))
+                return epoch, step
+
+    def _open(self, epoch: int) -> Iterator[Any]:
         """A new iterator over the batches of an epoch."""
         draw = getattr(self.batches, "epoch", None)
-        batches = iterate(self.batches) if draw is None else iter(draw(epoch))
-        if batches is self._last or (batches is self.batches and self._used):
+        try:
+            batches = iterate(self.batches if draw is None else draw(epoch), "data")
+        except StopIteration:
+            raise ValueError(
+                f"data: has no batches for epoch {epoch + 1}; its function raised "
+                "StopIteration"
+            ) from None
+        if batches is self._last:
             raise ValueError(
                 f"data: this {type(batches).__name__} is used up after one epoch; "
                 "pass a list, a DataLoader, or a function that makes a new iterator"
             )
-        if batches is self.batches:
-            self._used = True
-        else:
-            self._last = batches
-        return map(as_batch, batches)
-
-    def peek(self) -> Any:
-        """The first batch; it is not lost."""
-        batches = self.fresh()
-        first = next(batches, None)
-        if first is None:
-            raise ValueError("data: is empty; the iterable gave no batch")
-        if self._used:  # an iterator: put its first batch back
-            self.batches, self._used = itertools.chain([first], batches), False
-        return first
-
-    def position(self, step: int) -> tuple[int, int]:
-        """The epoch of a step, and its place in that epoch."""
-        if step and self.steps is None:
-            self.steps = sum(1 for _ in self.fresh())
-        return divmod(step, self.steps) if self.steps else (0, 0)
+        self._last = batches
+        return batches
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of equal batches, read one group ahead."""
-        batches = itertools.islice(self.fresh(epoch), skip, None)
-        for piece in self.reader(_groups(self._checked(batches, skip))):
+        batches, self._ahead = self._ahead, None
+        batches = self._open(epoch) if batches is None else batches
+        for piece in self.reader(_groups(self._read(batches, epoch, skip))):
             yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
 
-    def _checked(self, batches: Iterator[Any], start: int) -> Iterator[Any]:
-        for number, batch in enumerate(batches, start):
+    def _read(self, batches: Iterator[Any], epoch: int, start: int) -> Iterator[Any]:
+        number = start - 1
+        for number, batch in enumerate(watched(batches, self.steps, "data"), start):
+            if not self._counted and number == self.steps:
+                self._check_length(epoch, number + 1)
+            batch = as_batch(batch, f"batch {number}")
             self.check(batch, number)
             yield batch
+        self._check_length(epoch, number + 1)
+
+    def _check_length(self, epoch: int, seen: int) -> None:
+        """Raise if the place where the run went on was counted with a wrong length."""
+        if not self._counted and seen != self.steps:
+            more = "more than " if seen > self.steps else ""  # type: ignore[operator]
+            raise ValueError(
+                f"data: its length says {self.steps} batches an epoch, and epoch "
+                f"{epoch + 1} gave {more}{min(seen, self.steps)}: "  # type: ignore
+                "where the run stopped can not be told from its steps. Mend __len__, "
+                "or pass a function, lambda: data, whose batches are read again"
+            )
 
     def close(self) -> None:
         """End the reading thread."""
@@ -149,7 +203,7 @@ class StreamSource:
 
 def check_stream(batches: Any, epochs: int, what: str) -> None:
     """Raise if batches are empty, can not be made, or serve fewer epochs than asked."""
-    if isinstance(batches, Sized) and not len(batches):
+    if count_of(batches) == 0:
         raise ValueError(f"{what}: is empty; there is no batch")
     is_function = callable(batches) and not hasattr(batches, "__iter__")
     if is_function and (names := needed(batches)):
@@ -164,64 +218,123 @@ def check_stream(batches: Any, epochs: int, what: str) -> None:
         )
 
 
-def iterate(batches: Any) -> Iterator[Any]:
+def iterate(batches: Any, what: str = "data") -> Iterator[Any]:
     """A new iterator over an iterable, or over what a function makes."""
-    made: Any = batches() if callable(batches) else batches
-    return iter(made)
+    is_iterable = hasattr(batches, "__iter__") and not isinstance(batches, type)
+    made: Any = batches if is_iterable else batches()
+    endless = isinstance(made, itertools.cycle | itertools.count)
+    if endless or (isinstance(made, itertools.repeat) and length_hint(made, -1) < 0):
+        raise ValueError(
+            f"{what}: an itertools.{type(made).__name__} has no end, nor has an epoch "
+            "of it; cut it, lambda: itertools.islice(batches, 1000)"
+        )
+    try:
+        return iter(made)
+    except TypeError:
+        raise TypeError(
+            f"{what}: a function must make an iterator of batches; this one gave "
+            f"{describe(made):.100}"
+        ) from None
 
 
-def as_batch(batch: Any) -> Any:
-    """A batch with NumPy arrays (a list, as some loaders give, becomes a tuple)."""
-    if isinstance(batch, list):
-        batch = tuple(batch)
+def count_of(batches: Any) -> int | None:
+    """The length of an iterable, or None for one that does not tell."""
+    try:
+        return len(batches)
+    except (TypeError, NotImplementedError):  # (a DataLoader over a stream has one)
+        return None
+
+
+def watched(batches: Iterator[Any], length: int | None, what: str) -> Iterator[Any]:
+    """The same batches; warns when so many have come that there may be no end."""
+    for number, batch in enumerate(batches):
+        if number == ENDLESS and length is None:
+            warnings.warn(
+                f"{what}: one epoch has given {ENDLESS:,} batches and goes on; if the "
+                "source has no end, cut it into epochs with lambda: "
+                "itertools.islice(batches, 1000), where batches is one iterator",
+                stacklevel=2,
+            )
+        yield batch
+
+
+def as_batch(batch: Any, what: str) -> Any:
+    """A batch with checked arrays (a list, as some loaders give, becomes a tuple).
+
+    They may be the caller's own: copy them before the next batch is asked for.
+    """
+    batch = tuple(batch) if isinstance(batch, list) else batch
     if not jax.tree.leaves(batch):
-        raise ValueError(f"data: a batch must hold arrays, got {describe(batch):.100}")
-    return jax.tree.map(
-        lambda a: a if isinstance(a, jax.Array) else np.asarray(a), batch
-    )
+        raise ValueError(f"{what}: must hold arrays, got {describe(batch):.100}")
+    return checks.as_arrays(batch, what, strict=False)
 
 
 def _groups(batches: Iterator[Any]) -> Iterator[Piece]:
     """Batches of equal shape, several together."""
-    group: list[Any] = []
+    group: _Group | None = None
     for batch in batches:
-        if group and not _alike(group[0], batch):
-            yield _piece(group)
-            group = []
-        group.append(batch)
-        if len(group) == _group_size(batch):
-            yield _piece(group)
-            group = []
-    if group:
-        yield _piece(group)
+        if group is not None and not group.takes(batch):
+            yield group.piece()
+            group = None
+        if group is None:
+            group = _Group(batch)
+        group.add(batch)
+        if group.count == group.room:
+            yield group.piece()
+            group = None
+    if group is not None:
+        yield group.piece()
 
 
-def _alike(a: Any, b: Any) -> bool:
-    if jax.tree.structure(a) != jax.tree.structure(b):
-        return False
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(x.shape == y.shape and x.dtype == y.dtype for x, y in pairs)
+class _Group:
+    """Equal batches end to end, in memory of their own that goes to the device.
+
+    There is always room for a full group, so that one program serves all.
+    """
+
+    def __init__(self, batch: Any):
+        self.form, self.size, self.count = _form(batch), length(batch), 0
+        structure, arrays = self.form
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in arrays)
+        self.room = max(1, min(GROUP_BATCHES, GROUP_BYTES // max(size, 1)))
+        own = [zeros((self.room, *shape), dtype) for shape, dtype in arrays]
+        self.data = jax.tree.unflatten(structure, own)
+
+    def takes(self, batch: Any) -> bool:
+        """Whether a batch is like the others."""
+        return _form(batch) == self.form
+
+    def add(self, batch: Any) -> None:
+        """Copy a batch to the end."""
+        for own, a in zip(*map(jax.tree.leaves, (self.data, batch)), strict=True):
+            own[self.count] = a
+        self.count += 1
+
+    def piece(self) -> Piece:
+        """The batches on the device."""
+
+        def put(a):
+            return jax.device_put(a.reshape(-1, *a.shape[2:]))
+
+        order = jnp.arange(self.room * self.size, dtype=jnp.int32)
+        data = jax.tree.map(put, self.data)
+        return Piece(data, order, 0, self.count, self.size)
 
 
-def _group_size(batch: Any) -> int:
-    size = sum(a.nbytes for a in jax.tree.leaves(batch))
-    return max(1, min(GROUP_BATCHES, GROUP_BYTES // max(size, 1)))
-
-
-def _piece(group: list[Any]) -> Piece:
-    """Batches end to end, filled up to a full group so that one program serves all."""
-    size, count = length(group[0]), _group_size(group[0])
-
-    def join(*arrays):
-        fill = [np.zeros_like(arrays[0])] * (count - len(arrays))
-        return jnp.asarray(np.concatenate([*map(np.asarray, arrays), *fill]))
-
-    order = jnp.arange(count * size, dtype=jnp.int32)
-    return Piece(jax.tree.map(join, *group), order, 0, len(group), size)
+def _form(batch: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype]]]:
+    """The structure of a batch, and the shapes and dtypes that its arrays will have."""
+    leaves, structure = jax.tree.flatten(batch)
+    own = jax.dtypes.canonicalize_dtype
+    return structure, [(a.shape, own(a.dtype)) for a in leaves]
 
 
 def is_stream(data: Any, what: str = "data") -> bool:
     """Whether data is an iterable of batches, and not a tree of arrays."""
+    if isinstance(data, str | bytes):
+        raise TypeError(
+            f"{what}: must be arrays (inputs, targets) or an iterable of batches, got "
+            f"{data!r:.40}"
+        )
     if isinstance(data, tuple | dict) or hasattr(data, "shape"):
         return False
     if isinstance(data, list) and data and hasattr(data[0], "shape"):
@@ -240,6 +353,7 @@ class HostSource:
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
+        # (Not copied: they may be more than the host's memory holds twice.)
         self.data, self.batch_size = jax.tree.map(np.asarray, data), batch_size
         self.shuffle, self.key = shuffle, key.ravel()[0]  # members share the batches
         self.examples = length(self.data)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.arrays import checked
 from jaxnn.train.checks import check_arrays, check_weights
 from jaxnn.train.source import is_stream
 from jaxnn.trees import describe
@@ -16,7 +17,8 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
     """`(inputs, targets)` with the product of both weights as a third array.
 
     Args:
-        data: `(inputs, targets)`, or with weights already; or an iterable of batches.
+        data: `(inputs, targets)`, or with weights already, as `as_arrays` gives them;
+            or an iterable of batches.
         sample_weight: `[N]` or None.
         class_weight: from a class to its weight, a dict or a sequence; or None.
     """
@@ -42,9 +44,9 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
 
 
 def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
-    weight = np.asarray(weight, np.float32)
+    weight = checked(name, weight)
     check_weights(name, weight, examples)
-    return weight
+    return np.asarray(weight, np.float32)
 
 
 def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
@@ -70,5 +72,11 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
         )
     weights = np.ones(len(targets), np.float32)
     for label, weight in class_weight.items():
-        weights[targets == int(label)] = weight
+        given = checked(f"class_weight[{label!r}]", weight)
+        if given.shape or given.dtype.kind == "c":
+            raise TypeError(
+                f"class_weight: must give one number for class {label!r}, got "
+                f"{describe(given)}"
+            )
+        weights[targets == int(label)] = given
     return _checked("class_weight", weights, len(targets))

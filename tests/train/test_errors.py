@@ -12,6 +12,7 @@ import pytest
 from common import CROSS_ENTROPY, KEY, NET, SGD, X, Y, fit
 
 import jaxnn as nn
+from jaxnn.train.gradients import loss_gradients
 
 
 def changed(a, index, value):
@@ -24,6 +25,21 @@ class Foreign:
     """An array of another library: it has a shape, and a dtype that is not NumPy's."""
 
     shape, ndim, dtype = (70, 6), 2, "foreign.float32"
+
+
+class Reader(nn.Composite):
+    """Reads one entry of a dict."""
+
+    body: nn.Layer
+
+    def forward(self, run, x):
+        return run("body", x["left"])
+
+
+def deleted(a):
+    a = jnp.asarray(a)
+    a.delete()
+    return a
 
 
 SOFTMAX = nn.Sequential(nn.Dense(3), jax.nn.softmax)
@@ -138,6 +154,14 @@ CASES = {
         ["data inputs: must be an array of NumPy or JAX", "Foreign", "np.asarray"],
     ),
     "named classes": (lambda: fit(class_weight={"cat": 2.0}), ["which are ints"]),
+    "class weight in words": (
+        lambda: fit(class_weight={0: "heavy"}),
+        ["class_weight[0]: must hold numbers"],
+    ),
+    "two weights of a class": (
+        lambda: fit(class_weight={0: [1.0, 2.0]}),
+        ["one number for class 0, got float64[2]"],
+    ),
     "one class weight": (lambda: fit(class_weight=2.0), ["a list of weights"]),
     "patience": (
         lambda: fit(early_stopping=nn.EarlyStopping(min_delta="0.1")),
@@ -183,6 +207,68 @@ CASES = {
         ["loss's own name"],
     ),
     "uint8": (lambda: fit((X.astype(np.uint8), Y)), ["floating-point", "255"]),
+    "no targets": (
+        lambda: fit((X, None)),
+        ["data targets: must be an array for softmax_cross_entropy, got None"],
+    ),
+    "no validation targets": (
+        lambda: fit(validation=(X, None)),
+        ["validation targets: must be an array for softmax_cross_entropy, got None"],
+    ),
+    "no inputs": (lambda: fit((None, Y)), ["data inputs: must be arrays [N, ...]"]),
+    "inputs of nothing": (lambda: fit(({}, Y)), ["data inputs: must be", "got {}"]),
+    "no features": (lambda: fit((X[:, :0], Y)), ["data inputs: has no features"]),
+    "no outputs": (lambda: fit((X, X[:, :0])), ["data targets: has no features"]),
+    "deleted": (lambda: fit((deleted(X), Y)), ["data inputs: this jax.Array was del"]),
+    "deleted state": (
+        lambda: fit(state=jax.tree.map(deleted, {"params": X})),
+        ["state params: this jax.Array was deleted"],
+    ),
+    "an int": (lambda: fit((X, 3)), ["data targets: must be an array, got int"]),
+    "a word": (lambda: fit(("abc", Y)), ["data inputs: must be an array, got str"]),
+    "a number": (lambda: fit(net=NET, data=np.float32(3)), ["data: must be a tuple"]),
+    "a bare word": (lambda: fit("abc"), ["data: must be arrays", "got 'abc'"]),
+    "int64": (
+        lambda: fit((X, X.astype(int) + 3_000_000_000), net=nn.Dense(6), loss=MSE),
+        ["data targets: must fit int32", "[0, 0] is 3000000000", "(420 such numbers)"],
+    ),
+    "milliseconds": (
+        lambda: fit((1_700_000_000_000 + np.zeros((70, 6), int), Y)),
+        ["data inputs: must fit int32", "subtract an offset"],
+    ),
+    "validation int64": (
+        lambda: fit(validation=(X, Y + 2**32)),
+        ["validation targets: must fit int32"],
+    ),
+    "float64": (
+        lambda: fit((changed(X.astype(float), (3, 1), 1e300), Y)),
+        ["data inputs: must fit float32", "[3, 1] is 1e+300", "jax_enable_x64"],
+    ),
+    "complex targets": (
+        lambda: fit((X, X + 1j), net=nn.Dense(6), loss=MSE),
+        ["data targets: must be real numbers, got complex64[70,6]"],
+    ),
+    "complex weights": (
+        lambda: fit((X, Y, np.ones(70) + 1j)),
+        ["data weights: must be real numbers"],
+    ),
+    "complex sample weights": (
+        lambda: fit(sample_weight=np.ones(70) + 1j),
+        ["sample_weight: must be real numbers"],
+    ),
+    "sample weights in words": (
+        lambda: fit(sample_weight=np.ones(70).astype(str)),
+        ["sample_weight: must hold numbers"],
+    ),
+    "masked": (
+        lambda: fit((np.ma.masked_array(X, X > 2), Y)),
+        ["data inputs: must not be masked", "filled"],
+    ),
+    "masked weights": (
+        lambda: fit(sample_weight=np.ma.masked_array(np.ones(70), X[:, 0] > 1)),
+        ["sample_weight: must not be masked"],
+    ),
+    "objects": (lambda: fit((X.astype(object), Y)), ["data inputs: must hold numbers"]),
     "width of the net": (
         lambda: fit(net=nn.Sequential(a=nn.Reshape((5,)), b=nn.Dense(3))),
         ["in a: Reshape"],
@@ -351,3 +437,65 @@ def test_a_non_finite_step_of_ones_own():
         nn.fit(
             step, (X, Y), epochs=3, batch_size=20, state={"n": jnp.int32(0)}, key=KEY
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["int64", "float64", "masked", "deleted", "no features"]
+)
+def test_evaluate_and_predict_and_a_range_test_say_the_same(name):
+    state = NET.init(KEY, X)
+    x, words = {
+        "int64": (np.full((70, 6), 3_000_000_000), "must fit int32"),
+        "float64": (np.full((70, 6), 1e300), "must fit float32"),
+        "masked": (np.ma.masked_array(X, X > 2), "must not be masked"),
+        "deleted": (deleted(X), "this jax.Array was deleted"),
+        "no features": (X[:, :0], "features"),
+    }[name]
+    for call in (
+        lambda: nn.evaluate(NET, state, (x, Y), loss=CROSS_ENTROPY),
+        lambda: nn.predict(NET, state, x),
+        lambda: nn.find_learning_rate(
+            NET, (x, Y), loss=CROSS_ENTROPY, batch_size=10, key=KEY
+        ),
+        lambda: loss_gradients(NET, state, (x, Y), CROSS_ENTROPY, key=KEY),
+        lambda: nn.sweep(
+            NET,
+            (x, Y),
+            over={"learning_rate": [0.1]},
+            optimizer=optax.sgd,
+            loss=CROSS_ENTROPY,
+            epochs=1,
+            batch_size=10,
+            key=KEY,
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_a_key_that_a_dict_of_inputs_lacks_is_named():
+    net = Reader(nn.Dense(3))
+    state = net.init(KEY, {"left": X})
+    bad = {"right": X}, Y
+    for call in (
+        lambda: fit(bad, net=net),
+        lambda: fit(({"left": X}, Y), net=net, validation=bad),
+        lambda: nn.evaluate(net, state, bad, loss=CROSS_ENTROPY),
+    ):
+        with pytest.raises(KeyError, match="left") as caught:
+            call()
+        assert "x is a dict of 'right', without 'left'" in caught.value.__notes__
+
+
+def test_what_is_exact_is_trained_on_as_it_is():
+    expected, history = fit(validation=(X, Y), sample_weight=np.ones(70))
+    for x, y, w in (
+        (X.astype(">f4"), Y.astype(">i8"), np.ones(70, ">f8")),
+        (X.astype(np.longdouble), Y.astype(np.uint64), np.ones(70, bool)),
+        (np.ma.masked_array(X, np.zeros_like(X)), Y.astype(np.int8), [1] * 70),
+    ):
+        found, its_history = fit((x, y), validation=(x, y), sample_weight=w)
+        chex.assert_trees_all_equal(found, expected)
+        assert its_history.logs == history.logs
+    on_host, _ = fit((X.astype(">f8"), Y.astype(">i2")), on_device=False)
+    chex.assert_trees_all_equal(on_host, fit()[0])

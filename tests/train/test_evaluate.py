@@ -92,7 +92,7 @@ class Frame:
     ("inputs", "said"),
     [
         (Frame(), "inputs: must be an array, got Frame"),
-        ({"a": [1.0, 2.0]}, "inputs a/0: must be an array, got float"),
+        ({"a": [1.0, 2.0]}, "inputs/a/0: must be an array, got float"),
         (np.float32(1), r"inputs: must be an array \[N, ...\]"),
     ],
 )

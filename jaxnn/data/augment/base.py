@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.arrays import to_jax
+
 Range = tuple[float, float]
 
 
@@ -50,8 +52,8 @@ class Augmentation:
             ValueError: for arrays that are no pictures.
         """
         check_key(self.name, key)
-        wide = self.widened(images)
-        return self.narrowed(self.change(key, wide), jnp.asarray(images).dtype)
+        images = to_jax(f"{self.name}: images", images)
+        return self.narrowed(self.change(key, self.widened(images)), images.dtype)
 
     def change(self, key: jax.Array, images: jax.Array) -> jax.Array:
         """The pictures changed; they are floats of 32 bits or more."""
@@ -59,7 +61,7 @@ class Augmentation:
 
     def widened(self, images: Any) -> jax.Array:
         """Checked pictures, in float32 at least."""
-        images = jnp.asarray(images)
+        images = to_jax(f"{self.name}: images", images)
         check_images(self.name, images, self.range)
         is_wide = jnp.issubdtype(images.dtype, jnp.floating) and (
             images.dtype.itemsize >= 4

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from jaxnn.arrays import to_jax
 from jaxnn.data.augment.base import Augmentation, Range, check_key
 from jaxnn.data.augment.geometric import Geometric, grid, sample
 
@@ -88,7 +88,8 @@ class chain(Augmentation):
         if self.mixes is (targets is None):
             wants = "(key, images, targets)" if self.mixes else "(key, images)"
             raise TypeError(f"{self.name}: this chain is called with {wants}")
-        dtype, images = jnp.asarray(images).dtype, self.widened(images)
+        images = to_jax(f"{self.name}: images", images)
+        dtype, images = images.dtype, self.widened(images)
         for group in self.groups(key):
             images, targets = _apply(group, images, targets)
         images = self.narrowed(images, dtype)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from jaxnn.arrays import to_jax
 from jaxnn.data.augment.base import Augmentation, check_key, each, number, whole
 from jaxnn.data.augment.cover import square
 
@@ -52,13 +53,15 @@ class Mixing(Augmentation):
             takes one-hot rows takes the class of the larger share for the true one.
         """
         check_key(self.name, key)
+        images = to_jax(f"{self.name}: images", images)
+        targets = to_jax(f"{self.name}: targets", targets)
         wide, targets = self.widened(images), self.soft(targets, len(images))
         partner_key, key = jax.random.split(key)
         partners = jax.random.permutation(partner_key, len(images))
         mixed, kept = self.blend(key, wide, wide[partners])
         kept = kept.reshape(-1, *[1] * (targets.ndim - 1)).astype(targets.dtype)
         targets = kept * targets + (1 - kept) * targets[partners]
-        return self.narrowed(mixed, jnp.asarray(images).dtype), targets
+        return self.narrowed(mixed, images.dtype), targets
 
     def blend(
         self, key: jax.Array, images: jax.Array, others: jax.Array

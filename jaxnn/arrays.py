@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays as a user has them: made JAX's without changing a number, or refused.
+
+Everything that comes from outside passes here: the data of `fit`, `evaluate` and
+`predict`, the inputs of `init` and `apply`, what `nn.data` is given. NumPy alone is
+imported, since `nn.data` does without JAX.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import jax
+
+#: What to do with arrays that hold no numbers, by the kind of their dtype.
+_INSTEAD = {
+    "O": "make numbers of it with a.astype('float32')",
+    "S": "number its words with np.unique(a, return_inverse=True)[1]",
+    "U": "number its words with np.unique(a, return_inverse=True)[1]",
+    "T": "number its words with np.unique(a, return_inverse=True)[1]",
+    "M": "count from a start, such as (a - a.min()) / np.timedelta64(1, 'D')",
+    "m": "divide by a unit, such as a / np.timedelta64(1, 's')",
+    "V": "take one field of it, a['name']",
+}
+
+
+def native(name: str, a: Any) -> np.ndarray:
+    """A NumPy array with the same numbers, in a dtype that JAX knows too.
+
+    Args:
+        name: what the array is, for messages: `data inputs`.
+        a: whatever `np.asarray` takes.
+
+    Raises:
+        TypeError: if it is sparse, or holds no numbers.
+        ValueError: if it is masked somewhere, or a long double is no double.
+
+    >>> native("x", np.array([1, 2], ">i4")).dtype
+    dtype('int32')
+    """
+    found = plain(name, a)
+    dtype = found.dtype
+    # (The dtypes of ml_dtypes, such as bfloat16, are of kind V too.)
+    if dtype.kind not in "biufcV" or dtype.type is np.void:
+        raise TypeError(
+            f"{name}: must hold numbers, got an array of {dtype!s:.60}; "
+            f"{_INSTEAD.get(dtype.kind, 'make numbers of it')}"
+        )
+    return found
+
+
+def plain(name: str, a: Any) -> np.ndarray:
+    """A NumPy array of the same values, be they numbers or not.
+
+    Big-endian numbers are swapped, and a long double is a double where that is exact.
+
+    Args, Raises: as for `native`.
+    """
+    if is_sparse(a):
+        raise TypeError(
+            f"{name}: must be a dense array, got a sparse {type(a).__name__}; its "
+            "toarray() or todense() makes one"
+        )
+    if isinstance(a, np.ma.MaskedArray):
+        _check_unmasked(name, a)
+    try:
+        found = np.asarray(a)
+    except Exception as error:
+        raise TypeError(
+            f"{name}: {type(a).__name__} does not become a NumPy array ({error})"
+        ) from error
+    dtype = found.dtype
+    if dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
+        return _double(name, found)
+    return found if dtype.isnative else found.astype(dtype.newbyteorder("="))
+
+
+def is_sparse(a: Any) -> bool:
+    """Whether it is a sparse matrix, of SciPy, JAX or another library."""
+    return hasattr(a, "todense")
+
+
+def _check_unmasked(name: str, a: np.ma.MaskedArray) -> None:
+    mask = np.ma.getmaskarray(a)
+    if mask.dtype == bool and mask.any():  # (that of records has fields)
+        raise ValueError(
+            f"{name}: must not be masked, but {place_of(mask)} is ({int(mask.sum())} "
+            f"of {mask.size} numbers); fill them with a.filled(value), or leave the "
+            "examples out"
+        )
+
+
+def _double(name: str, a: np.ndarray) -> np.ndarray:
+    """Long doubles as doubles, if no digit is lost."""
+    with np.errstate(over="ignore"):
+        found = a.astype(np.float64 if a.dtype.kind == "f" else np.complex128)
+    bad = (found != a) & ~np.isnan(a)
+    if bad.any():
+        raise ValueError(
+            f"{name}: must fit {found.dtype}, but {place_of(bad)} has more digits "
+            f"({int(bad.sum())} such numbers of {a.dtype}); where they do not matter, "
+            f"convert them with a.astype('{found.dtype}')"
+        )
+    return found
+
+
+def place_of(bad: np.ndarray) -> str:
+    """The first marked place, `[3, 0]`."""
+    place = np.unravel_index(int(bad.argmax()), bad.shape)
+    return f"[{', '.join(map(str, place))}]"
+
+
+def check_fits(name: str, a: np.ndarray) -> None:
+    """Raise unless JAX's dtype for an array holds each of its numbers.
+
+    Without `jax_enable_x64` that of int64 is int32, and that of float64 is float32,
+    which rounds, but makes infinite what is larger than 3.4e38.
+    """
+    import jax
+
+    own = jax.dtypes.canonicalize_dtype(a.dtype)
+    if own == a.dtype or not a.size:
+        return
+    if own.kind in "iu":
+        limits = np.iinfo(own)
+        low, high = limits.min, limits.max
+        if low <= a.min() and a.max() <= high:
+            return
+        bad = (a < low) | (a > high)
+        advice = "subtract an offset, or, where rounding is right, a.astype('float32')"
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if own.kind == "f" and np.isfinite(own.type([a.min(), a.max()])).all():
+                return
+            bad = np.isinf(a.astype(own)) & np.isfinite(a)
+        advice = "scale it"
+    if bad.any():
+        where, count = place_of(bad), int(bad.sum())
+        raise ValueError(
+            f"{name}: must fit {own}, which JAX makes of {a.dtype}, but {where} is "
+            f"{a[bad][0]} ({count} such number{'s' if count > 1 else ''}); {advice}, "
+            "or jax.config.update('jax_enable_x64', True)"
+        )
+
+
+def checked(name: str, a: Any) -> Any:
+    """An array of JAX as it is, any other by NumPy, if JAX can hold its numbers."""
+    import jax
+    from jax.core import Tracer
+
+    if isinstance(a, jax.Array):
+        if not isinstance(a, Tracer) and a.is_deleted():
+            raise ValueError(
+                f"{name}: this jax.Array was deleted, as one that is donated to a "
+                "jitted function is; give that function a copy, jnp.copy(a)"
+            )
+        return a
+    found = native(name, a)
+    check_fits(name, found)
+    return found
+
+
+def to_jax(name: str, a: Any) -> "jax.Array":
+    """An array of JAX that no one else can change, copied once.
+
+    On a CPU JAX takes the memory of a NumPy array as its own where it can, and copies
+    it while the program goes on where it can not: what its owner writes next would be
+    read.
+    """
+    import jax
+
+    found = checked(name, a)
+    if isinstance(found, jax.Array):
+        return found
+    # (`jnp.asarray` compiles a program for each shape, and copies after it returns.)
+    with jax.ensure_compile_time_eval():
+        put = jax.block_until_ready(jax.device_put(found))
+        if _may_share(put, found):
+            own = zeros(found.shape, found.dtype)
+            own[...] = found
+            put = jax.device_put(own)
+    return put
+
+
+def _may_share(a: "jax.Array", b: np.ndarray) -> bool:
+    """Whether an array of JAX may lie where one of NumPy does."""
+    devices = a.devices()
+    if not b.size or any(device.platform != "cpu" for device in devices):
+        return False
+    return len(devices) > 1 or a.unsafe_buffer_pointer() == b.ctypes.data
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros in memory that JAX takes as it is on a CPU: it begins at 64 bytes."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
