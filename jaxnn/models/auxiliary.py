@@ -2,6 +2,7 @@
 """Outputs beside the main ones, and the losses that count them."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,10 @@ class WithAuxiliary(Spec):
     def contract(self) -> Any:
         """What the function takes, so that `fit` can check it."""
         return contract_of(self.function)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.function)
 
     @property
     def __name__(self) -> str:

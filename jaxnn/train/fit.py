@@ -95,9 +95,12 @@ def fit(
         key: the run's random key; a run that goes on from `state` keeps the key in it.
         validation: data in the same form, or for a step of one's own a function
             `validation(state) -> logs`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`. What
+            the loss ignores (`ignore_label`), metrics ignore that can; what has no
+            weight, all of them. The mean of nothing is NaN.
         state: a `TrainState` to go on from; it is copied.
-        sample_weight: `[N]`, how much each example counts in the loss.
+        sample_weight: `[N]`, how much each example counts in the loss: 0, or from
+            1e-20 to 1e20.
         class_weight: from a class to how much its examples count; 1 where not named.
         shuffle: whether to draw a new order for each epoch.
         augment: `augment(key, inputs) -> inputs`, in training only and drawn anew at
@@ -123,8 +126,9 @@ def fit(
         `(state, history)`: the trained `TrainState` and a `History`.
 
     Raises:
-        NonFiniteError: when the loss or a parameter turns NaN or infinite; it names
-            epoch, step and layer, and holds the last finite state and the history.
+        NonFiniteError: when the loss, a parameter or a statistic of the network turns
+            NaN or infinite; it names epoch, step and layer, and holds the last finite
+            state and the history.
         ValueError, TypeError: what is wrong with the arguments, before compiling.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
@@ -329,7 +333,7 @@ def _check_step(
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
         found = checks.check_network(net, alone.params, alone.state, x)
         checks.check_loss(step.loss, found.kind)
-        check_batch = partial(_check_batch, step.loss, found)
+        check_batch = partial(_check_batch, step, found)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
@@ -347,11 +351,13 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         stats_shapes(step, shapes, _rows_of(example, 1))
 
 
-def _check_batch(loss: Any, found: Facts, batch: Any, what: str = "data") -> None:
+def _check_batch(step: TrainStep, found: Facts, batch: Any, what: str = "data") -> None:
     """Hold inputs and targets against what the network and the loss ask of them."""
     x, targets, _ = unpack(batch)
     checks.check_values(found, x, what)
-    checks.check_targets(loss, found.outputs, targets, what)
+    checks.check_targets(
+        step.loss, found.outputs, targets, what, metrics=dict(step.metrics)
+    )
 
 
 def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:
@@ -383,15 +389,15 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     else:
         evaluator = Evaluator(step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
-        validation = checks.on_device(tuple(validation), "validation")
+        whole = evaluator.enter(tuple(validation), "validation")
 
     def validate(state: TrainState) -> dict[str, Any]:
         evaluator = Evaluator(step.net, loss, metrics)
         if stream:
             evaluator.add_stream(state.params, state.state, validation, "validation")
         else:
-            evaluator.add(state.params, state.state, validation)
-        return evaluator.result()
+            evaluator.add(state.params, state.state, whole)
+        return evaluator.result("validation")
 
     return validate
 

@@ -8,6 +8,7 @@ import jax
 import optax
 
 from jaxnn.core import Layer, Params
+from jaxnn.freezing import frozen_patterns
 from jaxnn.programs import program
 from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
@@ -52,7 +53,8 @@ def loss_gradients(
     checks.check_targets(loss, found.outputs, unpack(batch)[1], "batch")
     batch = checks.on_device(batch, "batch")
     key = _key(step, state) if key is None else _spread(step, key)
-    return _gradients(params, net_state, batch, key, step=step)
+    frozen = frozen_patterns(getattr(state, "opt_state", ()))
+    return _gradients(params, net_state, batch, key, step=step, frozen=frozen)
 
 
 def _key(step: TrainStep, state: Any) -> Any:
@@ -71,10 +73,14 @@ def _spread(step: TrainStep, key: jax.Array) -> jax.Array:
 
 
 @program()
-def _gradients(params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep):
+def _gradients(
+    params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep, frozen: tuple
+):
     def slopes(params, net_state, key):
+        trained = one.trained(net_state, frozen)
+
         def objective(params):
-            _, _, values = one.forward(params, net_state, key, batch)
+            _, _, values = trained.forward(params, net_state, key, batch)
             return one.weighted_mean(values, batch)
 
         return jax.grad(objective)(params)

@@ -49,11 +49,24 @@ def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
     return np.asarray(weight, np.float32)
 
 
+def _number(label: Any, weight: Any) -> float:
+    given = checked(f"class_weight[{label!r}]", weight)
+    if given.shape or given.dtype.kind not in "biuf":
+        raise TypeError(
+            f"class_weight: the weight of class {int(label)} must be a number, got "
+            f"{weight!r:.60}"
+        )
+    return float(given)
+
+
 def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
     """The weight of each example's class; classes that are not named count 1."""
-    if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
+    targets = targets[:, 0] if targets.shape[1:] == (1,) else targets
+    kind = targets.dtype.kind
+    whole = kind in "iub" or (kind == "f" and not np.any(targets % 1))
+    if not whole or targets.ndim != 1:
         raise ValueError(
-            f"class_weight: needs integer class labels [N], got {describe(targets)}"
+            f"class_weight: needs class numbers [N] or [N, 1], got {describe(targets)}"
         )
     if isinstance(class_weight, list | tuple | np.ndarray):
         class_weight = dict(enumerate(class_weight))
@@ -70,13 +83,7 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"class_weight: none of its classes {absent} is in the targets"
         )
-    weights = np.ones(len(targets), np.float32)
+    weights = np.ones(len(targets))
     for label, weight in class_weight.items():
-        given = checked(f"class_weight[{label!r}]", weight)
-        if given.shape or given.dtype.kind == "c":
-            raise TypeError(
-                f"class_weight: must give one number for class {label!r}, got "
-                f"{describe(given)}"
-            )
-        weights[targets == int(label)] = given
+        weights[targets == int(label)] = _number(label, weight)
     return _checked("class_weight", weights, len(targets))

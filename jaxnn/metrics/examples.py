@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics with one value per example."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxnn.checks import is_positive_int
+from jaxnn.contracts import expects
+from jaxnn.losses import _array, _class_labels, _counted, _mean, _pair, _show
+from jaxnn.metrics.shared import class_numbers, unknown_at
+
+
+@expects(outputs="any", targets="classes")
+def accuracy(
+    outputs: ArrayLike, labels: ArrayLike, *, ignore_label: int | None = None
+) -> jax.Array:
+    """Share of positions whose largest output is at the label; the first one at ties.
+
+    Args:
+        outputs: logits or probabilities, [N, C] or [N, ..., C].
+        labels: integers [N, ...], or one-hot rows of the outputs' shape. A label out of
+            range is never right.
+        ignore_label: a label that does not count: the mean is over the other positions,
+            and 0 where there are none. `Mean` is then the share of all labels that
+            count, whatever examples they are in.
+    Returns: float32 [N]: 0 or 1, or a share if there are further axes; NaN if an
+        output that counts is NaN.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Example:
+        >>> outputs = jnp.array([[0.1, 0.9], [0.8, 0.2]])
+        >>> print(accuracy(outputs, jnp.array([1, 1])))
+        [1. 0.]
+    """
+    y = _array("accuracy", "outputs", outputs)
+    labels = _class_labels("accuracy", y, labels)
+    counted = _counted("accuracy", y, labels, ignore_label)
+    true = class_numbers(y, labels)
+    right = y.argmax(-1).astype(true.dtype) == true
+    return _share_of(right, unknown_at(y, labels), counted)
+
+
+@expects(outputs="any", targets="classes")
+def top_k_accuracy(
+    outputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    k: int = 5,
+    ignore_label: int | None = None,
+) -> jax.Array:
+    """Share of positions whose label is among the k largest outputs.
+
+    Of equal outputs the lower class comes first, so that k = 1 is `accuracy`.
+
+    Args:
+        outputs: logits or probabilities, [N, C] or [N, ..., C].
+        labels: integers [N, ...], or one-hot rows of the outputs' shape.
+        k: an int from 1 to C.
+        ignore_label: a label that does not count, as in `accuracy`.
+    Returns: float32 [N]: 0 or 1, or a share if there are further axes; NaN if an
+        output that counts is NaN.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit or
+        k is out of range.
+    Example:
+        >>> outputs = jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]])
+        >>> print(top_k_accuracy(outputs, jnp.array([2, 0]), k=2))
+        [1. 0.]
+    """
+    y = _array("top_k_accuracy", "outputs", outputs)
+    labels = _class_labels("top_k_accuracy", y, labels)
+    counted = _counted("top_k_accuracy", y, labels, ignore_label)
+    if not is_positive_int(k) or k > y.shape[-1]:
+        raise ValueError(
+            f"top_k_accuracy: k must be from 1 to the {y.shape[-1]} classes, got {k!r}"
+        )
+    true = class_numbers(y, labels)
+    best = jax.lax.top_k(y, k)[1].astype(true.dtype)
+    right = (best == true[..., None]).any(-1)
+    return _share_of(right, unknown_at(y, labels), counted)
+
+
+@expects(outputs="any", targets="signs")
+def binary_accuracy(
+    outputs: ArrayLike, targets: ArrayLike, *, threshold: float = 0.0
+) -> jax.Array:
+    """Share of the numbers that lie on the right side of the threshold.
+
+    Args:
+        outputs: [N] or [N, ...]; above the threshold they predict the positive class.
+        targets: of the same shape, 0 and 1 or −1 and 1; above 1/2 they are of the
+            positive class.
+        threshold: 0 for logits; 0.5 for probabilities.
+    Returns: float32 [N]; NaN where an output is.
+    Raises: ValueError if the shapes differ.
+    Example:
+        >>> print(binary_accuracy(jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 0, 0])))
+        [1. 1. 0.]
+    """
+    y, t, _ = _pair("binary_accuracy", outputs, targets)
+    right = (y > threshold) == (t > 0.5)
+    return _share_of(right, jnp.isnan(y) | jnp.isnan(t))
+
+
+@expects(outputs="any", targets="signs")
+def multi_label_accuracy(
+    outputs: ArrayLike, targets: ArrayLike, *, threshold: float = 0.0
+) -> jax.Array:
+    """Share of positions with every label right (`binary_accuracy`: of right labels).
+
+    Args:
+        outputs: [N, L] or [N, ..., L]; above the threshold they predict the label.
+        targets: of the same shape, 0 or 1.
+        threshold: 0 for logits; 0.5 for probabilities.
+    Returns: float32 [N]; NaN where an output is.
+    Raises: ValueError if the shapes differ or there is no axis of labels.
+    Example:
+        >>> outputs = jnp.array([[2.0, -1.0], [2.0, -1.0]])
+        >>> print(multi_label_accuracy(outputs, jnp.array([[1, 0], [1, 1]])))
+        [1. 0.]
+    """
+    y, t, _ = _pair("multi_label_accuracy", outputs, targets)
+    if y.ndim < 2:
+        raise ValueError(
+            f"multi_label_accuracy: outputs must be [N, ..., L], got {_show(y)}; "
+            "for one label use binary_accuracy"
+        )
+    right = ((y > threshold) == (t > 0.5)).all(-1)
+    return _share_of(right, (jnp.isnan(y) | jnp.isnan(t)).any(-1))
+
+
+def _share_of(
+    right: jax.Array, unknown: jax.Array, counted: jax.Array | None = None
+) -> jax.Array:
+    """The share that is right of what is counted, [N]; NaN if some of it is unknown."""
+    values = jnp.where(unknown, jnp.nan, right.astype(jnp.float32))
+    return _mean(values, values.dtype, counted)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics over a whole data set: statistics of batches that combine."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxnn.contracts import contract_of, ignored_label
+from jaxnn.losses import _show, example_weights
+from jaxnn.metrics.shared import times, wide
+from jaxnn.signatures import parameters
+from jaxnn.trees import describe
+
+Stats = dict[str, jax.Array]
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Statistics of batches that combine, and the value that they give.
+
+    A subclass is a frozen dataclass with these members; `metric(outputs, targets)` is
+    the value on data given at once.
+
+    Attributes:
+        stack: False if the statistics of two batches combine by adding; True if they
+            are arrays [N, ...], one row an example, that combine by concatenating.
+        zeros_count_nothing: True if rows of zeros in such arrays leave the value as it
+            is; `evaluate` then fills them up to a few lengths.
+    """
+
+    stack: ClassVar[bool]
+
+    def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
+        """Statistics of one batch; weights [N], 0 where an example does not count."""
+        ...
+
+    def compute(self, stats: Stats) -> jax.Array:
+        """The value that statistics give."""
+        ...
+
+    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        """The value on data given at once, where every example counts."""
+        examples = jnp.shape(jax.tree.leaves(outputs)[0])[0]
+        return self.compute(self.update(outputs, targets, jnp.ones(examples)))
+
+
+def as_metric(metric: Callable | Metric) -> Metric:
+    """The metric itself, or the `Mean` of a function of outputs and targets.
+
+    Raises: TypeError for anything else, a class instead of its instance included.
+    Example:
+        >>> import jaxnn as nn
+        >>> as_metric(nn.metrics.accuracy) == Mean(nn.metrics.accuracy)
+        True
+        >>> as_metric(nn.metrics.RocAuc())
+        RocAuc()
+    """
+    if isinstance(metric, type):
+        name = metric.__name__
+        raise TypeError(f"metric {name} is a class: build it, {name}(...)")
+    if isinstance(metric, Metric):
+        return metric
+    if not callable(metric):
+        raise TypeError(
+            "a metric must be a function (outputs, targets) -> [N] or an object with "
+            f"update, compute and stack, got {metric!r}"
+        )
+    return Mean(metric)
+
+
+def beside(loss: Callable | None, metric: Metric) -> Metric:
+    """The metric as it counts beside a loss: what that ignores, it ignores too.
+
+    A metric with an `ignore_label` of its own keeps it. One that can not ignore a label
+    stays as it is; examples that do not count in the loss are then left out as a whole.
+
+    Example:
+        >>> import jaxnn as nn
+        >>> loss = nn.losses.softmax_cross_entropy
+        >>> beside(functools.partial(loss, ignore_label=0), nn.metrics.F1(3))
+        F1(classes=3, average='macro', threshold=0.0, ignore_label=0)
+    """
+    label = ignored_label(loss)
+    if label is None or contract_of(loss) is None:
+        return metric
+    function = metric.function if isinstance(metric, Mean) else metric
+    if ignored_label(function) is not None:
+        return metric
+    if isinstance(metric, Mean) and "ignore_label" in parameters(function):
+        return Mean(functools.partial(function, ignore_label=label))
+    if dataclasses.is_dataclass(metric) and hasattr(metric, "ignore_label"):
+        return dataclasses.replace(metric, ignore_label=label)
+    return metric
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Metric):
+    """Mean over the examples of a function of one value per example: Σ w f / Σ w.
+
+    The mean of no examples is NaN. Under a function with a contract that binds
+    `ignore_label`, examples weigh as many other labels as they hold: the mean is over
+    labels.
+
+    Args:
+        function: (outputs, targets) -> [N]. A `functools.partial` equals one alike.
+    Example:
+        >>> import jaxnn as nn
+        >>> top_2 = Mean(functools.partial(nn.metrics.top_k_accuracy, k=2))
+        >>> outputs = jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]])
+        >>> print(top_2(outputs, jnp.array([2, 0])))
+        0.5
+    """
+
+    function: Callable
+    stack: ClassVar[bool] = False
+
+    def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
+        values, w = self.function(outputs, targets), jnp.asarray(weights)
+        if getattr(values, "shape", None) != w.shape or w.ndim != 1:
+            raise ValueError(
+                "Mean: the function must give one value per example, got "
+                f"{describe(values)} for weights {_show(w)}"
+            )
+        values = wide(jnp.asarray(values))
+        w = w.astype(values.dtype)
+        kept = example_weights(self.function, targets)
+        if kept is not None:
+            w = w * kept.astype(w.dtype)
+        return {"total": times(w, values).sum(), "weight": w.sum()}
+
+    def compute(self, stats: Stats) -> jax.Array:
+        return stats["total"] / stats["weight"]
+
+    def _identity(self) -> tuple:
+        """Two partials are never equal in Python, though alike in all their parts."""
+        f = self.function
+        if isinstance(f, functools.partial):
+            return f.func, f.args, tuple(sorted(f.keywords.items()))
+        return (f,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mean) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
