@@ -10,6 +10,7 @@ import optax
 
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer, trace, written
+from jaxnn.steps import plain
 
 
 def layer_paths(net: Layer) -> dict[str, Layer]:
@@ -87,6 +88,10 @@ class _Probe(Layer):
 
     layer: Layer
 
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
+
     def children(self):
         return self.layer.children()
 
@@ -128,6 +133,7 @@ class Tap(Layer):
     (3, 8)
     """
 
+    with_lengths = "carries"
     net: Layer
     paths: str | tuple[str, ...]
 
@@ -158,7 +164,7 @@ class Tap(Layer):
         y, state = probed.apply(params, state, x, key=key, train=train)
         taps: dict[str, Any] = {}
         state = _collect(probed, state, "", taps)
-        return (y, taps), state
+        return (y, plain(taps)), state
 
 
 def _collect(layer: Layer, state: Any, path: str, taps: dict[str, Any]) -> Any:

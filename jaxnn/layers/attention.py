@@ -14,10 +14,11 @@ from jaxnn.keys import Key, fold_in
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.dropout import needed_key
 from jaxnn.layers.norm import check_switches
-from jaxnn.layers.padding import Attend, blank, check_lengths, unpack, within
+from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
 from jaxnn.ops.attention import attention, rotary, visible, write
 from jaxnn.ops.dense import dense
+from jaxnn.steps import blank, check_lengths, within
 from jaxnn.trees import describe
 
 
@@ -64,6 +65,7 @@ class MultiHeadAttention(Layer):
     (6, 8)
     """
 
+    with_lengths = "uses"
     heads: int
     _: KW_ONLY
     features: int | None = None
@@ -271,6 +273,7 @@ class CachedAttention(Layer):
         ValueError: the attention is not causal and is not given a memory.
     """
 
+    with_lengths = "uses"
     layer: MultiHeadAttention
     length: int | None
 

@@ -11,13 +11,9 @@ import numpy as np
 from jaxnn import checks, initializers
 from jaxnn.core import Composite, Layer, Params
 from jaxnn.layers.dense import check_width
-from jaxnn.layers.padding import (
-    blank,
-    check_integers,
-    check_lengths,
-    unpack,
-)
+from jaxnn.layers.padding import unpack
 from jaxnn.ops.embed import embed, is_id, tied_logits
+from jaxnn.steps import blank, check_integers, check_lengths
 from jaxnn.trees import describe
 
 
@@ -45,6 +41,7 @@ class Embed(Layer):
     (1, 3, 8)
     """
 
+    with_lengths = "carries"
     vocabulary: int
     features: int
     _: KW_ONLY

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.layers.padding import check_lengths
+from jaxnn.steps import Steps, check_lengths
 from jaxnn.trees import describe
 
 
@@ -41,7 +41,8 @@ class Sequences(NamedTuple):
 def unpack(owner: str, x: Any) -> Sequences:
     """`x`, `(x, lengths)` or `Sequences` as checked `Sequences`, lengths in int32."""
     if not isinstance(x, Sequences):
-        x = Sequences(*x) if type(x) is tuple and len(x) == 2 else Sequences(x)
+        pair = isinstance(x, Steps) or (type(x) is tuple and len(x) == 2)
+        x = Sequences(*x) if pair else Sequences(x)
     checks.batch(owner, x.x, axes=3)
     if x.x.shape[1] == 0:
         raise ValueError(

@@ -44,6 +44,7 @@ class SqueezeExcite(Layer):
     ((8, 2), (2, 8))
     """
 
+    with_lengths = "mixes"
     reduction: int = 16
 
     def __post_init__(self):

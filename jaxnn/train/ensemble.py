@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
+from jaxnn.steps import Steps
 from jaxnn.trees import describe
 
 AVERAGES = ("outputs", "softmax", "sigmoid")
@@ -24,6 +25,7 @@ class Ensemble(Layer):
         net, members, average, mesh: as for `ensemble`, `members` being its `n`.
     """
 
+    with_lengths = "uses"
     net: Layer
     members: int
     average: str = "outputs"
@@ -71,6 +73,8 @@ class Ensemble(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         keys = None if key is None else jax.random.split(key, self.members)
+
+        x = tuple(x) if isinstance(x, Steps) else x
 
         def one(params, state, key):
             return self.net.apply(params, state, x, key=key, train=train)
