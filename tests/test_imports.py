@@ -14,6 +14,7 @@ ROOT = Path(nn.__file__).parent
 LEVELS = [
     ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
     ["checks", "initializers", "losses", "metrics"],
+    ["steps"],
     ["core"],
     ["layers"],
     ["combine", "stateful", "transformer"],

@@ -131,12 +131,14 @@ class MultiHeadAttention(Layer):
         q = dense(given.x, **params["query"])
         k, v = (dense(memory, **params[name]) for name in ("key", "value"))
         size = q.shape[-1] // self.heads
-        return [a.reshape(*a.shape[:2], -1, size).swapaxes(1, 2) for a in (q, k, v)]
+        shapes = [(*a.shape[:2], a.shape[2] // size, size) for a in (q, k, v)]
+        heads = [a.reshape(s) for a, s in zip((q, k, v), shapes, strict=True)]
+        return [a.swapaxes(1, 2) for a in heads]
 
     def merge(self, params: Params, y: jax.Array) -> jax.Array:
         """The heads `[N, heads, T, D]` side by side, through `out`."""
-        n, _, t, _ = y.shape
-        return dense(y.swapaxes(1, 2).reshape(n, t, -1), **params["out"])
+        n, heads, t, size = y.shape
+        return dense(y.swapaxes(1, 2).reshape(n, t, heads * size), **params["out"])
 
     def turn(self, x: jax.Array, positions: jax.Array) -> jax.Array:
         """Queries or keys turned by their positions."""

@@ -68,4 +68,6 @@ class Reshape(Layer):
                 f"Reshape: an example of {describe(x)} has {size} numbers, which do "
                 f"not make {self.shape}"
             )
-        return x.reshape(x.shape[0], *self.shape), state
+        # (An empty batch tells nothing of the axis that is to be found.)
+        shape = [size // max(known, 1) if n == -1 else n for n in self.shape]
+        return x.reshape(x.shape[0], *shape), state

@@ -288,7 +288,7 @@ def group_norm(
     # Per channel first: averaging over positions and part of the channels at once took
     # five times as long on the CPU (1.5 ms for 0.3, float32[64,16,16,32], 8 groups).
     mean, var = moments_where(wide(x), tuple(range(1, x.ndim - 1)), where)
-    shape, split = mean.shape, (*mean.shape[:-1], groups, -1)
+    shape, split = mean.shape, (*mean.shape[:-1], groups, x.shape[-1] // groups)
 
     def average(a):
         return jnp.broadcast_to(a.mean(-1, keepdims=True), a.shape)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
-from jaxnn.steps import Steps
+from jaxnn.steps import handed, plain
 from jaxnn.trees import describe
 
 AVERAGES = ("outputs", "softmax", "sigmoid")
@@ -69,15 +69,15 @@ class Ensemble(Layer):
 
     def init(self, key, x):
         keys = jax.random.split(key, self.members)
-        return jax.vmap(self.net.init, in_axes=(0, None))(keys, x)
+        return jax.vmap(self.net.init, in_axes=(0, None))(keys, handed(self.net, x))
 
     def apply(self, params, state, x, *, key=None, train=False):
         keys = None if key is None else jax.random.split(key, self.members)
 
-        x = tuple(x) if isinstance(x, Steps) else x
-
         def one(params, state, key):
-            return self.net.apply(params, state, x, key=key, train=train)
+            given, options = handed(self.net, x), {"key": key, "train": train}
+            y, state = self.net.apply(params, state, given, **options)
+            return plain(y), state
 
         outputs, state = self.each(one, params)(params, state, keys)
         return jax.tree.map(self._mean, outputs), state
