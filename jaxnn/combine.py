@@ -23,7 +23,7 @@ from jaxnn.core import (
 from jaxnn.keys import check_key
 from jaxnn.layers.shape import Identity
 from jaxnn.spec import snake_case
-from jaxnn.steps import Steps, handed, regained, said
+from jaxnn.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.trees import describe
 
 
@@ -94,6 +94,10 @@ def _number(layer: Layer, counts: Counter) -> str:
 
 class Sequential(Listed):
     """One layer after the other.
+
+    Of `(x, lengths)`, sequences with padding, each layer knows the lengths, as long as
+    there are steps, and the output is an array. One that mixes steps and takes no
+    lengths is an error.
 
     Args:
         layers: layers or functions, numbered by kind.
@@ -267,14 +271,14 @@ class Repeat(Layer):
     def init(self, key, x):
         check_key(key, "Repeat.init")
         keys = jax.random.split(key, self.n)
-        x = jax.eval_shape(lambda x: handed(self.block, _as_steps(x)), x)
+        x = jax.eval_shape(lambda x: handed(self.block, self._steps(x)), x)
         with place("block", self.block, x):
             params, state = jax.vmap(lambda key: self.block.init(key, x))(keys)
         return _under("block", params), _under("block", state)
 
     def apply(self, params, state, x, *, key=None, train=False):
-        x = _as_steps(as_jax(x))
-        given = said(x)
+        steps = self._steps(as_jax(x))
+        given = said(steps)
 
         def body(x, part):
             params, state, index = part
@@ -291,13 +295,13 @@ class Repeat(Layer):
             return y, state
 
         parts = (params.get("block", {}), state.get("block", {}), jnp.arange(self.n))
-        y, new = jax.lax.scan(body, x, parts)
-        return y, _under("block", new)
+        y, new = jax.lax.scan(body, steps, parts)
+        return y if isinstance(x, Steps) else plain(y), _under("block", new)
 
-
-def _as_steps(x: Any) -> Any:
-    """A pair as `Steps`, so that every block gets and gives the same."""
-    return Steps(*x) if isinstance(x, Steps) else x
+    def _steps(self, x: Any) -> Any:
+        """A pair as `Steps`, so that every block gets and gives the same."""
+        x = x if self.block.with_lengths == "unknown" else as_pair(x)
+        return Steps(*x) if isinstance(x, Steps) else x
 
 
 def _under(name: str, tree: dict) -> dict:

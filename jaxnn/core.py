@@ -47,7 +47,7 @@ class Layer(Spec):
     A subclass is final: a variant wraps a layer or is a layer of its own.
     """
 
-    #: What it does with the lengths of sequences, inside a network: see `steps.py`.
+    #: How it takes sequences with lengths inside a network, as `steps.py` lists it.
     with_lengths = "unknown"
 
     def init(self, key: Key, x: Any) -> tuple[Params, State]:
@@ -98,7 +98,12 @@ class Layer(Spec):
 class Function(Layer):
     """A bare function as a layer without parameters.
 
-    Wherever a layer is expected, `jax.nn.relu` or any other function may stand.
+    Wherever a layer is expected, `jax.nn.relu` or any other function may stand. Of
+    sequences with lengths it gets the array, zeros past the ends, and must give what it
+    gives for each sequence alone; a function that takes a pair gets `(x, lengths)`.
+
+    Raises:
+        ValueError: padding would change what it gives, as of `lambda x: x[:, -1]`.
     """
 
     function: Callable[..., Any]

@@ -153,6 +153,8 @@ class GroupNorm(Layer):
     def _check(self, x):
         x, lengths = array_and_lengths("GroupNorm", x)
         channels = x.shape[-1]
+        if 0 in x.shape[1:-1]:
+            raise ValueError(f"GroupNorm: x must have positions, got {describe(x)}")
         if channels % self.groups:
             fit = [n for n in range(1, channels + 1) if channels % n == 0]
             raise ValueError(

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
-from jaxnn.steps import handed, plain
+from jaxnn.steps import Steps, handed, plain
 from jaxnn.trees import describe
 
 AVERAGES = ("outputs", "softmax", "sigmoid")
@@ -69,7 +69,10 @@ class Ensemble(Layer):
 
     def init(self, key, x):
         keys = jax.random.split(key, self.members)
-        return jax.vmap(self.net.init, in_axes=(0, None))(keys, handed(self.net, x))
+        if isinstance(x, Steps):
+            x = jax.eval_shape(lambda x: handed(self.net, x), x)
+            return jax.vmap(lambda key: self.net.init(key, x))(keys)
+        return jax.vmap(self.net.init, in_axes=(0, None))(keys, x)
 
     def apply(self, params, state, x, *, key=None, train=False):
         keys = None if key is None else jax.random.split(key, self.members)
