@@ -154,7 +154,7 @@ def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
 
     It is tried on two small sequences, positive and negative: alone, and with padding.
     """
-    steps = min(x.shape[1], 4)
+    steps = x.shape[1] if x.shape[1] in (0, 1, 2, 3) else 4  # it may be a symbol
     if steps < 2:
         return [alike(y, x) for y in jax.tree.leaves(jax.eval_shape(function, x))]
     try:
@@ -196,6 +196,15 @@ def check_integers(owner: str, name: str, x: Any) -> None:
     """Raise unless `x` is an array of integers."""
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.integer):
         raise TypeError(f"{owner}: {name} must be integers, got {describe(x):.100}")
+
+
+def check_steps(owner: str, x: Any, name: str = "x") -> None:
+    """Raise unless sequences have a step."""
+    if x.shape[1] == 0:
+        raise ValueError(
+            f"{owner}: {name} must have at least one step [N, T, ...], got "
+            f"{describe(x)}"
+        )
 
 
 def check_lengths(owner: str, lengths: Any, x: Any, name: str = "lengths") -> None:

@@ -18,7 +18,7 @@ from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
 from jaxnn.ops.attention import attention, rotary, visible, write
 from jaxnn.ops.dense import dense
-from jaxnn.steps import blank, check_lengths, within
+from jaxnn.steps import blank, check_lengths, check_steps, within
 from jaxnn.trees import describe
 
 
@@ -209,12 +209,14 @@ def check_attend(owner: str, x: Any) -> Attend:
     """What came as an `Attend`, its shapes checked."""
     given = as_attend(x)
     checks.batch(owner, given.x, axes=3)
+    check_steps(owner, given.x)
     check_lengths(owner, given.lengths, given.x)
     if given.memory is None:
         if given.memory_lengths is not None:
             raise ValueError(f"{owner}: memory_lengths came without a memory")
         return given
     checks.batch(owner, given.memory, axes=3)
+    check_steps(owner, given.memory, "memory")
     check_lengths(owner, given.memory_lengths, given.memory, "memory_lengths")
     if given.x.shape[0] != given.memory.shape[0]:
         raise ValueError(

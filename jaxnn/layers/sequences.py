@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.steps import Steps, check_lengths
-from jaxnn.trees import describe
+from jaxnn.steps import Steps, check_lengths, check_steps
 
 
 class Sequences(NamedTuple):
@@ -44,10 +43,7 @@ def unpack(owner: str, x: Any) -> Sequences:
         pair = isinstance(x, Steps) or (type(x) is tuple and len(x) == 2)
         x = Sequences(*x) if pair else Sequences(x)
     checks.batch(owner, x.x, axes=3)
-    if x.x.shape[1] == 0:
-        raise ValueError(
-            f"{owner}: x must have at least one step [N, T, ...], got {describe(x.x)}"
-        )
+    check_steps(owner, x.x)
     check_lengths(owner, x.lengths, x.x)
     if x.lengths is None or isinstance(x.lengths, jax.ShapeDtypeStruct):
         return x
