@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers made of layers: in sequence, side by side, around, repeated."""
 
+import functools
+import operator
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -11,7 +14,6 @@ from jaxnn import checks
 from jaxnn.core import (
     Composite,
     Layer,
-    abstract,
     as_layer,
     place,
     unknown_child,
@@ -20,6 +22,7 @@ from jaxnn.core import (
 from jaxnn.keys import check_key
 from jaxnn.layers.shape import Identity
 from jaxnn.spec import snake_case
+from jaxnn.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.trees import describe
 
 
@@ -91,6 +94,10 @@ def _number(layer: Layer, counts: Counter) -> str:
 class Sequential(Listed):
     """One layer after the other.
 
+    Of `(x, lengths)`, sequences with padding, each layer knows the lengths, as long as
+    there are steps, and the output is an array. One that mixes steps and takes no
+    lengths is an error.
+
     Args:
         layers: layers or functions, numbered by kind.
         named: more of them, under names of one's own.
@@ -102,6 +109,8 @@ class Sequential(Listed):
     >>> list(net.init(jax.random.key(0), jax.numpy.ones((1, 64)))[0])
     ['dense_1', 'head']
     """
+
+    with_lengths = "carries"
 
     def __init__(self, *layers: Any, **named: Any):
         self._list(layers, named)
@@ -125,6 +134,7 @@ class Concat(Listed):
     (1, 7)
     """
 
+    with_lengths = "carries"
     axis: int = -1
 
     def __init__(self, *layers: Any, axis: int = -1, **named: Any):
@@ -132,9 +142,15 @@ class Concat(Listed):
         self._list(layers, named)
 
     def forward(self, run, x):
-        outputs = {name: run(name, x) for name, _ in self.layers}
+        outputs, lengths = _side_by_side(run, self.children(), x)
         _check_alike("Concat", outputs, x, skip=self.axis)
-        return jnp.concatenate(list(outputs.values()), axis=self.axis)
+        y = jnp.concatenate(list(outputs.values()), axis=self.axis)
+        if lengths is not None and self.axis % y.ndim < 2:
+            raise ValueError(
+                f"Concat: axis={self.axis} joins sequences with lengths behind their "
+                f"padding, got {said(x)}; join channels, axis=-1"
+            )
+        return y if lengths is None else Steps(y, lengths)
 
     def __repr__(self) -> str:
         axis = [] if self.axis == -1 else [f"axis={self.axis}"]
@@ -152,13 +168,16 @@ class Sum(Listed):
     [[0.0, 0.0]]
     """
 
+    with_lengths = "carries"
+
     def __init__(self, *layers: Any, **named: Any):
         self._list(layers, named)
 
     def forward(self, run, x):
-        outputs = {name: run(name, x) for name, _ in self.layers}
+        outputs, lengths = _side_by_side(run, self.children(), x)
         _check_alike("Sum", outputs, x)
-        return sum(list(outputs.values())[1:], start=next(iter(outputs.values())))
+        y = functools.reduce(operator.add, outputs.values())
+        return y if lengths is None else Steps(y, lengths)
 
 
 class Residual(Composite):
@@ -174,13 +193,23 @@ class Residual(Composite):
     (2, 4)
     """
 
+    with_lengths = "carries"
     body: Layer
     shortcut: Layer = Identity()
 
     def forward(self, run, x):
-        outputs = {name: run(name, x) for name in ("body", "shortcut")}
+        outputs, lengths = _side_by_side(run, ("body", "shortcut"), x)
         _check_alike("Residual", outputs, x)
-        return outputs["body"] + outputs["shortcut"]
+        y = outputs["body"] + outputs["shortcut"]
+        return y if lengths is None else Steps(y, lengths)
+
+
+def _side_by_side(run, names: Iterable[str], x: Any) -> tuple[dict[str, Any], Any]:
+    """The branches' outputs by name, and the lengths that they have, or None."""
+    outputs = {name: run(name, x) for name in names}
+    lengths = [y.lengths for y in outputs.values() if isinstance(y, Steps)]
+    arrays = {n: y.x if isinstance(y, Steps) else y for n, y in outputs.items()}
+    return arrays, lengths[0] if lengths else None
 
 
 def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None = None):
@@ -200,7 +229,7 @@ def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None =
     if len(shapes) > 1:
         got = ", ".join(f"{name} {describe(y)}" for name, y in outputs.items())
         raise ValueError(
-            f"{owner}: branches must give the same shape and dtype on {describe(x)}, "
+            f"{owner}: branches must give the same shape and dtype on {said(x)}, "
             f"got {got}"
         )
 
@@ -222,6 +251,7 @@ class Repeat(Layer):
     (3, 4, 4)
     """
 
+    with_lengths = "carries"
     block: Layer
     n: int
 
@@ -239,29 +269,38 @@ class Repeat(Layer):
 
     def init(self, key, x):
         check_key(key, "Repeat.init")
-        keys, x = jax.random.split(key, self.n), abstract(x)
+        keys = jax.random.split(key, self.n)
+        x = jax.eval_shape(lambda x: handed(self.block, self._steps(x)), x)
         with place("block", self.block, x):
             params, state = jax.vmap(lambda key: self.block.init(key, x))(keys)
         return _under("block", params), _under("block", state)
 
     def apply(self, params, state, x, *, key=None, train=False):
-        given = describe(x)
+        steps = self._steps(x)
+        given = said(steps)
 
         def body(x, part):
             params, state, index = part
             own = None if key is None else jax.random.fold_in(key, index)
             with place("block", self.block, x):
-                y, state = self.block.apply(params, state, x, key=own, train=train)
-            if describe(y) != given:
+                seen, options = handed(self.block, x), {"key": own, "train": train}
+                y, state = self.block.apply(params, state, seen, **options)
+            y = regained(self.block, x, y)
+            if said(y) != given:
                 raise ValueError(
                     f"Repeat: the block must keep the shape of its input, {given}, "
-                    f"got {describe(y)}"
+                    f"got {said(y)}"
                 )
             return y, state
 
         parts = (params.get("block", {}), state.get("block", {}), jnp.arange(self.n))
-        y, new = jax.lax.scan(body, x, parts)
-        return y, _under("block", new)
+        y, new = jax.lax.scan(body, steps, parts)
+        return y if isinstance(x, Steps) else plain(y), _under("block", new)
+
+    def _steps(self, x: Any) -> Any:
+        """A pair as `Steps`, so that every block gets and gives the same."""
+        x = x if self.block.with_lengths == "unknown" else as_pair(x)
+        return Steps(*x) if isinstance(x, Steps) else x
 
 
 def _under(name: str, tree: dict) -> dict:
@@ -286,6 +325,10 @@ class Remat(Layer):
 
     def __post_init__(self):
         object.__setattr__(self, "layer", as_layer(self.layer, "Remat"))
+
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
 
     def children(self):
         return self.layer.children()

@@ -8,6 +8,9 @@ A `Layer` is a *spec*: a frozen, hashable record of hyperparameters that holds n
 arrays.  `params` and `state` are nested dicts of arrays.  A `Composite` is a layer
 made of named children and a body `forward(run, x)` in which `run("name", x)` calls
 one of them; everything else in the library is built from these two.
+
+Where the input is `(x, lengths)`, sequences with padding, `Run` hands the lengths on
+from layer to layer: `steps.py` has the rules.
 """
 
 import dataclasses
@@ -21,6 +24,17 @@ import jax.numpy as jnp
 from jaxnn.inputs import is_of_inputs, of_apply, of_init
 from jaxnn.keys import Key, check_key, fold_in
 from jaxnn.spec import Spec, fields, show
+from jaxnn.steps import (
+    Steps,
+    alike,
+    as_pair,
+    blank,
+    handed,
+    over_steps,
+    plain,
+    regained,
+    said,
+)
 from jaxnn.trees import describe, nearest
 
 Params = dict[str, Any]
@@ -33,6 +47,9 @@ class Layer(Spec):
     A subclass is final: a variant wraps a layer or is a layer of its own.  Its `init`
     and `apply` find checked arrays in `x`, and `apply` those of JAX alone.
     """
+
+    #: How it takes sequences with lengths inside a network, as `steps.py` lists it.
+    with_lengths = "unknown"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -88,12 +105,20 @@ class Layer(Spec):
 class Function(Layer):
     """A bare function as a layer without parameters.
 
-    Wherever a layer is expected, `jax.nn.relu` or any other function may stand.
+    Wherever a layer is expected, `jax.nn.relu` or any other function may stand. Of
+    sequences with lengths it gets the array, zeros past the ends, and must give what it
+    gives for each sequence alone; a function that takes a pair gets `(x, lengths)`.
+
+    Raises:
+        ValueError: padding would change what it gives, as of `lambda x: x[:, -1]`.
     """
 
     function: Callable[..., Any]
+    with_lengths = "carries"
 
     def apply(self, params, state, x, *, key=None, train=False):
+        if isinstance(x, Steps):
+            return over_steps(self.function, x), state
         return self.function(x), state
 
 
@@ -129,6 +154,8 @@ class Composite(Layer):
     (3, 3)
     """
 
+    with_lengths = "forward"
+
     def forward(self, run: "Run", x: Any) -> Any:
         """The body: call children with `run("name", x)` and combine what they give."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
@@ -156,7 +183,7 @@ class Composite(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         run = Run(self, params, state, key, train)
-        return self.forward(run, x), run.state
+        return run.forward(x), run.state
 
 
 class Run:
@@ -182,6 +209,24 @@ class Run:
         self.key, self.train = key, train
         self._layer, self._children = layer, layer.children()
         self._counts: dict[str, int] = {}
+        self._start(None)
+
+    def forward(self, x: Any) -> Any:
+        """The layer's own `forward`; what came with lengths leaves with lengths."""
+        layer: Any = self._layer
+        own = pair = as_pair(x)
+        self._start(None)
+        if isinstance(pair, Steps) and layer.with_lengths == "forward":
+            self._start(pair)
+            own = blank(*pair) if self._known else tuple(pair)
+        y = self._with_lengths(layer.forward(self, own))
+        return y if isinstance(x, Steps) else plain(y)
+
+    def _start(self, given: Steps | None) -> None:
+        """Note what came in, where it is sequences with lengths."""
+        self._given: Any = given
+        self._known = type(given) is Steps  # of a pair only use tells what it is
+        self._seen: dict[int, Steps] = {}  # what children gave, by its array
 
     def __call__(self, name: str, x: Any) -> Any:
         """The output of child `name` for `x`; its new state is kept."""
@@ -193,8 +238,28 @@ class Run:
         child = self._children.get(name)
         if child is None:
             raise KeyError(unknown_child(self._layer, name))
+        x = self._with_lengths(as_pair(x))
         with place(name, child, x), jax.named_scope(name):
-            return self._call(name, child, x)
+            y = self._call(name, child, handed(child, x))
+        return self._own_form(regained(child, x, y))
+
+    def _with_lengths(self, x: Any) -> Any:
+        """An array of which it is known that it is sequences, as `Steps`."""
+        if id(x) in self._seen:
+            return self._seen[id(x)]
+        if self._known and alike(x, self._given.x):
+            return Steps(x, self._given.lengths)
+        return x
+
+    def _own_form(self, y: Any) -> Any:
+        """What a child gave as a `forward` of one's own gets it: arrays and pairs."""
+        if not isinstance(y, Steps) or self._layer.with_lengths == "carries":
+            return y
+        if self._given is not None and y.lengths is self._given.lengths:
+            self._known = True
+        if type(y) is Steps:
+            self._seen[id(y.x)] = y
+        return plain(y)
 
     def _call(self, name: str, child: Layer, x: Any) -> Any:
         params, state = self.params.get(name, {}), self.state.get(name, {})
@@ -256,15 +321,15 @@ class _Plan(Run):
                 inside = self._calls, self._values, f"{path}/"
                 self._plans[name] = _Plan(child, self.key, *inside)  # type: ignore
             self.params[name] = self._plans[name].params
-            return child.forward(self._plans[name], x)  # type: ignore
+            return self._plans[name].forward(x)
         if first:
             key = fold_in(self.key, f"init {name}")  # type: ignore[arg-type]
             self.params[name], self.state[name] = _pair(
                 child, "init", child.init(key, x)
             )
         y = super()._call(name, child, x)
-        values = self._values.number(x), self._values.number(y)
-        x, after, params = abstract((x, y, self.params[name]))
+        values = [self._values.number(plain(a)) for a in (x, y)]
+        x, after, params = abstract((x, plain(y), self.params[name]))
         self._calls.append(Call(path, child, x, after, params, first, *values))
         return y
 
@@ -275,7 +340,7 @@ def trace(net: Layer, x: Any) -> list[Call]:
     net = net if isinstance(net, Composite) else _Only(as_layer(net, "trace"))
 
     def forward(key, x):
-        net.forward(_Plan(net, key, calls, _Values()), x)  # type: ignore
+        _Plan(net, key, calls, _Values()).forward(x)
 
     token = _tracing.set(True)
     try:
@@ -301,6 +366,7 @@ class _Only(Composite):
     """A network of one layer, so that `trace` sees every network alike."""
 
     layer: Layer
+    with_lengths = "carries"
 
     def forward(self, run, x):
         return run("layer", x)
@@ -363,7 +429,7 @@ class place:
             return
         path, what, note = getattr(error, "_place", ("", "", ""))
         if not path:
-            what = f"{written(self.layer):.200} on {describe(self.x)}"
+            what = f"{written(self.layer):.200} on {said(self.x)}"
             if isinstance(error, KeyError) and not is_of_inputs(error, self.x):
                 what += " (are params and state from this network's init?)"
         elif note in error.__notes__:

@@ -50,9 +50,9 @@ from jaxnn.keys import Key, check_key
 from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
 from jaxnn.layers.embed import check_ids
-from jaxnn.layers.padding import check_integers, check_lengths
 from jaxnn.programs import program
 from jaxnn.stateful import stateful, zero_carry
+from jaxnn.steps import check_integers, check_lengths
 from jaxnn.surgery import layer_paths
 from jaxnn.train.evaluate import variables as parts_of
 from jaxnn.train.shapes import traced_once

@@ -9,6 +9,7 @@ import jax
 
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer, trace, written
+from jaxnn.steps import plain
 
 
 def layer_paths(net: Layer) -> dict[str, Layer]:
@@ -86,6 +87,10 @@ class _Probe(Layer):
 
     layer: Layer
 
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
+
     def children(self):
         return self.layer.children()
 
@@ -127,6 +132,7 @@ class Tap(Layer):
     (3, 8)
     """
 
+    with_lengths = "carries"
     net: Layer
     paths: str | tuple[str, ...]
 
@@ -157,7 +163,7 @@ class Tap(Layer):
         y, state = probed.apply(params, state, x, key=key, train=train)
         taps: dict[str, Any] = {}
         state = _collect(probed, state, "", taps)
-        return (y, taps), state
+        return (y, plain(taps)), state
 
 
 def _collect(layer: Layer, state: Any, path: str, taps: dict[str, Any]) -> Any:

@@ -14,8 +14,9 @@ from jaxnn.layers.attention import MultiHeadAttention, as_attend, check_attend
 from jaxnn.layers.dense import Dense
 from jaxnn.layers.dropout import Dropout
 from jaxnn.layers.norm import LayerNorm, check_switches
-from jaxnn.layers.padding import Attend, blank
+from jaxnn.layers.padding import Attend
 from jaxnn.ops.materialize import materialize
+from jaxnn.steps import blank
 
 
 class FeedForward(Layer):
@@ -35,6 +36,7 @@ class FeedForward(Layer):
     (8, 32)
     """
 
+    with_lengths = "each"
     hidden: int | None = None
     _: KW_ONLY
     activation: Callable[[Any], Any] = jax.nn.gelu
@@ -100,6 +102,7 @@ class EncoderBlock(Composite):
     (2, 5, 8)
     """
 
+    with_lengths = "uses"
     attention: Layer
     mlp: Layer = FeedForward()
     norm1: Layer = LayerNorm()
@@ -143,6 +146,7 @@ class DecoderBlock(Composite):
     (2, 5, 8)
     """
 
+    with_lengths = "uses"
     attention: Layer
     cross: Layer
     mlp: Layer = FeedForward()
@@ -223,6 +227,7 @@ class TransformerEncoder(Composite):
     (['block1', 'block2', 'norm'], (2, 5, 8))
     """
 
+    with_lengths = "uses"
     layers: int
     heads: int
     _: KW_ONLY
@@ -292,6 +297,7 @@ class TransformerDecoder(Composite):
     (2, 5, 8)
     """
 
+    with_lengths = "uses"
     layers: int
     heads: int
     _: KW_ONLY

@@ -1,6 +1,7 @@
 """The same checks for every layer in the catalogue."""
 
 import io as python_io
+import re
 
 import chex
 import jax
@@ -254,6 +255,34 @@ def test_no_parameter_is_idle(entry, key):
 
     for path, gradient in trees.paths(jax.grad(loss)(params)).items():
         assert jnp.abs(gradient).max() > 0, path
+
+
+@each
+def test_an_empty_batch_gives_an_empty_result_and_no_gradient(entry):
+    params, state, x = built(entry)
+
+    def loss(params, x):
+        y, _ = entry.layer.apply(params, state, x)
+        return y.sum(), y
+
+    slope = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    (by_params, by_x), y = slope(params, x[:0])
+    whole, _ = jax.eval_shape(entry.layer.apply, params, state, x)
+    assert y.shape == (0, *whole.shape[1:]) and by_x.shape == (0, *x.shape[1:])
+    assert not any(a.any() for a in jax.tree.leaves(by_params))
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in CATALOGUE if len(e.shape) > 2], ids=lambda e: e.name
+)
+def test_no_steps_give_an_empty_result_or_a_clear_error(entry):
+    params, state, x = built(entry)
+    try:
+        y, _ = entry.layer.apply(params, state, x[:, :0])
+    except ValueError as error:
+        assert re.match(r"[A-Z]\w+: ", str(error)), error
+    else:
+        assert y.size == 0
 
 
 def test_every_layer_is_in_the_catalogue():

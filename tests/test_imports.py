@@ -18,6 +18,7 @@ LEVELS = [
     ["programs"],
     ["checks", "contracts", "inputs", "tree_files"],
     ["initializers", "losses", "metrics"],
+    ["steps"],
     ["core"],
     ["layers"],
     ["combine", "stateful", "transformer"],

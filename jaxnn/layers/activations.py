@@ -29,6 +29,7 @@ class PReLU(Layer):
     [[-0.5, 4.0]]
     """
 
+    with_lengths = "each"
     slope: float = 0.25
     _: KW_ONLY
     per_channel: bool = False
@@ -61,6 +62,7 @@ class Maxout(Layer):
     ((2, 5, 3), (2, 3))
     """
 
+    with_lengths = "each"
     features: int
     _: KW_ONLY
     pieces: int = 2

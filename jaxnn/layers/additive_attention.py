@@ -12,11 +12,12 @@ from jaxnn.core import Layer, abstract, place, unknown_child
 from jaxnn.keys import fold_in
 from jaxnn.layers.attention import check_attend
 from jaxnn.layers.dense import check_width
-from jaxnn.layers.padding import Attend, blank, within
+from jaxnn.layers.padding import Attend
 from jaxnn.layers.recurrent import is_cell
 from jaxnn.ops.attention import additive_attention
 from jaxnn.ops.dense import dense
 from jaxnn.ops.recurrent import keep
+from jaxnn.steps import blank, within
 from jaxnn.trees import describe
 
 
@@ -48,6 +49,7 @@ class AdditiveAttention(Layer):
     ((2, 6), [1.0, 0.0, 0.0])
     """
 
+    with_lengths = "uses"
     features: int
     _: KW_ONLY
     w_init: initializers.InitializerFunction = initializers.glorot_uniform()
@@ -139,6 +141,7 @@ class AttentiveRecurrent(Layer):
     (2, 5, 9)
     """
 
+    with_lengths = "uses"
     cell: Any
     attention: Any
 
@@ -234,6 +237,7 @@ class AttentiveRecurrent(Layer):
 class _Remembering(Layer):
     """An `AttentiveRecurrent` that goes on from call to call: see stateful.py."""
 
+    with_lengths = "uses"
     layer: AttentiveRecurrent
 
     def init(self, key, x):

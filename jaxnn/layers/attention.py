@@ -14,10 +14,11 @@ from jaxnn.keys import Key, fold_in
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.dropout import needed_key
 from jaxnn.layers.norm import check_switches
-from jaxnn.layers.padding import Attend, blank, check_lengths, unpack, within
+from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
 from jaxnn.ops.attention import attention, rotary, visible, write
 from jaxnn.ops.dense import dense
+from jaxnn.steps import blank, check_lengths, check_steps, within
 from jaxnn.trees import describe
 
 
@@ -64,6 +65,7 @@ class MultiHeadAttention(Layer):
     (6, 8)
     """
 
+    with_lengths = "uses"
     heads: int
     _: KW_ONLY
     features: int | None = None
@@ -129,12 +131,14 @@ class MultiHeadAttention(Layer):
         q = dense(given.x, **params["query"])
         k, v = (dense(memory, **params[name]) for name in ("key", "value"))
         size = q.shape[-1] // self.heads
-        return [a.reshape(*a.shape[:2], -1, size).swapaxes(1, 2) for a in (q, k, v)]
+        shapes = [(*a.shape[:2], a.shape[2] // size, size) for a in (q, k, v)]
+        heads = [a.reshape(s) for a, s in zip((q, k, v), shapes, strict=True)]
+        return [a.swapaxes(1, 2) for a in heads]
 
     def merge(self, params: Params, y: jax.Array) -> jax.Array:
         """The heads `[N, heads, T, D]` side by side, through `out`."""
-        n, _, t, _ = y.shape
-        return dense(y.swapaxes(1, 2).reshape(n, t, -1), **params["out"])
+        n, heads, t, size = y.shape
+        return dense(y.swapaxes(1, 2).reshape(n, t, heads * size), **params["out"])
 
     def turn(self, x: jax.Array, positions: jax.Array) -> jax.Array:
         """Queries or keys turned by their positions."""
@@ -205,12 +209,14 @@ def check_attend(owner: str, x: Any) -> Attend:
     """What came as an `Attend`, its shapes checked."""
     given = as_attend(x)
     checks.batch(owner, given.x, axes=3)
+    check_steps(owner, given.x)
     check_lengths(owner, given.lengths, given.x)
     if given.memory is None:
         if given.memory_lengths is not None:
             raise ValueError(f"{owner}: memory_lengths came without a memory")
         return given
     checks.batch(owner, given.memory, axes=3)
+    check_steps(owner, given.memory, "memory")
     check_lengths(owner, given.memory_lengths, given.memory, "memory_lengths")
     if given.x.shape[0] != given.memory.shape[0]:
         raise ValueError(
@@ -271,6 +277,7 @@ class CachedAttention(Layer):
         ValueError: the attention is not causal and is not given a memory.
     """
 
+    with_lengths = "uses"
     layer: MultiHeadAttention
     length: int | None
 

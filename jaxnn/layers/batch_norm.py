@@ -11,8 +11,18 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Layer, only_shapes
 from jaxnn.layers.dense import check_width
-from jaxnn.layers.norm import affine, check_positive, check_switches
-from jaxnn.ops.norm import batch_norm, batch_norm_in_training
+from jaxnn.layers.norm import (
+    affine,
+    array_and_lengths,
+    check_positive,
+    check_switches,
+)
+from jaxnn.ops.norm import (
+    batch_norm,
+    batch_norm_in_training,
+    batch_norm_of_real_steps,
+)
+from jaxnn.steps import blank, real
 from jaxnn.trees import describe
 
 
@@ -22,7 +32,8 @@ class BatchNorm(Layer):
     In training m and v are the mean and the variance over the batch and all positions;
     the state keeps running ones, which evaluation uses:
     `mean = momentum · mean + (1 - momentum) · m`, and `var` likewise with
-    v · n / (n - 1), which has no bias.
+    v · n / (n - 1), which has no bias. Of `(x, lengths)`, `x` `[N, T, ..., C]`, only
+    the real steps count.
 
     Args:
         eps: a small number against division by zero.
@@ -47,6 +58,7 @@ class BatchNorm(Layer):
     ([[-1.0], [1.0]], 0.25, 1.125)
     """
 
+    with_lengths = "uses"
     _: KW_ONLY
     eps: float = 1e-5
     momentum: float = 0.9
@@ -67,21 +79,25 @@ class BatchNorm(Layer):
             )
 
     def init(self, key, x):
-        checks.batch("BatchNorm", x)
+        x, _ = array_and_lengths("BatchNorm", x)
         shape, dtype = x.shape[-1:], checks.param_dtype(x)
         state = {"mean": jnp.zeros(shape, dtype), "var": jnp.ones(shape, dtype)}
         return affine(x, scale=self.scale, offset=self.offset), state
 
     def apply(self, params, state, x, *, key=None, train=False):
-        checks.batch("BatchNorm", x)
+        x, lengths = array_and_lengths("BatchNorm", x)
         check_width("BatchNorm", x, state["mean"].shape[0])
+        x, where = blank(x, lengths), real(x, lengths)
         if not train:
             return batch_norm(x, **state, **params, eps=self.eps), state
         axis_name = self._mapped_axis()
-        count = self._count(x, axis_name)
-        y, mean, var = batch_norm_in_training(
-            x, **params, eps=self.eps, axis_name=axis_name
-        )
+        options = {**params, "eps": self.eps, "axis_name": axis_name}
+        count: Any = self._count(x, axis_name)
+        if where is None:
+            y, mean, var = batch_norm_in_training(x, **options)
+        else:
+            y, mean, var, count = batch_norm_of_real_steps(x, where, **options)
+            count = jnp.maximum(count, 2)  # one step has no variance to correct
         return y, self._running(state, mean, var * (count / (count - 1)))
 
     def _running(self, state, mean, var):

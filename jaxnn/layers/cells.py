@@ -104,7 +104,7 @@ def _inputs(owner: str, params: Params, x: jax.Array) -> tuple[Any, Any, Any]:
     # As one matrix: of three axes XLA's CPU compiler makes the weights' gradient with a
     # copy of all of the other operand (6 of 45 ms, see ops/cells.py).
     u = dense(x.reshape(-1, x.shape[-1]), params["input"]["w"])
-    u = u.reshape(*x.shape[:-1], -1)
+    u = u.reshape(*x.shape[:-1], u.shape[-1])
     return u, params["input"].get("b"), params["recurrent"]["w"].astype(x.dtype)
 
 

@@ -69,6 +69,11 @@ class Conv(Layer):
     w_init: initializers.InitializerFunction = initializers.he_normal()
     b_init: initializers.InitializerFunction = initializers.zeros()
 
+    @property
+    def with_lengths(self):
+        """Zeros past the ends are what padding puts there, if all steps are kept."""
+        return _with_lengths(self)
+
     def __post_init__(self):
         _check_options(self)
         _check_groups("Conv", self.features, "features", self.groups)
@@ -133,6 +138,7 @@ class ConvTranspose(Layer):
     ((2, 2, 16, 8), (4, 28, 28, 8))
     """
 
+    with_lengths = "mixes"
     features: int
     kernel: int | tuple[int, ...]
     _: KW_ONLY
@@ -228,6 +234,11 @@ class SeparableConv(Layer):
     w_init: initializers.InitializerFunction = initializers.he_normal()
     b_init: initializers.InitializerFunction = initializers.zeros()
 
+    @property
+    def with_lengths(self):
+        """Zeros past the ends are what padding puts there, if all steps are kept."""
+        return _with_lengths(self)
+
     def __post_init__(self):
         _check_options(self)
         checks.positive_int("SeparableConv", "multiplier", self.multiplier)
@@ -271,6 +282,19 @@ class SeparableConv(Layer):
         for name, step in self._steps(channels).items():
             x, _ = step.apply(params[name], {}, x)
         return x, state
+
+
+def _with_lengths(layer: Any) -> str:
+    """How a convolution treats sequences with lengths: see `steps.py`."""
+    axes = windows.spatial_axes(layer.kernel)
+    kernel, stride, dilation = (
+        spread(a, axes) for a in (layer.kernel, layer.stride, layer.dilation)
+    )
+    span = extent(kernel[0], dilation[0])
+    pads = explicit_pads(layer.padding, kernel, kernel, (1,) * axes, dilation)
+    zeros = getattr(layer, "padding_mode", "zeros") == "zeros" or span == 1
+    kept = stride[0] == 1 and sum(pads[0]) == span - 1
+    return "each" if zeros and kept else "mixes"
 
 
 def _check_options(layer: Any) -> None:

@@ -28,6 +28,7 @@ class Dense(Layer):
     (2, 10)
     """
 
+    with_lengths = "each"
     features: int
     _: KW_ONLY
     bias: bool = True

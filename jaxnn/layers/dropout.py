@@ -31,6 +31,7 @@ class Dropout(Layer):
     True
     """
 
+    with_lengths = "each"
     rate: float
 
     def __post_init__(self):
@@ -66,6 +67,7 @@ class SpatialDropout(Layer):
     ([0.0, 2.0], True)
     """
 
+    with_lengths = "each"
     rate: float
 
     def __post_init__(self):

@@ -11,13 +11,9 @@ import numpy as np
 from jaxnn import checks, initializers
 from jaxnn.core import Composite, Layer, Params
 from jaxnn.layers.dense import check_width
-from jaxnn.layers.padding import (
-    blank,
-    check_integers,
-    check_lengths,
-    unpack,
-)
+from jaxnn.layers.padding import unpack
 from jaxnn.ops.embed import embed, is_id, tied_logits
+from jaxnn.steps import blank, check_integers, check_lengths
 from jaxnn.trees import describe
 
 
@@ -45,6 +41,7 @@ class Embed(Layer):
     (1, 3, 8)
     """
 
+    with_lengths = "carries"
     vocabulary: int
     features: int
     _: KW_ONLY
@@ -95,7 +92,7 @@ def check_ids(owner: str, ids: Any, lengths: Any = None, *, vocabulary: int) -> 
 
     Args:
         owner: who asks, for the message.
-        ids: integers of any shape; `[N, T]` with lengths.
+        ids: integers of any shape; at least `[N, T]` with lengths.
         lengths: `[N]` or None.
         vocabulary: the ids must be from 0 to this - 1.
 
@@ -105,7 +102,8 @@ def check_ids(owner: str, ids: Any, lengths: Any = None, *, vocabulary: int) -> 
     ids = np.asarray(ids)
     wrong = ~is_id(ids, vocabulary)
     if lengths is not None:
-        wrong &= np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        real = np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        wrong &= real.reshape(real.shape + (1,) * (ids.ndim - 2))
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise IndexError(

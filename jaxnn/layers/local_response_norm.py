@@ -31,6 +31,7 @@ class LocalResponseNorm(Layer):
     True
     """
 
+    with_lengths = "each"
     size: int = 5
     _: KW_ONLY
     alpha: float = 1e-4

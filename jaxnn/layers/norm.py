@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Layer, Params
 from jaxnn.layers.dense import check_width
+from jaxnn.layers.padding import unpack
 from jaxnn.ops import norm
+from jaxnn.steps import blank, check_lengths, real
 from jaxnn.trees import describe
 
 
@@ -44,6 +46,20 @@ def check_channels(owner: str, x: Any, params: Params) -> None:
         check_width(owner, x, a.shape[0])
 
 
+def array_and_lengths(owner: str, x: Any, axes: int = 2) -> tuple[Any, Any]:
+    """The array of a batch, and the lengths of its sequences or None.
+
+    Args:
+        owner: who asks, for messages.
+        x: an array `[N, ..., C]`, or a pair `(x, lengths)` of at least `[N, T, C]`.
+        axes: how many axes the array has at least.
+    """
+    x, lengths, _ = unpack(x)
+    checks.batch(owner, x, axes=axes if lengths is None else 3)
+    check_lengths(owner, lengths, x)
+    return x, lengths
+
+
 class LayerNorm(Layer):
     """Normalize over the last axis: `y = (x - m) / √(v + eps) · scale + offset`.
 
@@ -66,6 +82,7 @@ class LayerNorm(Layer):
     [[-1.0, 1.0], [-1.0, 1.0]]
     """
 
+    with_lengths = "each"
     _: KW_ONLY
     eps: float = 1e-5
     scale: bool = True
@@ -89,7 +106,7 @@ class GroupNorm(Layer):
     """Normalize groups of channels: `y = (x - m) / √(v + eps) · scale + offset`.
 
     m and v are the mean and the variance of C / groups neighboring channels of one
-    example over all positions.
+    example over all positions; of `(x, lengths)` over the real steps of the sequence.
 
     Args:
         groups: how many groups; it must divide the channels. One is layer
@@ -111,6 +128,7 @@ class GroupNorm(Layer):
     [[-1.0, 1.0, -1.0, 1.0]]
     """
 
+    with_lengths = "uses"
     groups: int
     _: KW_ONLY
     eps: float = 1e-5
@@ -123,17 +141,20 @@ class GroupNorm(Layer):
         check_switches("GroupNorm", scale=self.scale, offset=self.offset)
 
     def init(self, key, x):
-        self._check(x)
+        x, _ = self._check(x)
         return affine(x, scale=self.scale, offset=self.offset), {}
 
     def apply(self, params, state, x, *, key=None, train=False):
-        self._check(x)
+        x, lengths = self._check(x)
         check_channels("GroupNorm", x, params)
-        return norm.group_norm(x, self.groups, **params, eps=self.eps), state
+        x, options = blank(x, lengths), {"eps": self.eps, "where": real(x, lengths)}
+        return norm.group_norm(x, self.groups, **params, **options), state
 
     def _check(self, x):
-        checks.batch("GroupNorm", x)
+        x, lengths = array_and_lengths("GroupNorm", x)
         channels = x.shape[-1]
+        if 0 in x.shape[1:-1]:
+            raise ValueError(f"GroupNorm: x must have positions, got {describe(x)}")
         if channels % self.groups:
             fit = [n for n in range(1, channels + 1) if channels % n == 0]
             raise ValueError(
@@ -141,13 +162,15 @@ class GroupNorm(Layer):
                 f"for {channels} channels: {describe(x)}; {channels} can be split into "
                 f"{', '.join(map(str, fit))}"
             )
+        return x, lengths
 
 
 class InstanceNorm(Layer):
     """Normalize each channel of each example over its positions.
 
     `y = (x - m) / √(v + eps) · scale + offset`; there are no running statistics, so
-    training and evaluation are the same.
+    training and evaluation are the same. Of `(x, lengths)` the real steps of each
+    sequence count.
 
     Args:
         eps: a small number against division by zero.
@@ -166,6 +189,7 @@ class InstanceNorm(Layer):
     [[[-1.0, -1.0], [1.0, 1.0]]]
     """
 
+    with_lengths = "uses"
     _: KW_ONLY
     eps: float = 1e-5
     scale: bool = True
@@ -176,22 +200,24 @@ class InstanceNorm(Layer):
         check_switches("InstanceNorm", scale=self.scale, offset=self.offset)
 
     def init(self, key, x):
-        self._check(x)
+        x, _ = self._check(x)
         return affine(x, scale=self.scale, offset=self.offset), {}
 
     def apply(self, params, state, x, *, key=None, train=False):
-        self._check(x)
+        x, lengths = self._check(x)
         check_channels("InstanceNorm", x, params)
-        return norm.instance_norm(x, **params, eps=self.eps), state
+        x, options = blank(x, lengths), {"eps": self.eps, "where": real(x, lengths)}
+        return norm.instance_norm(x, **params, **options), state
 
     def _check(self, x):
-        checks.batch("InstanceNorm", x, axes=3)
+        x, lengths = array_and_lengths("InstanceNorm", x, axes=3)
         if math.prod(x.shape[1:-1]) < 2:
             raise ValueError(
                 "InstanceNorm: x must have more than one position per channel, got "
                 f"{describe(x)}: every output would be the offset; use larger pictures "
                 "or nn.LayerNorm()"
             )
+        return x, lengths
 
 
 class RMSNorm(Layer):
@@ -215,6 +241,7 @@ class RMSNorm(Layer):
     [[1.0, -1.0, 1.0]]
     """
 
+    with_lengths = "each"
     _: KW_ONLY
     eps: float = 1e-6
     scale: bool = True

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Layer
 from jaxnn.layers import windows
+from jaxnn.layers.padding import unpack
 from jaxnn.ops import pool
 from jaxnn.ops.windows import explicit_pads, extent, spread
+from jaxnn.steps import check_lengths, real
 from jaxnn.trees import describe
 
 IntOrEach = int | tuple[int, ...]
@@ -41,6 +43,7 @@ class MaxPool(Layer):
     [[5.0, 7.0], [13.0, 15.0]]
     """
 
+    with_lengths = "mixes"
     kernel: IntOrEach
     _: KW_ONLY
     stride: IntOrEach | None = None
@@ -80,6 +83,7 @@ class AvgPool(Layer):
     [[2.5, 4.5], [10.5, 12.5]]
     """
 
+    with_lengths = "mixes"
     kernel: IntOrEach
     _: KW_ONLY
     stride: IntOrEach | None = None
@@ -101,6 +105,7 @@ class AvgPool(Layer):
 class GlobalMaxPool(Layer):
     """The largest value of each channel: `[N, ..., C]` to `[N, C]`.
 
+    Of `(x, lengths)`, `x` `[N, T, ..., C]`, over the real steps of each sequence.
     Equal maxima share the gradient equally.
 
     >>> import jax.numpy as jnp, jaxnn as nn
@@ -109,12 +114,19 @@ class GlobalMaxPool(Layer):
     [[16.0, 17.0]]
     """
 
+    with_lengths = "uses"
+
     def apply(self, params, state, x, *, key=None, train=False):
-        return jnp.max(x, axis=_space("GlobalMaxPool", x)), state
+        x, lengths, axes = _space("GlobalMaxPool", x)
+        if (where := real(x, lengths)) is not None:
+            x = jnp.where(where, x, jnp.full((), -jnp.inf, x.dtype))
+        return jnp.max(x, axis=axes), state
 
 
 class GlobalAvgPool(Layer):
     """The mean of each channel: `[N, ..., C]` to `[N, C]`.
+
+    Of `(x, lengths)`, `x` `[N, T, ..., C]`, over the real steps of each sequence.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> x = jnp.arange(18.0).reshape(1, 3, 3, 2)
@@ -125,8 +137,11 @@ class GlobalAvgPool(Layer):
         Lin, Chen and Yan, Network in network, 2014, arXiv:1312.4400.
     """
 
+    with_lengths = "uses"
+
     def apply(self, params, state, x, *, key=None, train=False):
-        return jnp.mean(x, axis=_space("GlobalAvgPool", x)), state
+        x, lengths, axes = _space("GlobalAvgPool", x)
+        return jnp.mean(x, axis=axes, where=real(x, lengths)), state
 
 
 class AdaptiveMaxPool(Layer):
@@ -150,6 +165,7 @@ class AdaptiveMaxPool(Layer):
         for visual recognition, 2014, arXiv:1406.4729.
     """
 
+    with_lengths = "mixes"
     size: IntOrEach
 
     def __post_init__(self):
@@ -180,6 +196,7 @@ class AdaptiveAvgPool(Layer):
         for visual recognition, 2014, arXiv:1406.4729.
     """
 
+    with_lengths = "mixes"
     size: IntOrEach
 
     def __post_init__(self):
@@ -261,12 +278,13 @@ def _pads(x, layer: MaxPool | AvgPool, dilation: IntOrEach):
     return explicit_pads(layer.padding, sizes, kernel, _stride(layer), steps)
 
 
-def _space(owner: str, x) -> tuple[int, ...]:
-    """The spatial axes of a batch, which must hold something to pool."""
+def _space(owner: str, x) -> tuple[Any, Any, tuple[int, ...]]:
+    """An array, its lengths or None, and its spatial axes, which hold something."""
+    x, lengths, _ = unpack(x)
     checks.batch(owner, x, axes=3)
-    axes = tuple(range(1, len(x.shape) - 1))
+    check_lengths(owner, lengths, x)
     _check_not_empty(owner, x)
-    return axes
+    return x, lengths, tuple(range(1, len(x.shape) - 1))
 
 
 def _bins(owner: str, x, size: IntOrEach) -> tuple[int, ...]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
 from jaxnn.layers.dense import check_width
-from jaxnn.layers.padding import check_lengths, unpack
+from jaxnn.layers.padding import unpack
 from jaxnn.ops.attention import sinusoids
 from jaxnn.ops.embed import embed
+from jaxnn.steps import check_lengths
 from jaxnn.trees import describe
 
 
@@ -30,6 +31,8 @@ class SinusoidalPositions(Layer):
     >>> (100 * y[0]).round().tolist()
     [[0.0, 100.0], [84.0, 54.0]]
     """
+
+    with_lengths = "carries"
 
     def init(self, key, x):
         _check("SinusoidalPositions", x)
@@ -69,6 +72,7 @@ class LearnedPositions(Layer):
     (128, 8)
     """
 
+    with_lengths = "carries"
     length: int
     _: KW_ONLY
     w_init: initializers.InitializerFunction = initializers.normal(0.02)
@@ -119,6 +123,7 @@ class Counted(Layer):
         layer: `SinusoidalPositions` or `LearnedPositions`.
     """
 
+    with_lengths = "carries"
     layer: Any
 
     def init(self, key, x):

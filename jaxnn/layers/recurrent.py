@@ -38,6 +38,7 @@ class Recurrent(Layer):
     (2, 5, 8)
     """
 
+    with_lengths = "uses"
     cell: Any
     _: KW_ONLY
     reverse: bool = False
@@ -149,6 +150,7 @@ def _zero_past_the_end(xs: jax.Array, mask: jax.Array) -> jax.Array:
 class _Remembering(Layer):
     """A recurrent layer that goes on where its last call ended: see stateful.py."""
 
+    with_lengths = "uses"
     layer: Any
 
     def children(self):
@@ -189,6 +191,7 @@ class Bidirectional(Composite):
     (2, 5, 16)
     """
 
+    with_lengths = "uses"
     cell: Any
     backward: Any = None
 
@@ -239,6 +242,7 @@ class RecurrentStack(Composite):
     ((3, 24), ['forward', 'backward'])
     """
 
+    with_lengths = "uses"
     layers: tuple[Layer, ...]
     dropout: Any = 0.0
 

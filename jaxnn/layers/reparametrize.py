@@ -52,6 +52,10 @@ class WeightNorm(Layer):
     def __post_init__(self):
         object.__setattr__(self, "layer", as_layer(self.layer, "WeightNorm"))
 
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
+
     def children(self):
         return self.layer.children()
 
@@ -106,6 +110,10 @@ class SpectralNorm(Layer):
     def __post_init__(self):
         object.__setattr__(self, "layer", as_layer(self.layer, "SpectralNorm"))
         checks.positive_int("SpectralNorm", "iterations", self.iterations)
+
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
 
     def children(self):
         return self.layer.children()

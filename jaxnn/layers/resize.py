@@ -35,6 +35,7 @@ class Upsample(Layer):
     [0.0, 1.0, 3.0, 4.0]
     """
 
+    with_lengths = "mixes"
     factor: int | tuple[int, ...] = 2
     _: KW_ONLY
     method: str = "nearest"
@@ -76,6 +77,7 @@ class PixelShuffle(Layer):
         sub-pixel convolutional neural network, 2016, arXiv:1609.05158.
     """
 
+    with_lengths = "mixes"
     factor: int
 
     def __post_init__(self):
@@ -107,6 +109,7 @@ class PixelUnshuffle(Layer):
     (1, 8, 8, 12)
     """
 
+    with_lengths = "mixes"
     factor: int
 
     def __post_init__(self):

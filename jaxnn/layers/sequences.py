@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.layers.padding import check_lengths
-from jaxnn.trees import describe
+from jaxnn.steps import Steps, check_lengths, check_steps
 
 
 class Sequences(NamedTuple):
@@ -41,12 +40,10 @@ class Sequences(NamedTuple):
 def unpack(owner: str, x: Any) -> Sequences:
     """`x`, `(x, lengths)` or `Sequences` as checked `Sequences`, lengths in int32."""
     if not isinstance(x, Sequences):
-        x = Sequences(*x) if type(x) is tuple and len(x) == 2 else Sequences(x)
+        pair = isinstance(x, Steps) or (type(x) is tuple and len(x) == 2)
+        x = Sequences(*x) if pair else Sequences(x)
     checks.batch(owner, x.x, axes=3)
-    if x.x.shape[1] == 0:
-        raise ValueError(
-            f"{owner}: x must have at least one step [N, T, ...], got {describe(x.x)}"
-        )
+    check_steps(owner, x.x)
     check_lengths(owner, x.lengths, x.x)
     if x.lengths is None or isinstance(x.lengths, jax.ShapeDtypeStruct):
         return x

@@ -11,6 +11,8 @@ from jaxnn.trees import describe
 class Identity(Layer):
     """`y = x`."""
 
+    with_lengths = "carries"
+
     def apply(self, params, state, x, *, key=None, train=False):
         return x, state
 
@@ -22,6 +24,8 @@ class Flatten(Layer):
     >>> nn.Flatten().apply({}, {}, jnp.ones((2, 28, 28, 1)))[0].shape
     (2, 784)
     """
+
+    with_lengths = "mixes"
 
     def apply(self, params, state, x, *, key=None, train=False):
         if not getattr(x, "shape", ()):
@@ -42,6 +46,7 @@ class Reshape(Layer):
     (2, 8, 8, 1)
     """
 
+    with_lengths = "mixes"
     shape: tuple[int, ...]
 
     def __post_init__(self):
@@ -63,4 +68,6 @@ class Reshape(Layer):
                 f"Reshape: an example of {describe(x)} has {size} numbers, which do "
                 f"not make {self.shape}"
             )
-        return x.reshape(x.shape[0], *self.shape), state
+        # (An empty batch tells nothing of the axis that is to be found.)
+        shape = [size // max(known, 1) if n == -1 else n for n in self.shape]
+        return x.reshape(x.shape[0], *shape), state

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Composite, Layer
 from jaxnn.layers.dense import Dense, check_width
+from jaxnn.trees import describe
 
 
 class _Gate(Composite):
@@ -44,6 +45,7 @@ class SqueezeExcite(Layer):
     ((8, 2), (2, 8))
     """
 
+    with_lengths = "mixes"
     reduction: int = 16
 
     def __post_init__(self):
@@ -55,6 +57,8 @@ class SqueezeExcite(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("SqueezeExcite", x, axes=3)
+        if 0 in x.shape[1:-1]:
+            raise ValueError(f"SqueezeExcite: x must have positions, got {describe(x)}")
         check_width("SqueezeExcite", x, params["squeeze"]["w"].shape[0])
         return self._gate(x).apply(params, state, x, key=key, train=train)
 

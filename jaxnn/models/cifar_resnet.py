@@ -31,6 +31,7 @@ class PadShortcut(Layer):
     [[[[0.0, 1.0, 1.0, 0.0]]]]
     """
 
+    with_lengths = "mixes"
     features: int
     stride: int = 2
 

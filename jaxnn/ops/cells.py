@@ -290,7 +290,7 @@ def _all_times(hs: jax.Array, w: jax.Array) -> jax.Array:
     """`h w` of all steps, as one matrix: of `[T, N, H]` the transpose is a slow one,
     for which XLA's CPU compiler copies the other operand (8 of 50 ms)."""
     rows = _times(hs.reshape(-1, hs.shape[-1]), w)
-    return rows.reshape(*hs.shape[:-1], -1)
+    return rows.reshape(*hs.shape[:-1], w.shape[-1])
 
 
 def _by_turned(w: jax.Array) -> Callable[[jax.Array], jax.Array]:

@@ -222,12 +222,13 @@ def _examples(a):
 def _into_channels(a):
     """`[B, ..., C]` to `[..., B · C]`."""
     a = jnp.moveaxis(a, 0, -2)
-    return a.reshape(*a.shape[:-2], -1)
+    return a.reshape(*a.shape[:-2], a.shape[-2] * a.shape[-1])
 
 
 def _out_of_channels(a, size):
     """`[..., B · C]` to `[B, ..., C]`."""
-    return jnp.moveaxis(a.reshape(*a.shape[:-1], size, -1), -2, 0)
+    a = a.reshape(*a.shape[:-1], size, a.shape[-1] // size)
+    return jnp.moveaxis(a, -2, 0)
 
 
 _CONV = _Kind("conv", _output_shape, _lax_conv, conv_cpu.conv)

@@ -242,7 +242,8 @@ def _depthwise_input(g, w, window):
     each = zip(scales, _entries(window.kernel), strict=True)
     parts = (_put_back(_times(g, scale), entry, window) for scale, entry in each)
     y = functools.reduce(jnp.add, parts)
-    return y.reshape(*y.shape[:-1], window.groups, -1).sum(-1).astype(dtype)
+    each = y.shape[-1] // window.groups
+    return y.reshape(*y.shape[:-1], window.groups, each).sum(-1).astype(dtype)
 
 
 def _depthwise_filter(x, g, window):
@@ -388,9 +389,10 @@ def _by_group(way, a, b, window):
     a, b = _split(a, groups), _split(b, groups)
     y = lax.map(lambda ab: way(*ab, window=alone), (a, b))
     y = jnp.moveaxis(y, 0, -2)
-    return y.reshape(*y.shape[:-2], -1)
+    return y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
 
 
 def _split(x, groups: int):
     """`[..., G · C]` to `[G, ..., C]`."""
-    return jnp.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, 0)
+    x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return jnp.moveaxis(x, -2, 0)

@@ -43,7 +43,8 @@ def _between(x: jax.Array, axis: int, shift: float) -> jax.Array:
     """The values `shift` of a place further on, from -1/2 to 1/2."""
     step, share = 1 if shift < 0 else -1, abs(shift)
     own = np.full(x.shape[axis], 1 - share)
-    own[0 if shift < 0 else -1] = 1  # here the neighbor would lie outside
+    edge = slice(1) if shift < 0 else slice(-1, None)
+    own[edge] = 1  # here the neighbor would lie outside
     own = jnp.asarray(own, x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (step, -step, 0)  # one `pad`, as is its transpose: quick both ways

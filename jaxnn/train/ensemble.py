@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
+from jaxnn.steps import Steps, handed, plain
 from jaxnn.trees import describe
 
 AVERAGES = ("outputs", "softmax", "sigmoid")
@@ -24,6 +25,7 @@ class Ensemble(Layer):
         net, members, average, mesh: as for `ensemble`, `members` being its `n`.
     """
 
+    with_lengths = "uses"
     net: Layer
     members: int
     average: str = "outputs"
@@ -67,13 +69,18 @@ class Ensemble(Layer):
 
     def init(self, key, x):
         keys = jax.random.split(key, self.members)
+        if isinstance(x, Steps):
+            x = jax.eval_shape(lambda x: handed(self.net, x), x)
+            return jax.vmap(lambda key: self.net.init(key, x))(keys)
         return jax.vmap(self.net.init, in_axes=(0, None))(keys, x)
 
     def apply(self, params, state, x, *, key=None, train=False):
         keys = None if key is None else jax.random.split(key, self.members)
 
         def one(params, state, key):
-            return self.net.apply(params, state, x, key=key, train=train)
+            given, options = handed(self.net, x), {"key": key, "train": train}
+            y, state = self.net.apply(params, state, given, **options)
+            return plain(y), state
 
         outputs, state = self.each(one, params)(params, state, keys)
         return jax.tree.map(self._mean, outputs), state
