@@ -583,6 +583,17 @@ def test_words_that_are_in_the_layers_names_decide():
     refused(["encoder, decoder may be any of"], from_torch, net, ROW, turned)
 
 
+def test_a_name_that_only_one_layer_and_one_module_have_decides():
+    """As a transformer's last `norm` behind those of its numbered blocks."""
+    blocks = {name: nn.Sequential(fc=nn.Dense(3)) for name in ("one", "two")}
+    net = nn.Sequential(**blocks, norm=nn.Dense(3))
+    params, _ = from_torch(net, ROW, filled(["b.0.fc", "b.1.fc", "norm"]))
+    found = params["one"]["fc"], params["two"]["fc"], params["norm"]
+    assert [layer["b"][0] for layer in found] == [0, 1, 2]
+    turned = filled(["norm", "b.0.fc", "b.1.fc"])
+    refused(["one/fc, two/fc, norm may be any of"], from_torch, net, ROW, turned)
+
+
 def test_layers_of_other_shapes_need_no_names():
     net = nn.Sequential(nn.Dense(3), nn.Dense(2), nn.LayerNorm())
     arrays = filled(["stem"]) | {

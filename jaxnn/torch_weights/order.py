@@ -5,7 +5,8 @@ PyTorch lists modules as they were defined, here layers come as they are called.
 two may differ, and between layers of equal shapes no check would notice.  So the order
 is believed only where names agree with it: modules of equal shapes are numbered in this
 order (`0`, `2`; `fc1`, `fc2`; `block.0.conv`, `block.1.conv`), or the words in which
-their names differ are in the names of the layers too.
+their names differ are in the names of the layers too, or a module and its layer have
+one name that no other has (`norm`).
 """
 
 import re
@@ -68,13 +69,17 @@ def _alike(slots: list[Slot], settled: Names) -> dict[str, list[Pair]]:
 
 def _all_told(pairs: list[Pair]) -> bool:
     """Whether names agree with the order of these layers and modules."""
-    own = {layer: layer.rpartition("/")[2] for layer, _ in pairs}
-    last = {module: module.rpartition(".")[2] for _, module in pairs}
-    crossed = any(
-        last[module] in own.values() and last[module] != own[layer]
-        for layer, module in pairs
-    )
-    return not crossed and all(_told(*two) for two in pairwise(pairs))
+    ours = [layer.rpartition("/")[2] for layer, _ in pairs]
+    theirs = [module.rpartition(".")[2] for _, module in pairs]
+    named = list(zip(ours, theirs, strict=True))
+    if any(its in ours and its != mine for mine, its in named):
+        return False
+    rest = [
+        pair
+        for pair, (mine, its) in zip(pairs, named, strict=True)
+        if mine != its or ours.count(mine) > 1 or theirs.count(its) > 1
+    ]
+    return all(_told(*two) for two in pairwise(rest))
 
 
 def _told(one: Pair, other: Pair) -> bool:

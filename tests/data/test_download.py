@@ -248,6 +248,17 @@ def test_progress_is_shown_on_a_terminal_only(
     assert (NAME in shown and "300k/300k" in shown) if terminal else shown == ""
 
 
+def test_a_log_has_lines_about_a_download_that_takes_long(
+    server, path, capsys, monkeypatch
+):
+    get(server, path, "good")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setitem(fetch.__globals__, "_QUIET", 0)
+    path.unlink()
+    get(server, path, "good")
+    assert NAME in capsys.readouterr().err
+
+
 def test_a_program_without_a_console_downloads_too(server, path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     get(server, path, "good")
