@@ -140,6 +140,19 @@ def test_a_wrong_fusion_is_seen_in_the_compiled_text_and_left_out(pattern):
     )
 
 
+@pytest.mark.quick
+def test_a_product_of_seven_axes_does_not_end_the_process():
+    product = """
+    import numpy as np
+    from jaxnn.programs import Program
+    x, z = np.ones((4, 4, 2, 4, 4, 4, 4)), np.ones((1, 4, 2, 4, 4, 4, 4))
+    given = x.astype(np.float32), z.astype(np.float32)
+    program = lambda x, z: (x * z).sum(2)
+    print(np.unique(Program(program)(*given)), np.unique(jax.jit(program)(*given)))
+    """
+    assert run("import jax, jaxnn", textwrap.dedent(product))[0] == "[2.] [2.]"
+
+
 @known
 def test_right_fusions_stay():
     """The fast reductions of a training step are not taken away."""
