@@ -264,6 +264,26 @@ def test_a_source_that_draws_its_epochs_resumes_exactly():
     half, _ = fit(buckets, Bag(), epochs=2)
     same(fit(buckets, Bag(), epochs=3, state=half)[0], whole)
 
+    class Failing:
+        """The same batches, of which the twelfth does not come."""
+
+        left = 11
+
+        def __iter__(self):
+            return self.epoch(0)
+
+        def epoch(self, number):
+            for batch in buckets.epoch(number):
+                if not self.left:
+                    raise OSError("network down")
+                self.left -= 1
+                yield batch
+
+    with pytest.raises(OSError, match="network down") as caught:
+        fit(Failing(), Bag(), epochs=3)
+    assert int(caught.value.state.step) == 11 > len(buckets)
+    same(fit(buckets, Bag(), epochs=3, state=caught.value.state)[0], whole)
+
 
 @pytest.mark.parametrize(
     "make", [lambda: itertools.cycle(BATCHES), lambda: itertools.repeat(BATCHES[0])]
