@@ -46,6 +46,7 @@ from jax import lax
 
 from jaxnn import checks
 from jaxnn.core import Layer, abstract, as_layer, trace
+from jaxnn.inputs import on_device
 from jaxnn.keys import Key, check_key
 from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
@@ -208,6 +209,9 @@ def _prepare(owner, net, variables, prompt, tokens, end, lengths, context):
     """Everything checked, the network stateful: `(plan, given)`."""
     net, (params, state) = as_layer(net, owner), parts_of(variables)
     checks.positive_int(owner, "tokens", tokens)
+    prompt = on_device(f"{owner}: prompt", prompt)
+    lengths = on_device(f"{owner}: lengths", lengths)
+    context = on_device(f"{owner}: context", context)
     _check_prompt(owner, prompt, lengths)
     layers = [net, *layer_paths(net).values()]
     x = _inputs(prompt, lengths, context)

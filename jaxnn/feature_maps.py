@@ -14,8 +14,8 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import checks
-from jaxnn.arrays import to_jax
 from jaxnn.core import Layer, Params, State, as_layer, trace
+from jaxnn.inputs import on_device
 from jaxnn.surgery import Tap, edit, layer_paths
 from jaxnn.trees import describe, nearest
 
@@ -48,7 +48,7 @@ def saliency(
     [[1.0, 2.0, 3.0]]
     """
     net = as_layer(net, "saliency")
-    x = to_jax("saliency: x", x)
+    x = on_device("saliency: x", x)
     checks.batch("saliency", x)
 
     def score(x):
@@ -99,7 +99,7 @@ def grad_cam(
     (2, 28, 28)
     """
     net = as_layer(net, "grad_cam")
-    x = to_jax("grad_cam: x", x)
+    x = on_device("grad_cam: x", x)
     checks.batch("grad_cam", x, axes=4)
     _check_path(net, path)
     _, taps = jax.eval_shape(Tap(net, path).apply, params, state, x)[0]

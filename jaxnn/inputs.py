@@ -19,7 +19,7 @@ def of_init(init: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(init)
     def entered(self, key, x):
-        x = _converted(self, x, arrays.checked)
+        x = converted(f"{type(self).__name__}: x", x, arrays.checked)
         with _reading(x):
             return init(self, key, x)
 
@@ -31,19 +31,29 @@ def of_apply(apply: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(apply)
     def entered(self, params, state, x, **options):
-        x = _converted(self, x, arrays.to_jax)
+        x = on_device(f"{type(self).__name__}: x", x)
         with _reading(x):
             return apply(self, params, state, x, **options)
 
     return entered
 
 
-def _converted(owner: Any, x: Any, convert: Callable[[str, Any], Any]) -> Any:
-    """`x` with its arrays converted; the very same tree if there is nothing to do."""
+def on_device(name: str, x: Any) -> Any:
+    """A tree with its arrays as JAX's, that no one else can change."""
+    return converted(name, x, arrays.to_jax)
+
+
+def converted(name: str, x: Any, convert: Callable[[str, Any], Any]) -> Any:
+    """A tree with its arrays converted, itself if there are none; the rest stays.
+
+    Args:
+        name: what the tree is, for messages.
+        x: any tree.
+        convert: from a name and an array to what stands in its place.
+    """
     leaves = jax.tree.leaves(x, is_leaf=arrays.is_sparse)
     if all(isinstance(a, Tracer) for a in leaves) or not any(map(_is_array, leaves)):
         return x
-    name = f"{type(owner).__name__}: x"
     named = trees.paths(x, is_leaf=arrays.is_sparse)
     made = [
         convert(f"{name} {path}".strip(), a) if _is_array(a) else a

@@ -222,3 +222,25 @@ def test_a_key_that_the_parameters_lack_is_still_said_to_be_theirs():
 def test_inputs_without_features_are_named(net):
     with pytest.raises(ValueError, match="x must have features on its last axis, got"):
         net.init(jax.random.key(0), np.zeros((2, 5, 5, 0), np.float32))
+
+
+def test_decoding_and_saliency_are_of_what_was_given():
+    net = nn.Sequential(nn.Embed(5, 4), nn.lstm(8), nn.Dense(5))
+    prompt = np.ones((256, 64), np.int32)
+    variables = net.init(jax.random.key(0), prompt)
+    tokens = nn.decode.greedy(net, variables, prompt, 2)
+    prompt[:] = np.arange(256)[:, None] % 5
+    assert (np.asarray(tokens) == np.asarray(tokens)[0]).all()
+    with pytest.raises(ValueError, match=r"^greedy: prompt: must fit int32"):
+        nn.decode.greedy(net, variables, np.full((1, 2), 2**32), 2)
+    with pytest.raises(ValueError, match=r"^saliency: x: must not be masked"):
+        x = np.ma.masked_array(X, X > 3)
+        nn.feature_maps.saliency(nn.Dense(2), {}, {}, x, 0)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.losses.mean_squared_error, nn.losses.softmax_cross_entropy]
+)
+def test_a_loss_refuses_complex_targets(loss):
+    with pytest.raises(TypeError, match="targets must be real numbers, got complex64"):
+        loss(jnp.ones((4, 3)), jnp.ones((4, 3), jnp.complex64))

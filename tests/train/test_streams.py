@@ -251,17 +251,38 @@ def test_a_source_that_draws_its_epochs_resumes_exactly():
     sequences = [np.arange(1 + i % 5) % 4 for i in range(30)]
     labels = np.arange(30) % 3
 
-    class Last(nn.Composite):
+    class Bag(nn.Composite):
         def children(self):
-            return {"embed": nn.Embed(4, 4), "lstm": nn.lstm(3)}
+            return {"embed": nn.Embed(4, 4), "out": nn.Dense(3)}
 
         def forward(self, run, x):
-            return run("lstm", run("embed", x)).sum(1)
+            ids, _ = x
+            return run("out", run("embed", ids).sum(1))
 
     buckets = nn.data.length_buckets((sequences, labels), 4, seed=0, buckets=2)
-    whole, _ = fit(buckets, Last(), epochs=3)
-    half, _ = fit(buckets, Last(), epochs=2)
-    same(fit(buckets, Last(), epochs=3, state=half)[0], whole)
+    whole, _ = fit(buckets, Bag(), epochs=3)
+    half, _ = fit(buckets, Bag(), epochs=2)
+    same(fit(buckets, Bag(), epochs=3, state=half)[0], whole)
+
+    class Failing:
+        """The same batches, of which the twelfth does not come."""
+
+        left = 11
+
+        def __iter__(self):
+            return self.epoch(0)
+
+        def epoch(self, number):
+            for batch in buckets.epoch(number):
+                if not self.left:
+                    raise OSError("network down")
+                self.left -= 1
+                yield batch
+
+    with pytest.raises(OSError, match="network down") as caught:
+        fit(Failing(), Bag(), epochs=3)
+    assert int(caught.value.state.step) == 11 > len(buckets)
+    same(fit(buckets, Bag(), epochs=3, state=caught.value.state)[0], whole)
 
 
 @pytest.mark.parametrize(
