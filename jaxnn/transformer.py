@@ -10,7 +10,7 @@ import jax
 from jaxnn import checks
 from jaxnn.combine import Repeat
 from jaxnn.core import Composite, Layer, as_layer, unknown_child
-from jaxnn.layers.attention import MultiHeadAttention, as_attend, check_attend
+from jaxnn.layers.attention import MultiHeadAttention, check_attend
 from jaxnn.layers.dense import Dense
 from jaxnn.layers.dropout import Dropout
 from jaxnn.layers.norm import LayerNorm, check_switches
@@ -111,7 +111,7 @@ class EncoderBlock(Composite):
     pre_norm: bool = True
 
     def forward(self, run, x):
-        given = as_attend(x)
+        given = _blank(check_attend("EncoderBlock", x))
         around = _Around(run, self.pre_norm)
 
         def attend(x):
@@ -157,7 +157,7 @@ class DecoderBlock(Composite):
     pre_norm: bool = True
 
     def forward(self, run, x):
-        given = _needs_memory("DecoderBlock", x)
+        given = _blank(_needs_memory("DecoderBlock", x))
         around = _Around(run, self.pre_norm)
 
         def attend(x):
@@ -193,6 +193,11 @@ def _needs_memory(owner: str, x: Any) -> Attend:
             "without one, use nn.TransformerEncoder(..., causal=True)"
         )
     return given
+
+
+def _blank(given: Attend) -> Attend:
+    """Zeros past the end: what stands there, NaN too, must not come near a product."""
+    return given._replace(x=blank(given.x, given.lengths))
 
 
 class TransformerEncoder(Composite):
@@ -370,8 +375,7 @@ def _exchanged(net: Any, name: str, layer: Any) -> Layer:
 
 
 def _run_blocks(net: _Transformer, run, given: Attend) -> Any:
-    # What stands past the end, NaN too, must not come near a product.
-    given = given._replace(x=blank(given.x, given.lengths))
+    given = _blank(given)
     for name in net.children():
         if name != "norm":
             given = run(name, given)

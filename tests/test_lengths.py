@@ -14,6 +14,7 @@ import jaxnn as nn
 #: Sequences of vectors, of narrow ones, of rows, of pictures.
 SHAPES = [(1, 3, 24), (1, 3, 3), (1, 3, 4, 12), (1, 3, 2, 2, 2)]
 LENGTHS = jnp.array([2])
+STEPS = nn.Dropout(0.0)  # after it a body of one's own gets an array and no pair
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 #: Those that mix steps and know no lengths: they say so.
 REFUSES = {
@@ -92,10 +93,12 @@ def test_padding_changes_nothing_in_a_layer_nor_behind_it(entry):
 def test_padding_changes_nothing_in_any_pair_of_layers(entry):
     if (shape := taken(entry)) is None:
         return
+    goes_on = fits(nn.Sequential(entry.layer, nn.GlobalAvgPool()), shape)
     for second in ENTRIES:
-        net = nn.Sequential(first=entry.layer, second=second.layer)
+        net = nn.Sequential(STEPS, entry.layer, second.layer)
         if fits(net, shape):
-            check_padding_or_refusal(net, shape, entry.name, second.name)
+            seen = (entry.name, second.name) if goes_on else (entry.name,)
+            check_padding_or_refusal(net, shape, *seen)
 
 
 def test_most_layers_take_sequences():
@@ -144,22 +147,21 @@ def test_a_function_may_read_over_time_what_padding_does_not_change(function):
     check_short_row(nn.Sequential(nn.Dense(4), function))
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: x[:, -1],
-        lambda x: x.mean(1),
-        lambda x: x.max(1),
-        lambda x: x.min(1),
-        lambda x: x[:, 1:],
-        lambda x: x[:, ::-1],
-        lambda x: x - x.mean(1, keepdims=True),
-        lambda x: jax.nn.softmax(x, axis=1),
-        lambda x: x.reshape(x.shape[0], -1),
-        lambda x: (x, x[:, -1]),
-    ],
-    ids=str,
-)
+READS_PADDING = {
+    "last": lambda x: x[:, -1],
+    "mean": lambda x: x.mean(1),
+    "max": lambda x: x.max(1),
+    "min": lambda x: x.min(1),
+    "later": lambda x: x[:, 1:],
+    "reversed": lambda x: x[:, ::-1],
+    "centered": lambda x: x - x.mean(1, keepdims=True),
+    "softmax": lambda x: jax.nn.softmax(x, axis=1),
+    "flat": lambda x: x.reshape(x.shape[0], -1),
+    "two": lambda x: (x, x[:, -1]),
+}
+
+
+@pytest.mark.parametrize("function", READS_PADDING.values(), ids=READS_PADDING.keys())
 def test_a_function_that_would_read_padding_is_refused(function):
     net = nn.Sequential(nn.Dense(4), look=function)
     with pytest.raises(ValueError, match="a function of the pair") as caught:
@@ -307,6 +309,19 @@ def test_pooling_takes_a_pair_by_itself():
         y, _ = layer.apply({}, {}, (PADDED, FOUR))
         expected = [of(X[i, :n], 0) for i, n in enumerate(FOUR.tolist())]
         np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.MultiHeadAttention(2), nn.EncoderBlock(nn.MultiHeadAttention(2))]
+)
+def test_nan_past_the_end_reaches_no_gradient_of_attention(layer, key):
+    params, state = layer.init(key, X)
+
+    def loss(params, x):
+        return (layer.apply(params, state, (x, FOUR))[0][REAL] ** 2).sum()
+
+    slope = jax.grad(loss, argnums=(0, 1))
+    chex.assert_trees_all_equal(slope(params, PADDED), slope(params, X))
 
 
 def test_lengths_of_what_attention_is_given_go_on():

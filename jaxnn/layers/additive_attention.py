@@ -78,7 +78,8 @@ class AdditiveAttention(Layer):
             given = given._replace(x=given.x[:, None])
             both, state = self.apply(params, state, given)
             return jax.tree.map(lambda a: a[:, 0], both), state
-        return self.ask(params, given.x, self.prepare(params, given)), state
+        query = blank(given.x, given.lengths)
+        return self.ask(params, query, self.prepare(params, given)), state
 
     def prepare(self, params: Any, given: Attend) -> tuple[Any, Any, Any]:
         """What all queries share: the memory, projected and as it is, and its mask."""

@@ -127,8 +127,9 @@ class MultiHeadAttention(Layer):
         owner, memory = "MultiHeadAttention", seen(given)
         check_width(owner, given.x, params["query"]["w"].shape[0])
         check_width(owner, memory, params["key"]["w"].shape[0])
-        memory = blank(memory, seen_lengths(given))
-        q = dense(given.x, **params["query"])
+        # (Queries past the end give nothing, but NaN there would reach the gradient.)
+        x, memory = blank(given.x, given.lengths), blank(memory, seen_lengths(given))
+        q = dense(x, **params["query"])
         k, v = (dense(memory, **params[name]) for name in ("key", "value"))
         size = q.shape[-1] // self.heads
         shapes = [(*a.shape[:2], a.shape[2] // size, size) for a in (q, k, v)]
