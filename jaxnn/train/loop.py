@@ -120,24 +120,19 @@ class Run:
         epoch, skip = self.source.position(self.taken)
         noted = self.history.unfinished
         parts = unfinished.parts(noted, self.taken, self.step, self.stats)
-        if (
-            noted and parts and noted["epoch"] < epoch
-        ):  # its steps are done, not what follows
-            return epoch - 1, self.source.steps, parts
+        if noted and parts and noted["epoch"] < epoch:
+            return epoch - 1, self.source.steps, parts  # what follows its steps is left
         return epoch, skip, parts
 
     def _epoch(self, epoch: int, skip: int, parts: list[Totals]) -> None:
         start, compiling = time.perf_counter(), self.clock.compiling
         parts, done = self._steps(epoch, skip, parts)
-        # (Also if it is done: should validation fail, it is all there.)
-        names = mean_names(self.step, self.stats)
-        noted = unfinished.note(epoch, self.taken, sorted(self.stats), parts)
-        self.history.unfinished = noted
         if not done:
             self._interrupted(f"in epoch {epoch + 1}", epoch + 1)
             return
         if not parts:
             raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
+        names = mean_names(self.step, self.stats)
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
         logs = {"loss": logs.pop("loss"), **logs} if "loss" in logs else logs
         if isinstance(self.step, TrainStep) and np.isnan(logs["loss"]):
@@ -176,11 +171,14 @@ class Run:
         if parts and skip == self.source.steps:
             return parts, True
         parts, sums = unfinished.split(parts)
+        noted = unfinished.note(epoch, sorted(self.stats), parts)
         try:
             for piece in self.source.epoch(epoch, skip):
                 totals, done = self._piece(piece, epoch, sums)
                 parts.append(totals)
                 sums = None
+                unfinished.add(noted, self.taken, totals)
+                self.history.unfinished = noted
                 if not done:
                     return parts, False
         except Abandoned:

@@ -10,21 +10,22 @@ import numpy as np
 from jaxnn.train.epoch import AnyStep, Stats, Totals, zero_totals
 
 
-def note(epoch: int, step: int, names: list[str], parts: list[Totals]) -> dict:
+def note(epoch: int, names: list[str], parts: list[Totals]) -> dict[str, Any]:
     """What the history keeps of an epoch that is not finished.
 
     Args:
         epoch: its number, from 0.
-        step: the steps taken so far, in all epochs.
         names: of the statistics.
-        parts: what its pieces added up, on the host.
+        parts: what its pieces added up before, on the host.
     """
-    return {
-        "epoch": epoch,
-        "step": step,
-        "names": names,
-        "parts": [jax.tree.leaves(part) for part in parts],
-    }
+    leaves = [jax.tree.leaves(part) for part in parts]
+    return {"epoch": epoch, "step": 0, "names": names, "parts": leaves}
+
+
+def add(noted: dict[str, Any], step: int, part: Totals) -> None:
+    """Note one more piece, after which so many steps are taken, in all epochs."""
+    noted["step"] = step
+    noted["parts"].append(jax.tree.leaves(part))
 
 
 def parts(

@@ -287,6 +287,23 @@ def test_batches_that_are_interrupted_are_finished(tmp_path):
     same_history(again, history)
 
 
+def test_batches_that_fail_are_finished_when_they_come_again():
+    """An error between two groups of batches has what those before it added up."""
+    batches = [(X[i : i + 7], Y[i : i + 7]) for i in range(0, 70, 7)] * 4
+    _, history = fit(batches, epochs=1, metrics=METRICS)
+
+    def failing():
+        yield from batches[:35]
+        raise OSError("the network is away")
+
+    with pytest.raises(OSError, match="network is away") as caught:
+        fit(failing, epochs=1, metrics=METRICS)
+    state, part = caught.value.state, caught.value.history
+    assert int(state.step) == 32
+    _, again = fit(batches, epochs=1, metrics=METRICS, state=state, history=part)
+    same_history(again, history)
+
+
 def test_other_metrics_leave_what_was_interrupted():
     """The numbers then cover the steps after it went on, as without a history."""
     with Asks(3):
