@@ -65,14 +65,6 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
         )
 
 
-def real(owner: str, targets: Any) -> jax.Array:
-    """Targets as an array of JAX; raise if they have an imaginary part."""
-    t = jnp.asarray(targets)
-    if jnp.iscomplexobj(t):
-        raise TypeError(f"{owner}: targets must be real numbers, got {describe(t)}")
-    return t
-
-
 def is_float(x: Any) -> bool:
     """Whether an array (or its shape and dtype) holds floating-point numbers."""
     return jnp.issubdtype(x.dtype, jnp.floating)

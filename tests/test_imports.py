@@ -17,7 +17,7 @@ LEVELS = [
     ["xla_guard"],
     ["programs"],
     ["checks", "contracts", "inputs", "tree_files"],
-    ["initializers", "losses", "metrics"],
+    ["initializers", "losses", "metrics", "pairs"],
     ["steps"],
     ["core"],
     ["layers"],

@@ -10,6 +10,7 @@ from jaxnn.core import Layer
 from jaxnn.doctor.case import one
 from jaxnn.train import checks
 from jaxnn.train.outputs import Facts
+from jaxnn.train.targets import check_targets
 
 
 def check_memory(state: Any) -> None:
@@ -103,7 +104,7 @@ def _check_set(found: Facts, loss: Any, data: Any, what: str) -> None:
     checks.check_values(found, data[0], what)
     if loss is None:
         return
-    checks.check_targets(loss, found.outputs, data[1], what)
+    check_targets(loss, found.outputs, data[1], what)
     pair = jax.tree.map(_two, (found.outputs, data[1]))
     checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
 

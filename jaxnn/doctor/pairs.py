@@ -15,7 +15,7 @@ from jaxnn.doctor.quality import is_one_hot
 from jaxnn.doctor.report import Finding, finding
 from jaxnn.doctor.tries import same, takes_binary_logits, values
 from jaxnn.losses import contract_of
-from jaxnn.train import checks
+from jaxnn.train.targets import check_loss, loss_name
 
 #: The share of targets that the outputs cannot reach.
 OUTSIDE = 0.05
@@ -40,7 +40,7 @@ def check_pair(case: Case) -> Iterator[Finding]:
     last = _last_activation(case) or kind
     said = _refused(case, kind) or _tried(case, last) or _out_of_reach(case, last)
     if said:
-        name = checks.loss_name(case.loss)
+        name = loss_name(case.loss)
         yield finding("wrong output/loss pair", 0.95, said, output=last, loss=name)
 
 
@@ -54,7 +54,7 @@ def _last_activation(case: Case) -> str | None:
 def _refused(case: Case, kind: str | None) -> str | None:
     """What `fit` refuses too: a run of one's own loop may have it."""
     try:
-        checks.check_loss(case.loss, kind)
+        check_loss(case.loss, kind)
     except ValueError as error:
         return str(error).removeprefix("loss: ")
     if kind == "softmax" and case.facts.outputs.shape[-1] == 1:
@@ -69,7 +69,7 @@ def _tried(case: Case, last: str | None) -> str | None:
     shape = (len(targets), *case.facts.outputs.shape[1:])
     compiled = jax.jit(case.loss)
     loss = functools.partial(values, compiled, targets)
-    name = checks.loss_name(case.loss)
+    name = loss_name(case.loss)
     labels = one_hot or (np.isin(known, (0, 1)).all() and known.size == len(known))
     y = np.random.default_rng(0).uniform(0.2, 0.8, shape)
     y = y / y.sum(-1, keepdims=True) if last == "softmax" else y

@@ -19,6 +19,7 @@ from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
 from jaxnn.train.step import unpack
+from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.train.watch import Watch
 from jaxnn.trees import describe, nearest
 
@@ -133,10 +134,10 @@ def _check_parts(
         lambda key: train_state(net, optimizer, x, key=key), task.key
     )
     found = checks.check_network(step.net, shapes.params, shapes.state, x)
-    checks.check_loss(loss, found.kind)
+    check_loss(loss, found.kind)
     inputs, targets, _ = unpack(task.data)
     checks.check_values(found, inputs)
-    checks.check_targets(loss, found.outputs, targets, metrics=dict(step.metrics))
+    check_targets(loss, found.outputs, targets, metrics=dict(step.metrics))
     if task.validation is not None:
         evaluator = Evaluator(net, loss, task.metrics)
         evaluator.check(shapes.params, shapes.state, task.validation, "validation")

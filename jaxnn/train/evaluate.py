@@ -30,6 +30,7 @@ from jaxnn.train.source import (
 )
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import in_metric, loss_weights, named_metrics, unpack
+from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.trees import describe
 
 BATCH = 256
@@ -121,9 +122,9 @@ class Evaluator:
             found = checks.check_network(self.net, params, state, example)
         checks.check_values(found, x, what)
         if self.loss is not None:
-            checks.check_loss(self.loss, found.kind)
+            check_loss(self.loss, found.kind)
         given = self.loss, found.outputs, targets, what
-        checks.check_targets(*given, metrics=self.measures)
+        check_targets(*given, metrics=self.measures)
         some = min(length(x), 2)
         example = _rows((x, targets), some)
         self._check_values(params, state, example, some)

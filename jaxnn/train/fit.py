@@ -35,6 +35,7 @@ from jaxnn.train.source import (
 from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState, copy, steps_taken
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
+from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 from jaxnn.train.weights import with_weights
 
@@ -332,7 +333,7 @@ def _check_step(
         if isinstance(step, EnsembleStep):  # its members are equal: look at one
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
         found = checks.check_network(net, alone.params, alone.state, x)
-        checks.check_loss(step.loss, found.kind)
+        check_loss(step.loss, found.kind)
         check_batch = partial(_check_batch, step, found)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
@@ -355,9 +356,7 @@ def _check_batch(step: TrainStep, found: Facts, batch: Any, what: str = "data") 
     """Hold inputs and targets against what the network and the loss ask of them."""
     x, targets, _ = unpack(batch)
     checks.check_values(found, x, what)
-    checks.check_targets(
-        step.loss, found.outputs, targets, what, metrics=dict(step.metrics)
-    )
+    check_targets(step.loss, found.outputs, targets, what, metrics=dict(step.metrics))
 
 
 def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:

@@ -15,6 +15,7 @@ from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
 from jaxnn.train.state import TrainState
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
+from jaxnn.train.targets import check_loss, check_targets
 
 _NONE = optax.identity()  # one for all: another would be another program
 
@@ -49,8 +50,8 @@ def loss_gradients(
     batch = checks.as_arrays(batch, "batch")
     checks.check_arrays(batch, "batch")
     found = checks.check_network(step.net, params, net_state, unpack(batch)[0])
-    checks.check_loss(loss, found.kind)
-    checks.check_targets(loss, found.outputs, unpack(batch)[1], "batch")
+    check_loss(loss, found.kind)
+    check_targets(loss, found.outputs, unpack(batch)[1], "batch")
     batch = checks.on_device(batch, "batch")
     key = _key(step, state) if key is None else _spread(step, key)
     frozen = frozen_patterns(getattr(state, "opt_state", ()))

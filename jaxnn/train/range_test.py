@@ -21,6 +21,7 @@ from jaxnn.train.epoch import epoch_order, gather, length
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
 from jaxnn.train.step import train_step, unpack
+from jaxnn.train.targets import check_loss, check_targets
 
 #: The share of the smoothed loss that a step keeps.
 KEPT = 0.7
@@ -287,9 +288,9 @@ def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
         lambda key: train_state(step.net, step.optimizer, one, key=key), key
     )
     found = checks.check_network(step.net, shapes.params, shapes.state, one)
-    checks.check_loss(step.loss, found.kind)
+    check_loss(step.loss, found.kind)
     checks.check_values(found, x)
-    checks.check_targets(step.loss, found.outputs, targets)
+    check_targets(step.loss, found.outputs, targets)
     return data
 
 
