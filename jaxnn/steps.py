@@ -143,10 +143,9 @@ def over_steps(function: Callable[[Any], Any], x: Steps) -> Any:
             "read past the ends, as x[:, -1] and x.mean(1) do; write it as a function "
             "of the pair (x, lengths), or use nn.GlobalAvgPool() or nn.GlobalMaxPool()"
         )
-    leaves = keeps if isinstance(keeps, list) else [keeps] * len(jax.tree.leaves(y))
     flat, tree = jax.tree.flatten(y)
-    kept = zip(flat, leaves, strict=True)
-    return jax.tree.unflatten(tree, [Steps(a, x.lengths) if k else a for a, k in kept])
+    each = zip(flat, keeps, strict=True)
+    return jax.tree.unflatten(tree, [Steps(a, x.lengths) if k else a for a, k in each])
 
 
 def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
@@ -163,12 +162,12 @@ def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
             rest = [(0, 0)] * (x.ndim - 2)
             padded = jnp.pad(alone, [(0, 0), (0, steps - 1), *rest])
             both = [
-                [np.asarray(a, np.float64) for a in jax.tree.leaves(function(given))]
+                [np.asarray(a, complex) for a in jax.tree.leaves(function(given))]
                 for given in (alone, padded)
             ]
     except Exception:  # it can not be tried: made for this T, or of traced values
         shapes = jax.tree.leaves(jax.eval_shape(function, x))
-        return [True for _ in shapes] if all(alike(y, x) for y in shapes) else None
+        return [True] * len(shapes) if all(alike(y, x) for y in shapes) else None
     found = [_keeps_one(a, b, steps) for a, b in zip(*both, strict=True)]
     return None if None in found else found  # type: ignore[return-value]
 
