@@ -21,6 +21,9 @@ from jaxnn.core import Composite as Composite
 from jaxnn.core import Function as Function
 from jaxnn.core import Layer as Layer
 from jaxnn.core import Run as Run
+from jaxnn.freezing import freeze as freeze
+from jaxnn.freezing import freeze_statistics as freeze_statistics
+from jaxnn.freezing import partition as partition
 from jaxnn.io import load as load
 from jaxnn.io import save as save
 from jaxnn.layers import AdaptiveAvgPool as AdaptiveAvgPool
@@ -57,9 +60,7 @@ from jaxnn.stateful import stateful as stateful
 from jaxnn.stateful import zero_carry as zero_carry
 from jaxnn.surgery import Tap as Tap
 from jaxnn.surgery import edit as edit
-from jaxnn.surgery import freeze as freeze
 from jaxnn.surgery import layer_paths as layer_paths
-from jaxnn.surgery import partition as partition
 from jaxnn.surgery import summary as summary
 
 if TYPE_CHECKING:

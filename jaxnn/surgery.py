@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on a network by paths: replace a layer, tap an output, freeze, summarize."""
+"""Work on a network by paths: replace a layer, tap an output, summarize."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import jax
-import optax
 
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer, trace, written
@@ -175,64 +174,6 @@ def _collect(layer: Layer, state: Any, path: str, taps: dict[str, Any]) -> Any:
         part = part if inside is None else _collect(inside, part, at, taps)
         below |= {name: part} if part else {}
     return below
-
-
-def partition(
-    groups: Mapping[str, optax.GradientTransformation],
-    default: optax.GradientTransformation | None = None,
-) -> optax.GradientTransformation:
-    """One optimizer for each group of parameters, by path pattern.
-
-    Args:
-        groups: from a pattern (`head/*`, `*/b`, or a path and all below it) to the
-            optimizer of the parameters that match.
-        default: the optimizer of all others; without one every parameter must match.
-
-    Raises:
-        ValueError: when the optimizer is initialized, if a parameter matches two
-            patterns or none, or a pattern matches nothing.
-
-    >>> import jax, jaxnn as nn, optax
-    >>> optimizer = nn.partition({"head": optax.adam(1e-3)}, default=optax.sgd(0.1))
-    """
-    optimizers = {str(i): optimizer for i, optimizer in enumerate(groups.values())}
-    labels = {pattern: str(i) for i, pattern in enumerate(groups)}
-    rest = {} if default is None else {"default": default}
-    return optax.partition(
-        {**optimizers, **rest},
-        lambda params: trees.labels(params, labels, *rest),
-    )
-
-
-def freeze(
-    optimizer: optax.GradientTransformation, *patterns: str
-) -> optax.GradientTransformation:
-    """The optimizer, leaving alone the parameters that match a pattern.
-
-    Args:
-        optimizer: what trains the other parameters.
-        patterns: paths (and all below them) or patterns, as in `partition`.
-
-    >>> import jaxnn as nn, optax
-    >>> optimizer = nn.freeze(optax.sgd(0.1), "body", "head/b")
-    """
-    if not patterns or not all(isinstance(p, str) for p in patterns):
-        raise ValueError(
-            "freeze: name at least one pattern, each a string, as in "
-            f"freeze(optimizer, 'body', 'head/b'), got {patterns!r:.60}"
-        )
-    if not hasattr(optimizer, "update"):
-        raise TypeError(
-            f"freeze: the first argument must be an optimizer, got {optimizer!r:.60}"
-        )
-
-    def groups(params):
-        frozen = [trees.labels(params, {p: "frozen"}, "trained") for p in patterns]
-        return jax.tree.map(lambda *names: min(names), *frozen)  # by any, then frozen
-
-    return optax.partition(
-        {"frozen": optax.set_to_zero(), "trained": optimizer}, groups
-    )
 
 
 class Row(NamedTuple):

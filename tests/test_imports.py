@@ -18,6 +18,7 @@ LEVELS = [
     ["layers"],
     ["combine", "stateful", "transformer"],
     ["surgery"],
+    ["freezing"],
     ["feature_maps"],
     ["torch_weights"],
     ["io"],

@@ -159,7 +159,7 @@ class Case:
         values = jax.jit(self.loss)(outputs, targets)
         weights = loss_weights(self.loss, targets, None, len(values))
         total, weight = weighted_sum(values, weights)
-        return float(total) / max(float(weight), 1e-30)
+        return float(total) / float(weight) if float(weight) else None
 
     def is_worse(self, loss: float | None, other: float | None) -> bool:
         """Whether a loss is well above another, and by no trifle."""

@@ -10,7 +10,6 @@ from jaxnn.core import Layer
 from jaxnn.doctor.case import one
 from jaxnn.train import checks
 from jaxnn.train.outputs import Facts
-from jaxnn.train.step import check_values
 
 
 def check_memory(state: Any) -> None:
@@ -100,7 +99,7 @@ def _check_set(found: Facts, loss: Any, data: Any, what: str) -> None:
         return
     checks.check_targets(loss, found.outputs, data[1], what)
     pair = jax.tree.map(_two, (found.outputs, data[1]))
-    check_values("loss", jax.eval_shape(loss, *pair), 2)
+    checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
 
 
 def _two(a: Any) -> jax.ShapeDtypeStruct:

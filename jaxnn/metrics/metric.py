@@ -30,6 +30,8 @@ class Metric(Protocol):
     Attributes:
         stack: False if the statistics of two batches combine by adding; True if they
             are arrays [N, ...], one row an example, that combine by concatenating.
+        zeros_count_nothing: True if rows of zeros in such arrays leave the value as it
+            is; `evaluate` then fills them up to a few lengths.
     """
 
     stack: ClassVar[bool]

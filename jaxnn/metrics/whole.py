@@ -45,6 +45,7 @@ class RocAuc(Metric):
     """
 
     stack: ClassVar[bool] = True
+    zeros_count_nothing: ClassVar[bool] = True
     contract: ClassVar[Contract] = Contract("any", "signs")
 
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
@@ -113,6 +114,7 @@ class R2(Metric):
     """
 
     stack: ClassVar[bool] = True
+    zeros_count_nothing: ClassVar[bool] = True
 
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
         y, t, _ = _pair("R2", outputs, targets)
@@ -155,6 +157,7 @@ class Perplexity(Metric):
     ignore_label: int | None = None
     contract: ClassVar[Contract] = Contract("logits", "classes")
     stack: ClassVar[bool] = True  # sums over millions of labels would lose digits
+    zeros_count_nothing: ClassVar[bool] = True
 
     def __post_init__(self):
         check_ignore_label(self)

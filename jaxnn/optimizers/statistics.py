@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxnn import surgery, trees
 from jaxnn.core import Layer, as_layer
+from jaxnn.freezing import freeze_statistics, frozen_patterns
 from jaxnn.keys import check_key, fold_in
 from jaxnn.layers import BatchNorm
 from jaxnn.train.checks import check_batch_size
@@ -24,7 +25,7 @@ def refresh_statistics(
 
     Average weights (`averaged`) were never trained on, and the statistics in the state
     are those of other weights. The inputs go once through the network as in training;
-    mean and variance become the averages over the batches.
+    mean and variance become the averages over the batches. What is frozen stays.
 
     Args:
         net: a network.
@@ -57,6 +58,7 @@ def refresh_statistics(
     check_key(state.key, "refresh_statistics")  # a stack of states has several
     inputs = jax.tree.map(jnp.asarray, inputs)
     check_batch_size(batch_size, length(inputs))
+    net = freeze_statistics(net, state.state, *frozen_patterns(state.opt_state))
     norms = _norms(net)
     given = state.params, state.state, state.key, inputs
     new = _statistics(*given, net=net, norms=norms, batch_size=batch_size)

@@ -243,7 +243,7 @@ def _losses(
         params, state = jax.tree.map(move, start, *ways)
         stats = measure(params, state, data, what=what, batch_size=size)
         total, weight = weighted_sum(*stats["loss"])
-        return total / jnp.maximum(weight, jnp.finfo(weight.dtype).tiny)
+        return total / weight
 
     return jax.lax.map(at, places, batch_size=chunk if chunk > 1 else None)
 

@@ -133,7 +133,7 @@ def _check_parts(
     checks.check_loss(loss, found.kind)
     inputs, targets, _ = unpack(task.data)
     checks.check_values(found, inputs)
-    checks.check_targets(loss, found.outputs, targets)
+    checks.check_targets(loss, found.outputs, targets, metrics=dict(step.metrics))
     if task.validation is not None:
         evaluator = Evaluator(net, loss, task.metrics)
         evaluator.check(shapes.params, shapes.state, task.validation, "validation")

@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
 
     states: TrainState  # leaves [folds, units, ...]; without keys
     logs: dict[str, np.ndarray]  # [folds, units, epochs]
-    finite: np.ndarray  # bool [folds, units], whether all parameters are
+    finite: np.ndarray  # bool [folds, units], whether parameters and statistics are
     ran: np.ndarray  # int [folds, units], epochs in all
     shown: np.ndarray  # int [folds, units], the epoch that the parameters are of
 
@@ -231,7 +231,7 @@ class Program:
             **options,
         )
         ran = state.step // self._steps()
-        facts = all_finite(state.params), ran, _shown(state, ran)
+        facts = all_finite((state.params, state.state)), ran, _shown(state, ran)
         return state._replace(key=None), logs, *facts
 
 

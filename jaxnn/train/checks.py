@@ -2,7 +2,7 @@
 """What is wrong with the data or the network, said before anything is compiled."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,10 +10,15 @@ import jax
 import numpy as np
 
 from jaxnn import trees
-from jaxnn.checks import is_positive_int
-from jaxnn.losses import contract_of
+from jaxnn.checks import is_float, is_positive_int
+from jaxnn.contracts import contract_of, ignored_label
+from jaxnn.metrics import Metric
+from jaxnn.signatures import parameters
 from jaxnn.train.outputs import Facts, facts
 from jaxnn.trees import describe
+
+#: Weights that are smaller or larger would vanish or overflow in sums of float32.
+LEAST, MOST = 1e-20, 1e20
 
 #: For each kind of outputs that a loss wants, the kinds of outputs that it refuses.
 REFUSED = {
@@ -73,7 +78,7 @@ def check_array(name: str, a: Any) -> None:
 
 
 def check_weights(name: str, weights: Any, examples: int) -> None:
-    """Raise unless weights are one finite number of 0 or more an example, not all 0."""
+    """Raise unless weights are one number an example, not all 0, that add up."""
     if getattr(weights, "shape", None) != (examples,):
         raise ValueError(
             f"{name}: must be one number per example, [{examples}], got "
@@ -88,6 +93,14 @@ def check_weights(name: str, weights: Any, examples: int) -> None:
         )
     if not weights.any():
         raise ValueError(f"{name}: are all 0, so that no example counts")
+    out = (weights != 0) & ~((weights >= LEAST) & (weights <= MOST))
+    if out.any():
+        where = int(out.argmax())
+        raise ValueError(
+            f"{name}: must be 0, or from {LEAST} to {MOST}, so that float32 can add "
+            f"them up; [{where}] is {weights[where]}. Weights are relative: divide "
+            "them by their mean"
+        )
 
 
 def leaf_name(what: str, path: str) -> str:
@@ -184,6 +197,40 @@ def last_batch_of_one() -> Iterator[None]:
         raise
 
 
+def check_function(name: str, function: Any) -> None:
+    """Raise unless a loss is a function, and not the class of one."""
+    if isinstance(function, type):
+        kind = function.__name__
+        raise TypeError(f"{name}: {kind} is a class; build one, {kind}(...)")
+    if not callable(function):
+        raise TypeError(
+            f"{name}: must be a function of outputs and targets, got {function!r:.60}"
+        )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise unless it is an Optax optimizer."""
+    made = hasattr(optimizer, "init") and hasattr(optimizer, "update")
+    if not made or isinstance(optimizer, type):
+        raise TypeError(
+            "optimizer: must be an Optax optimizer such as optax.sgd(0.1), got "
+            f"{optimizer!r:.60}"
+        )
+
+
+def check_each(name: str, values: Any, examples: int) -> None:
+    """Raise unless a loss or a metric gave one value per example."""
+    if getattr(values, "shape", None) != (examples,):
+        raise ValueError(
+            f"{name}: must give one value per example, [{examples}]; got "
+            f"{describe(values)}. Leave the mean over examples to the trainer"
+        )
+    if name == "loss" and not is_float(values):
+        raise TypeError(
+            f"loss: must give floating-point numbers, got {describe(values)}"
+        )
+
+
 def check_loss(loss: Callable[..., Any], kind: str | None) -> None:
     """Raise if the network's outputs are not what the loss takes."""
     contract = contract_of(loss)
@@ -225,29 +272,49 @@ def loss_name(loss: Callable[..., Any]) -> str:
 
 
 def check_targets(
-    loss: Callable[..., Any], outputs: Any, targets: Any, what: str = "data"
-):
-    """Raise if the targets are not what the loss takes for such outputs."""
-    contract = contract_of(loss)
-    if (
-        contract is None
-        or not hasattr(outputs, "shape")
-        or not hasattr(targets, "shape")
-    ):
+    loss: Callable[..., Any] | None,
+    outputs: Any,
+    targets: Any,
+    what: str = "data",
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise if the targets are not what the loss takes for such outputs.
+
+    Metrics are asked where the loss has no contract, or there is none.
+    """
+    if not hasattr(outputs, "shape") or not hasattr(targets, "shape"):
         return
-    name = f"{what} targets"
+    name, contract = f"{what} targets", contract_of(loss)
+    if contract is None:
+        for metric in (metrics or {}).values():
+            _check_labels(name, getattr(metric, "function", metric), outputs, targets)
+        return
     if contract.targets == "classes":
-        _check_classes(name, loss, outputs, targets)
+        _check_classes(name, outputs, targets)
     else:
         _check_shape(name, outputs, targets)
-        if contract.targets == "binary":
-            _check_range(name, targets, 0, 1, "from 0 to 1", loss)
-        if contract.targets == "signs":
-            _check_range(name, targets, -1, 1, "from -1 to 1", loss)
+    _check_labels(name, loss, outputs, targets)
 
 
-def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
-    classes = outputs.shape[-1]
+def _check_labels(name: str, measure: Any, outputs: Any, targets: Any) -> None:
+    """Raise if the targets are out of the range that a loss or a metric takes."""
+    contract = contract_of(measure)
+    kind = "numbers" if contract is None else contract.targets
+    classes = 1 if len(outputs.shape) < 2 else outputs.shape[-1]
+    if kind == "classes" and classes == 1:  # scores of one of two classes
+        kind = "signs"
+    if kind == "binary":
+        _check_range(name, targets, 0, 1, "from 0 to 1", measure)
+    elif kind == "signs":
+        _check_range(name, targets, -1, 1, "from -1 to 1", measure)
+    elif kind == "classes" and not np.issubdtype(targets.dtype, np.integer):
+        _check_range(name, targets, 0, np.inf, "at least 0", measure)
+    elif kind == "classes":
+        rule = f"a class from 0 to {classes - 1}"
+        _check_range(name, targets, 0, classes - 1, rule, measure)
+
+
+def _check_classes(name: str, outputs: Any, targets: Any) -> None:
     if np.issubdtype(targets.dtype, np.integer):
         if targets.ndim != len(outputs.shape) - 1:
             raise ValueError(
@@ -255,8 +322,6 @@ def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
                 f"{_rows(outputs, -1)}, got {describe(targets)}"
                 + _one_hot_hint(outputs, targets)
             )
-        rule = f"a class from 0 to {classes - 1}"
-        _check_range(name, targets, 0, classes - 1, rule, loss)
     elif targets.ndim != len(outputs.shape) or targets.dtype == bool:
         raise TypeError(
             f"{name}: class labels must be integers, got {describe(targets)}; convert "
@@ -265,7 +330,6 @@ def _check_classes(name: str, loss: Any, outputs: Any, targets: Any) -> None:
         )
     else:
         _check_shape(name, outputs, targets)
-        _check_range(name, targets, 0, np.inf, "at least 0", loss)
 
 
 def _one_hot_hint(outputs: Any, targets: Any) -> str:
@@ -294,7 +358,7 @@ def _check_shape(name: str, outputs: Any, targets: Any) -> None:
 def _check_range(
     name: str, targets: Any, low: float, high: float, rule: str, loss: Any
 ) -> None:
-    targets, ignored = np.asarray(targets), _ignored(loss)
+    targets, ignored = np.asarray(targets), ignored_label(loss)
     bad = (targets < low) | (targets > high)
     if ignored is not None:
         bad &= targets != ignored
@@ -309,22 +373,13 @@ def _check_range(
 
 
 def _ignore_hint(loss: Callable[..., Any], targets: np.ndarray) -> str:
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    able = "ignore_label" in getattr(loss, "__annotations__", {})
+    able = hasattr(loss, "ignore_label") or "ignore_label" in parameters(loss)
     if not able or targets.min() != -1 or targets.dtype.kind != "i":
         return ""
     keep = "functools.partial(loss, ignore_label=-1)"
+    if isinstance(loss, Metric):
+        keep = f"{type(loss).__name__}(..., ignore_label=-1)"
     return f"; to leave examples out on purpose, use {keep}"
-
-
-def _ignored(loss: Callable[..., Any]) -> int | None:
-    """The label that a loss was told to ignore."""
-    ignored = None
-    while isinstance(loss, functools.partial):
-        ignored = loss.keywords.get("ignore_label", ignored)
-        loss = loss.func
-    return ignored
 
 
 def _rows(outputs: Any, stop: int | None = None) -> str:

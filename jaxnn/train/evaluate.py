@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact numbers and outputs for any number of examples, in batches."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,17 +13,20 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer
-from jaxnn.metrics import Mean, Metric, as_metric
+from jaxnn.metrics import Mean, Metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
 from jaxnn.train.outputs import facts
+from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
 from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
-from jaxnn.train.step import check_values, loss_weights, unpack
+from jaxnn.train.step import in_metric, loss_weights, named_metrics, unpack
 from jaxnn.trees import describe
 
 BATCH = 256
+#: The mean over no example.
+NOTHING = float("nan")
 
 
 def evaluate(
@@ -46,7 +50,7 @@ def evaluate(
         batch_size: examples at a time; it changes the memory needed, not the result.
 
     Returns:
-        From each name (`loss` among them) to its value.
+        From each name (`loss` among them) to its value; NaN where no example counts.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> data = jnp.array([[1.0], [2.0], [6.0]]), jnp.zeros((3, 1))
@@ -56,18 +60,14 @@ def evaluate(
     evaluator = Evaluator(net, loss, metrics, batch_size)
     for batch in map(as_batch, iterate(data)) if is_stream(data) else [data]:
         evaluator.check(*variables(state), batch)
-        evaluator.add(*variables(state), jax.tree.map(jnp.asarray, batch))
+        evaluator.add(*variables(state), enter(batch, batch_size))
     return evaluator.result()
 
 
 def as_measures(loss: Any, metrics: Any) -> dict[str, Metric]:
     """The loss and the metrics as streaming metrics by name."""
-    measures = {} if loss is None else {"loss": Mean(loss)}
-    if metrics is not None and not isinstance(metrics, Mapping):
-        raise TypeError(f"metrics: must be a dict by name, got {metrics!r:.60}")
-    if measures and "loss" in (metrics or {}):
-        raise ValueError("metrics: 'loss' is the loss's own name; use another")
-    return measures | {n: as_metric(metric) for n, metric in (metrics or {}).items()}
+    named = named_metrics(loss, metrics)
+    return named if loss is None else {"loss": Mean(loss)} | named
 
 
 class Measurement(Spec):
@@ -89,6 +89,7 @@ class Evaluator:
             raise ValueError("evaluate: give a loss, metrics, or both")
         checks.check_batch_size(batch_size, 2**62)
         self.parts: list[dict[str, Any]] = []
+        self.examples: list[int] = []
 
     def check(self, params: Any, state: Any, batch: Any, what: str = "data") -> None:
         """Raise if the batch does not fit the network, the loss or the metrics."""
@@ -100,53 +101,75 @@ class Evaluator:
         checks.check_values(found, x, what)
         if self.loss is not None:
             checks.check_loss(self.loss, found.kind)
-            checks.check_targets(self.loss, found.outputs, targets, what)
+        given = self.loss, found.outputs, targets, what
+        checks.check_targets(*given, metrics=self.measures)
         self._check_values(params, state, *_rows((x, targets), 2))
 
     def _check_values(self, params: Any, state: Any, x: Any, targets: Any) -> None:
-        """Raise unless every loss and metric gives one value per example."""
+        """Raise unless every loss and metric takes outputs and targets like these."""
         outputs = facts(self.net, params, state, x).outputs
         for name, metric in self.measures.items():
-            if isinstance(metric, Mean):
-                values = jax.eval_shape(metric.function, outputs, targets)
-                check_values(name, values, 2)
+            with in_metric(name):
+                if isinstance(metric, Mean):
+                    values = jax.eval_shape(metric.function, outputs, targets)
+                    checks.check_each(name, values, 2)
+                else:
+                    jax.eval_shape(metric.update, outputs, targets, jnp.ones(2))
 
-    def add(self, params: Any, state: Any, batch: Any) -> None:
+    def add(self, params: Any, state: Any, batch: Room) -> None:
         """Measure one batch of any size."""
-        size = min(self.batch_size, length(batch))
         what = Measurement(self.net, self.loss, tuple(self.measures.items()))
-        self.parts.append(measure(params, state, batch, what=what, batch_size=size))
+        options = {"what": what, "batch_size": batch.batch_size}
+        examples = np.int32(batch.examples)
+        self.parts.append(measure(params, state, batch.data, examples, **options))
+        self.examples.append(batch.examples)
 
-    def result(self) -> dict[str, Any]:
+    def result(self, what: str = "evaluate") -> dict[str, Any]:
         """The value of each measure over all batches."""
         if not self.parts:
-            raise ValueError("evaluate: the data are empty; there is no batch")
+            raise ValueError(f"{what}: the data are empty; there is no batch")
         parts = jax.device_get(self.parts)
-        return {
+        values = {
             name: self._value(m, [p[name] for p in parts])
             for name, m in self.measures.items()
         }
+        empty = [name for name, value in values.items() if value is NOTHING]
+        if empty:
+            warnings.warn(
+                f"{what}: no example counts, each having weight 0 or no label but "
+                f"ignored ones: {', '.join(empty)} is NaN",
+                stacklevel=3,
+            )
+        return values
 
     def _value(self, metric: Metric, stats: list[Any]) -> Any:
+        if isinstance(metric, Mean) or metric.stack:
+            stats = list(map(_cut, stats, self.examples))
         merged = jax.tree.map(lambda *s: np.concatenate(s), *stats)
         if isinstance(metric, Mean):
             values, weights = (np.asarray(a, np.float64) for a in merged)
             kept = weights != 0
             total = float(weights.sum())
-            return float(values[kept] @ weights[kept]) / total if total else 0.0
+            return float(values[kept] @ weights[kept]) / total if total else NOTHING
         if not metric.stack:
             merged = jax.tree.map(lambda s: s.sum(0, dtype=s.dtype), merged)
+        elif getattr(metric, "zeros_count_nothing", False):
+            merged = jax.tree.map(_fill_up, merged)
         value = metric.compute(jax.tree.map(jnp.asarray, merged))
         return float(value) if jnp.shape(value) == () else value
 
 
-def statistics(params, state, data, *, what: Measurement, batch_size: int):
+def statistics(
+    params, state, data, examples=None, *, what: Measurement, batch_size: int
+):
     """Statistics of data in batches, as one program.
 
     Means give (values [N], weights [N]); stacked metrics their arrays [N, ...]; others
-    the sum over all batches, [1, ...].
+    the sum over all batches, [1, ...]. Only the first `examples` rows count, all by
+    default; of the others anything comes out.
     """
-    examples = length(data)
+    room = length(data)
+    examples = room if examples is None else examples
     batches = -(-examples // batch_size)
     measures = what.measures
 
@@ -172,9 +195,7 @@ def statistics(params, state, data, *, what: Measurement, batch_size: int):
     per_example = {name for name, m in measures if isinstance(m, Mean) or m.stack}
     shapes = jax.eval_shape(one, 0)[1]
     carry = {
-        name: jax.tree.map(
-            partial(_buffer, name in per_example, examples), shapes[name]
-        )
+        name: jax.tree.map(partial(_buffer, name in per_example, room), shapes[name])
         for name, _ in measures
     }
 
@@ -200,10 +221,12 @@ def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
     """Where batch `i` starts, and which of its rows are new.
 
     The last batch starts early enough to be full: it repeats rows of the one before,
-    whose results it writes over with the same numbers.
+    whose results it writes over with the same numbers. A batch of fewer examples than
+    its size is followed by rows that count nothing.
     """
-    start = jnp.minimum(i * size, examples - size)
-    return start, jnp.arange(size) + start >= i * size
+    start = jnp.maximum(jnp.minimum(i * size, examples - size), 0)
+    rows = jnp.arange(size) + start
+    return start, (rows >= i * size) & (rows < examples)
 
 
 def _slice(a: jax.Array, *, start: Any, size: int) -> jax.Array:
@@ -214,8 +237,19 @@ def _write(buffer: jax.Array, rows: jax.Array, *, start: Any) -> jax.Array:
     return jax.lax.dynamic_update_slice_in_dim(buffer, rows, start, 0)
 
 
-def _buffer(per_example: bool, examples: int, s: jax.ShapeDtypeStruct) -> jax.Array:
-    return jnp.zeros((examples, *s.shape[1:]) if per_example else s.shape, s.dtype)
+def _buffer(per_example: bool, room: int, s: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.zeros((room, *s.shape[1:]) if per_example else s.shape, s.dtype)
+
+
+def _cut(stats: Any, examples: int) -> Any:
+    """Statistics of each example, without those of the rows behind them."""
+    return jax.tree.map(lambda a: a[:examples], stats)
+
+
+def _fill_up(a: np.ndarray) -> np.ndarray:
+    """Rows filled up with zeros: `compute` compiles for few lengths."""
+    rest = power_of_two(len(a)) - len(a)
+    return np.pad(a, [(0, rest)] + [(0, 0)] * (a.ndim - 1))
 
 
 def _rows(x: Any, rows: int) -> Any:
@@ -266,15 +300,14 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     if examples == 0:
         shapes = found.outputs
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    size = min(batch_size, examples)
-    return _predict(params, net_state, inputs, net=net, batch_size=size)
+    batch = enter(inputs, batch_size)
+    given = params, net_state, batch.data, np.int32(examples)
+    outputs = _predict(*given, net=net, batch_size=batch.batch_size)
+    return jax.tree.map(partial(first_rows, n=examples), outputs)
 
 
 @partial(jax.jit, static_argnames=("net", "batch_size"))
-def _predict(params, state, inputs, *, net, batch_size):
-    examples = length(inputs)
-
+def _predict(params, state, inputs, examples, *, net, batch_size):
     def one(i):
         start, _ = _place(i, examples, batch_size)
         x = jax.tree.map(partial(_slice, start=start, size=batch_size), inputs)
@@ -284,7 +317,8 @@ def _predict(params, state, inputs, *, net, batch_size):
         start, y = one(i)
         return jax.tree.map(partial(_write, start=start), buffers, y)
 
-    buffers = jax.tree.map(partial(_buffer, True, examples), jax.eval_shape(one, 0)[1])
+    shapes = jax.eval_shape(one, 0)[1]
+    buffers = jax.tree.map(partial(_buffer, True, length(inputs)), shapes)
     return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
 
 

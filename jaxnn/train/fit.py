@@ -22,6 +22,7 @@ from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.history import History
 from jaxnn.train.loop import Run
 from jaxnn.train.outputs import Facts
+from jaxnn.train.rooms import enter
 from jaxnn.train.shapes import traced_once
 from jaxnn.train.source import (
     ArraySource,
@@ -113,8 +114,9 @@ def fit(
         `(state, history)`: the trained `TrainState` and a `History`.
 
     Raises:
-        NonFiniteError: when the loss or a parameter turns NaN or infinite; it names
-            epoch, step and layer, and holds the last finite state and the history.
+        NonFiniteError: when the loss, a parameter or a statistic of the network turns
+            NaN or infinite; it names epoch, step and layer, and holds the last finite
+            state and the history.
         ValueError, TypeError: what is wrong with the arguments, before compiling.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
@@ -304,7 +306,7 @@ def _check_step(
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
         found = checks.check_network(net, alone.params, alone.state, x)
         checks.check_loss(step.loss, found.kind)
-        check_batch = partial(_check_batch, step.loss, found)
+        check_batch = partial(_check_batch, step, found)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch)
     elif check_batch is not None:
@@ -320,11 +322,13 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         stats_shapes(step, shapes, _rows_of(example, 1))
 
 
-def _check_batch(loss: Any, found: Facts, batch: Any, what: str = "data") -> None:
+def _check_batch(step: TrainStep, found: Facts, batch: Any, what: str = "data") -> None:
     """Hold inputs and targets against what the network and the loss ask of them."""
     x, targets, _ = unpack(batch)
     checks.check_values(found, x, what)
-    checks.check_targets(loss, found.outputs, targets, what)
+    checks.check_targets(
+        step.loss, found.outputs, targets, what, metrics=dict(step.metrics)
+    )
 
 
 def _check_numbered(check_batch: Any, batch: Any, number: int) -> None:
@@ -352,15 +356,18 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     else:
         evaluator = Evaluator(step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
-        validation = [jax.tree.map(jnp.asarray, tuple(validation))]
+        whole = enter(tuple(validation), evaluator.batch_size)
 
     def validate(state: TrainState) -> dict[str, Any]:
         evaluator = Evaluator(step.net, loss, metrics)
+        if not stream:
+            evaluator.add(state.params, state.state, whole)
+            return evaluator.result("validation")
         for batch in map(as_batch, iterate(validation)):
-            if stream:
-                evaluator.check(state.params, state.state, batch, "validation")
-            evaluator.add(state.params, state.state, batch)
-        return evaluator.result()
+            evaluator.check(state.params, state.state, batch, "validation")
+            room = enter(batch, evaluator.batch_size)
+            evaluator.add(state.params, state.state, room)
+        return evaluator.result("validation")
 
     return validate
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.core import Layer, Params
+from jaxnn.freezing import frozen_patterns
 from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.evaluate import variables
@@ -52,7 +53,8 @@ def loss_gradients(
     checks.check_targets(loss, found.outputs, unpack(batch)[1], "batch")
     batch = jax.tree.map(jnp.asarray, batch)
     key = _key(step, state) if key is None else _spread(step, key)
-    return _gradients(params, net_state, batch, key, step=step)
+    frozen = frozen_patterns(getattr(state, "opt_state", ()))
+    return _gradients(params, net_state, batch, key, step=step, frozen=frozen)
 
 
 def _key(step: TrainStep, state: Any) -> Any:
@@ -70,11 +72,15 @@ def _spread(step: TrainStep, key: jax.Array) -> jax.Array:
     return jax.random.split(key, step.members) if many else key
 
 
-@partial(jax.jit, static_argnames="step")
-def _gradients(params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep):
+@partial(jax.jit, static_argnames=("step", "frozen"))
+def _gradients(
+    params: Any, net_state: Any, batch: Any, key: Any, *, step: TrainStep, frozen: tuple
+):
     def slopes(params, net_state, key):
+        trained = one.trained(net_state, frozen)
+
         def objective(params):
-            _, _, values = one.forward(params, net_state, key, batch)
+            _, _, values = trained.forward(params, net_state, key, batch)
             return one.weighted_mean(values, batch)
 
         return jax.grad(objective)(params)

@@ -121,6 +121,12 @@ class Run:
             raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
         logs = {"loss": logs.pop("loss"), **logs} if "loss" in logs else logs
+        if isinstance(self.step, TrainStep) and np.isnan(logs["loss"]):
+            warnings.warn(
+                "fit: no example counts in an epoch, each having weight 0 or no label "
+                "but ignored ones: its loss is NaN",
+                stacklevel=5,
+            )
         if self.validate is not None:
             with self.clock.on("validate"):
                 found = self.validate(self.state)
@@ -199,7 +205,7 @@ class Run:
             return
         column = names.index("loss") if "loss" in names else 0
         total, weight = rows[:, column, 0], rows[:, column, 1]
-        losses = total / np.where(weight == 0, 1, weight)
+        losses = total / np.where(weight == 0, np.nan, weight)
         self.history.step_losses += losses.tolist()
         self.progress.step(epoch + 1, len(rows), float(losses[-1]))
 

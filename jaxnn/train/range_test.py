@@ -132,22 +132,31 @@ def find_learning_rate(
     data = jax.tree.map(jnp.asarray, tuple(data))
     options = {"net": net, "loss": loss, "optimizer": optimizer, "augment": augment}
     losses = _losses(key, data, rates, batch_size=batch_size, **options)
-    return _conclude(rates, np.asarray(losses))
+    return _conclude(rates, _of_batches(*map(np.asarray, losses)))
 
 
 @partial(jax.jit, static_argnames=("net", "loss", "optimizer", "augment", "batch_size"))
 def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
-    """The loss of each step of a run that goes through the rates."""
+    """What each step of a run through the rates adds up of its loss, and its weight."""
     order = _batches(key, length(data), batch_size, len(rates))
     state = train_state(net, optimizer(rates[0]), _row(data)[0], key=key)
 
     def body(state, part):
         rate, rows = part
         step = train_step(net, loss, optimizer(rate), augment=augment)
-        state, logs = step(state, jax.tree.map(lambda a: gather(a, rows), data))
-        return state, logs["loss"]
+        batch = jax.tree.map(lambda a: gather(a, rows), data)
+        state, stats = step.advance(state, batch)
+        return state, (stats["loss"]["total"], stats["loss"]["weight"])
 
     return jax.lax.scan(body, state, (rates, order))[1]
+
+
+def _of_batches(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The loss of each batch; where nothing counts in one, that of the one before."""
+    losses = total / np.where(weight == 0, 1, weight)
+    for i in np.flatnonzero(weight == 0):
+        losses[i] = losses[max(i - 1, 0)]
+    return losses
 
 
 def _batches(key: jax.Array, examples: int, size: int, steps: int) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import trace
+from jaxnn.freezing import frozen_patterns
 from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.ensemble import member
 from jaxnn.train.history import History
@@ -20,6 +21,7 @@ SLOWER = (
     "optax.chain(optax.clip_by_global_norm(1.0), optimizer)."
 )
 DATA = "Look at the targets of these examples, and at the loss itself."
+INPUTS = "Scale the inputs, or make what comes into that layer smaller."
 #: A loss of outputs larger than this is infinite for being their square, or so.
 RUNAWAY = 1e6
 
@@ -27,7 +29,7 @@ RUNAWAY = 1e6
 class Finding(NamedTuple):
     """What a replay saw."""
 
-    path: str | None  # the layer or parameter where it began
+    path: str | None  # the layer, parameter or statistic where it began
     what: str  # the same in words
     examples: list[int]  # rows of the data whose loss was not finite
     advice: str = SLOWER  # what to do
@@ -37,14 +39,15 @@ UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a parameter became NaN or infinite, and the run was stopped.
+    """A loss, a parameter or a statistic became NaN or infinite: the run was stopped.
 
     Attributes:
         epoch: the epoch, from 1.
         step: the step that went wrong, from 0 at the start of the run.
-        path: the layer or parameter where it began, or None where it cannot be told.
+        path: the layer, parameter or statistic where it began, or None where it cannot
+            be told.
         examples: rows of the data whose loss was not finite.
-        state: the last state in which every parameter was finite, before that step.
+        state: the last state in which all of these were finite, before that step.
         history: the epochs that were completed.
     """
 
@@ -113,6 +116,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     if isinstance(step, EnsembleStep):
         return _find_member(step, state, batch, rows)
     key = step.key(state)
+    step = step.trained(state.state, frozen_patterns(state.opt_state))
     given, batch = batch, step.augmented(key, batch)
     outputs, _, values = step.forward(state.params, state.state, key, batch)
     wrong = ~np.isfinite(np.asarray(values, np.float64))
@@ -133,11 +137,15 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     for path, gradient in gradients.items():
         if not _finite(gradient):
             return Finding(path, f"the gradient of parameter {path}", bad)
-    for path, param in trees.paths(step.advance(state, given)[0].params).items():
+    after = step.advance(state, given)[0]
+    for path, param in trees.paths(after.params).items():
         if not _finite(param):
             size = float(jnp.abs(gradients[path]).max())
             what = f"the update of parameter {path} (largest gradient {size:.3g})"
             return Finding(path, what, bad)
+    for path, statistic in trees.paths(after.state).items():
+        if not _finite(statistic):
+            return Finding(path, f"the statistic {path} of the state", bad, INPUTS)
     return Finding(None, "a number that was finite when run again", bad)
 
 
@@ -148,7 +156,8 @@ def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Findi
         alone = member(state, i)
         part, numbers = (member(batch, i), rows[i]) if own else (batch, rows)
         after, stats = one.advance(alone, part)
-        if not all(map(_finite, jax.tree.leaves((after.params, stats["loss"])))):
+        changed = after.params, after.state, stats["loss"]
+        if not all(map(_finite, jax.tree.leaves(changed))):
             found = find(one, alone, part, numbers)
             return found._replace(what=f"member {i}, {found.what}")
     return Finding(None, "a number that was finite when run again", [])

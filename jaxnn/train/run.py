@@ -159,7 +159,7 @@ def _value(metric: Any, stats: Any) -> Any:
         weights = weights.astype(values.dtype)
         total = weights.sum()
         kept = jnp.where(weights == 0, jnp.zeros_like(values), values)
-        return (weights * kept).sum() / jnp.where(total == 0, 1, total)
+        return (weights * kept).sum() / jnp.where(total == 0, jnp.nan, total)
     if not metric.stack:
         stats = jax.tree.map(lambda s: s.sum(0, dtype=s.dtype), stats)
     return metric.compute(stats)

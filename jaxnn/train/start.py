@@ -10,6 +10,7 @@ import optax
 
 from jaxnn.core import Layer, as_layer
 from jaxnn.keys import check_key, fold_in
+from jaxnn.train.checks import check_optimizer
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.state import TrainState
 from jaxnn.train.watch import EarlyStopping, Plateau, Watch
@@ -46,6 +47,7 @@ def train_state(
     (8, 3, 2)
     """
     check_key(key, "train_state")
+    check_optimizer(optimizer)
     net = as_layer(net, "train_state")
     if isinstance(net, Ensemble):
         keys = jax.random.split(key, net.members)

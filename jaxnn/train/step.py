@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of gradient descent as a pure function."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -9,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnn import trees
 from jaxnn.core import Layer, as_layer
+from jaxnn.freezing import freeze_statistics, frozen_patterns
 from jaxnn.keys import fold_in
 from jaxnn.losses import example_weights
-from jaxnn.metrics import Metric, as_metric
+from jaxnn.metrics import Metric, as_metric, beside
 from jaxnn.spec import Spec
+from jaxnn.train.checks import check_each, check_function, check_optimizer
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.state import TrainState
 from jaxnn.train.updates import apply_updates
@@ -41,18 +45,21 @@ class TrainStep(Spec):
         state, stats = self.advance(state, batch)
         logs = {name: metric.compute(stats[name]) for name, metric in self.metrics}
         loss = stats["loss"]
-        return state, {"loss": loss["total"] / _at_least_tiny(loss["weight"]), **logs}
+        return state, {"loss": loss["total"] / loss["weight"], **logs}
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """The step, with statistics that add up over batches in place of means."""
         key = self.key(state)
+        trained = self.trained(state.state, frozen_patterns(state.opt_state))
         batch = self.augmented(key, batch)
         _, targets, weights = unpack(batch)
 
         def objective(params):
-            outputs, net_state, values = self.forward(params, state.state, key, batch)
+            outputs, net_state, values = trained.forward(
+                params, state.state, key, batch
+            )
             total, weight = self.weighted_sum(values, batch)
-            return total / _at_least_tiny(weight), (outputs, net_state, total, weight)
+            return total / _or_one(weight), (outputs, net_state, total, weight)
 
         descend = jax.value_and_grad(objective, has_aux=True)
         (value, (outputs, net_state, total, weight)), grads = descend(state.params)
@@ -60,16 +67,17 @@ class TrainStep(Spec):
         # needs JAX's usual promotion, also where a user has made it strict.
         scale = rate_scale(state)
         extra = {} if scale is None else {"rate_scale": scale}
-        with jax.numpy_dtype_promotion("standard"):
+        with _updating(), jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
                 grads,
                 state.opt_state,
                 state.params,
-                value=value,
+                value=jnp.where(weight == 0, jnp.nan, value),  # never the best
                 grad=grads,
                 value_fn=lambda params: objective(params)[0],
                 **extra,
             )
+        _check_updates(updates, state.params)
         params = apply_updates(state.params, updates, scale)
         new = state._replace(
             params=params, state=net_state, opt_state=opt_state, step=state.step + 1
@@ -78,8 +86,15 @@ class TrainStep(Spec):
         examples = jax.tree.leaves(outputs)[0].shape[0]
         counted = loss_weights(self.loss, targets, weights, examples) > 0
         for name, metric in self.metrics:
-            stats[name] = metric.update(outputs, targets, counted.astype(jnp.float32))
+            with in_metric(name):
+                own = metric.update(outputs, targets, counted.astype(jnp.float32))
+            stats[name] = own
         return new, stats
+
+    def trained(self, net_state: Any, frozen: tuple[str, ...]) -> "TrainStep":
+        """The step of the network as it trains: layers that match are at rest."""
+        net = freeze_statistics(self.net, net_state, *frozen)
+        return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
 
     def key(self, state: TrainState) -> jax.Array:
         """The random key of the state's step."""
@@ -112,7 +127,7 @@ class TrainStep(Spec):
     ) -> tuple[jax.Array, jax.Array]:
         """Σ w·v and Σ w over the batch; the loss is their ratio."""
         x, targets, weights = unpack(batch)
-        check_values("loss", values, len(jax.tree.leaves(x)[0]))
+        check_each("loss", values, len(jax.tree.leaves(x)[0]))
         return weighted_sum(
             values, loss_weights(self.loss, targets, weights, len(values))
         )
@@ -120,7 +135,7 @@ class TrainStep(Spec):
     def weighted_mean(self, values: jax.Array, batch: Any) -> jax.Array:
         """Σ w·v / Σ w over the batch: what gradient descent makes smaller."""
         total, weight = self.weighted_sum(values, batch)
-        return total / _at_least_tiny(weight)
+        return total / _or_one(weight)
 
 
 class EnsembleStep(TrainStep):
@@ -192,35 +207,82 @@ def train_step(
     >>> int(state.step), list(logs)
     (1, ['loss'])
     """
-    _check_kinds(loss, optimizer, metrics)
+    check_function("loss", loss)
+    check_optimizer(optimizer)
     if augment is not None and not callable(augment):
         raise TypeError(
             "augment: must be a function augment(key, x), such as "
             f"nn.data.augment.rotate(15), got {augment!r:.60}"
         )
     net = as_layer(net, "train_step")
-    pairs = {name: as_metric(metric) for name, metric in (metrics or {}).items()}
-    if "loss" in pairs:
-        raise ValueError("metrics: 'loss' is the loss's own name; use another")
+    pairs = named_metrics(loss, metrics)
+    check_names("metrics", pairs)
     kind = EnsembleStep if isinstance(net, Ensemble) else TrainStep
     return kind(net, loss, optimizer, tuple(pairs.items()), augment)
 
 
-def _check_kinds(loss: Any, optimizer: Any, metrics: Any) -> None:
-    if not callable(loss):
-        raise TypeError(
-            f"loss: must be a function of outputs and targets, got {loss!r}"
-        )
-    if not hasattr(optimizer, "update"):
-        raise TypeError(
-            "optimizer: must be an Optax optimizer such as optax.sgd(0.1), got "
-            f"{optimizer!r:.60}"
-        )
+def named_metrics(loss: Any, metrics: Any) -> dict[str, Metric]:
+    """Metrics by name, as they count beside a loss (or None)."""
+    if loss is not None:
+        check_function("loss", loss)
     if metrics is not None and not isinstance(metrics, Mapping):
         raise TypeError(
             "metrics: must be a dict from names to metrics, as in "
             f"{{'accuracy': nn.metrics.accuracy}}, got {metrics!r:.60}"
         )
+    for name in metrics or {}:
+        if not isinstance(name, str):
+            raise TypeError(f"metrics: a name must be a string, got {name!r:.60}")
+    if loss is not None and "loss" in (metrics or {}):
+        raise ValueError("metrics: 'loss' is the loss's own name; use another")
+    return {n: beside(loss, as_metric(m)) for n, m in (metrics or {}).items()}
+
+
+def check_names(what: str, names: Iterable[str]) -> None:
+    """Raise if an epoch's numbers could not be told from others of the history."""
+    for name in names:
+        if name in ("epoch", "rate_scale") or str(name).startswith("val_"):
+            raise ValueError(
+                f"{what}: {name!r} is a name of the history's own (epoch, rate_scale, "
+                "val_...); use another"
+            )
+
+
+@contextmanager
+def in_metric(name: str) -> Iterator[None]:
+    """Errors raised in here say in which metric they lie."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in metric {name!r}")
+        raise
+
+
+@contextmanager
+def _updating() -> Iterator[None]:
+    """Errors raised in here say that they are the optimizer's."""
+    try:
+        yield
+    except TypeError as error:
+        raise TypeError(
+            "optimizer: its learning rate and other settings must be numbers or "
+            f"schedules, as in optax.sgd(0.1); its update failed: {error}"
+        ) from error
+    except Exception as error:
+        error.add_note("in the optimizer's update")
+        raise
+
+
+def _check_updates(updates: Any, params: Any) -> None:
+    """Raise unless each parameter has an update of its shape."""
+    pairs = zip(trees.paths(updates).items(), jax.tree.leaves(params), strict=True)
+    for (path, update), param in pairs:
+        if update.shape != param.shape:
+            raise ValueError(
+                f"optimizer: its update of {path} must have the parameter's shape, "
+                f"{describe(param)}, got {describe(update)}; a learning rate is one "
+                "number"
+            )
 
 
 class FunctionStep(Spec):
@@ -235,6 +297,7 @@ class FunctionStep(Spec):
         state, logs = self.function(state, batch)
         if not isinstance(logs, Mapping):
             raise TypeError(f"step: logs must be a dict, got {describe(logs):.100}")
+        check_names("step: logs", logs)
         for name, value in logs.items():
             if jnp.shape(value) != ():
                 raise ValueError(
@@ -263,15 +326,6 @@ def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Ar
     return own if kept is None else own * kept.astype(own.dtype)
 
 
-def check_values(name: str, values: Any, examples: int) -> None:
-    """Raise unless a loss or a metric gave one value per example."""
-    if getattr(values, "shape", None) != (examples,):
-        raise ValueError(
-            f"{name}: must give one value per example, [{examples}]; got "
-            f"{describe(values)}. Leave the mean over examples to the trainer"
-        )
-
-
 def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Σ w·v and Σ w in float32 or wider; what has weight 0 is left out, NaN or not."""
     if weights.shape != values.shape:
@@ -285,6 +339,6 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
     return (weights * kept).sum(), weights.sum()
 
 
-def _at_least_tiny(weight: jax.Array) -> jax.Array:
-    """No division by zero where no example counts: the mean is then 0."""
-    return jnp.maximum(weight, jnp.finfo(weight.dtype).tiny)
+def _or_one(weight: jax.Array) -> jax.Array:
+    """No division by zero where no example counts: nothing is then descended."""
+    return jnp.where(weight == 0, jnp.ones_like(weight), weight)

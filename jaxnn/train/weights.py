@@ -42,16 +42,28 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
 
 
 def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
-    weight = np.asarray(weight, np.float32)
+    weight = np.asarray(weight)
     check_weights(name, weight, examples)
-    return weight
+    return weight.astype(np.float32)
+
+
+def _number(label: Any, weight: Any) -> float:
+    if not isinstance(weight, numbers.Real):
+        raise TypeError(
+            f"class_weight: the weight of class {int(label)} must be a number, got "
+            f"{weight!r:.60}"
+        )
+    return float(weight)
 
 
 def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
     """The weight of each example's class; classes that are not named count 1."""
-    if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
+    targets = targets[:, 0] if targets.shape[1:] == (1,) else targets
+    kind = targets.dtype.kind
+    whole = kind in "iub" or (kind == "f" and not np.any(targets % 1))
+    if not whole or targets.ndim != 1:
         raise ValueError(
-            f"class_weight: needs integer class labels [N], got {describe(targets)}"
+            f"class_weight: needs class numbers [N] or [N, 1], got {describe(targets)}"
         )
     if isinstance(class_weight, list | tuple | np.ndarray):
         class_weight = dict(enumerate(class_weight))
@@ -68,7 +80,7 @@ def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"class_weight: none of its classes {absent} is in the targets"
         )
-    weights = np.ones(len(targets), np.float32)
+    weights = np.ones(len(targets))
     for label, weight in class_weight.items():
-        weights[targets == int(label)] = weight
+        weights[targets == int(label)] = _number(label, weight)
     return _checked("class_weight", weights, len(targets))

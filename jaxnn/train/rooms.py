@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any number of examples in programs of few sizes.
+
+A program is compiled for the shapes of its arrays. The number of examples is therefore
+given to it at run time, in arrays of a rounded length, its room.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+#: Programs that cut or fill arrays on an accelerator are forgotten beyond that many.
+MOST_PROGRAMS = 64
+
+
+class Room(NamedTuple):
+    """Examples on the device, filled up to a rounded number of rows."""
+
+    data: Any  # arrays [room, ...]; rows past the examples repeat the last one
+    examples: int
+    batch_size: int  # at most the room
+
+
+def enter(data: Any, batch_size: int) -> Room:
+    """Put a tree of arrays `[N, ...]` on the device, in a room for batches.
+
+    Fewer examples than a batch take one batch of the next power of two. Of more, the
+    number of batches is rounded up to three binary digits, so that at most a fifth of
+    the rows are filled up, and there are four rooms for each doubling of N.
+    """
+    examples = jax.tree.leaves(data)[0].shape[0]
+    size = min(batch_size, power_of_two(examples))
+    room = size * _rounded(-(-examples // size))
+    return Room(jax.tree.map(partial(_on_device, room=room), data), examples, size)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is not below n >= 1."""
+    return 1 << (n - 1).bit_length()
+
+
+def _rounded(n: int) -> int:
+    """n rounded up to three binary digits: 1 to 8, 10, 12, 14, 16, 20, ..."""
+    unit = 1 << max(0, n.bit_length() - 3)
+    return -(-n // unit) * unit
+
+
+def _on_device(a: Any, room: int) -> jax.Array:
+    examples = a.shape[0]
+    if examples == room:
+        return jnp.asarray(a)
+    if isinstance(a, jax.Array) and not _is_host(a):
+        return _bounded(_filled, a, room)
+    host = np.empty((room, *a.shape[1:]), a.dtype)
+    host[:examples] = a
+    host[examples:] = host[examples - 1]
+    return jnp.asarray(host)
+
+
+def first_rows(a: jax.Array, n: int) -> jax.Array:
+    """The first n rows of an array on a device; on a CPU no program is needed."""
+    if a.shape[0] == n:
+        return a
+    if not _is_host(a):
+        return _bounded(_cut, a, n)
+    return jax.device_put(np.asarray(a)[:n], a.sharding)
+
+
+def _is_host(a: jax.Array) -> bool:
+    """Whether an array lies in the host's memory, in one piece."""
+    return [device.platform for device in a.devices()] == ["cpu"]
+
+
+@partial(jax.jit, static_argnames="rows")
+def _filled(a, rows):
+    last = jnp.broadcast_to(a[-1:], (rows - a.shape[0], *a.shape[1:]))
+    return jnp.concatenate([a, last])
+
+
+@partial(jax.jit, static_argnames="rows")
+def _cut(a, rows):
+    return a[:rows]
+
+
+def _bounded(program: Any, a: jax.Array, rows: int) -> jax.Array:
+    """Run a small program, of which there is one for each length: few are kept."""
+    if program._cache_size() > MOST_PROGRAMS:
+        program.clear_cache()
+    return program(a, rows=rows)
