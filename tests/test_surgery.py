@@ -3,12 +3,9 @@
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 import pytest
 
 import jaxnn as nn
-from jaxnn import trees
 
 X = jnp.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -112,67 +109,6 @@ def test_tap_of_an_unknown_path_is_refused_when_built():
 def test_tap_is_a_spec():
     assert nn.Tap(net(), "head") == nn.Tap(net(), "head")
     assert "Tap(" in repr(nn.Tap(net(), "head"))
-
-
-def updated(optimizer, key):
-    params, _ = net().init(key, X)
-    grads = jax.tree.map(jnp.ones_like, params)
-    updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    return trees.paths(updates)
-
-
-def test_freeze_leaves_parameters_alone(key):
-    updates = updated(nn.freeze(optax.sgd(0.1, momentum=0.9), "body", "head/b"), key)
-    moved = {path for path, u in updates.items() if np.any(np.asarray(u))}
-    assert moved == {"head/w"}
-
-
-def test_what_two_patterns_freeze_is_frozen(key):
-    updates = updated(nn.freeze(optax.sgd(0.1), "body", "*/b"), key)
-    moved = {path for path, u in updates.items() if np.any(np.asarray(u))}
-    assert moved == {"head/w"}
-
-
-def test_partition_gives_each_group_its_optimizer(key):
-    groups = {"*/b": optax.sgd(1.0), "*/w": optax.sgd(0.5)}
-    for path, u in updated(nn.partition(groups), key).items():
-        chex.assert_trees_all_close(
-            u, jnp.full_like(u, -1.0 if path[-1] == "b" else -0.5)
-        )
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "words"),
-    [
-        (lambda: nn.freeze(optax.sgd(0.1), "bdy"), "nearest"),
-        (lambda: nn.partition({"head": optax.sgd(0.1)}), "body/body/fc"),
-        (
-            lambda: nn.partition(
-                {"head": optax.sgd(0.1), "*/w": optax.sgd(1.0)}, optax.sgd(1)
-            ),
-            "head/w",
-        ),
-    ],
-)
-def test_patterns_must_match_every_parameter_once(optimizer, words, key):
-    params, _ = net().init(key, X)
-    with pytest.raises(ValueError, match=words):
-        optimizer().init(params)
-
-
-def test_freeze_needs_a_pattern():
-    with pytest.raises(ValueError, match="at least one pattern"):
-        nn.freeze(optax.sgd(0.1))
-
-
-def test_frozen_parameters_stay_through_fit(key):
-    y = jnp.array([0, 1, 0])
-    optimizer = nn.freeze(optax.sgd(0.1), "body")
-    kw = {"loss": nn.losses.softmax_cross_entropy, "optimizer": optimizer, "key": key}
-    state, _ = nn.fit(net(), (X, y), epochs=2, batch_size=1, **kw)
-    start = nn.train_state(net(), optimizer, X, key=key)
-    chex.assert_trees_all_equal(state.params["body"], start.params["body"])
-    assert not jnp.array_equal(state.params["head"]["w"], start.params["head"]["w"])
 
 
 def test_summary_counts_parameters_flops_and_bytes():

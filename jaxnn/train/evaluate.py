@@ -137,7 +137,7 @@ class Evaluator:
         if empty:
             warnings.warn(
                 f"{what}: no example counts, each having weight 0 or no label but "
-                f"ignored ones: {', '.join(empty)} is NaN",
+                f"ignored ones; NaN: {', '.join(empty)}",
                 stacklevel=3,
             )
         return values

@@ -77,7 +77,7 @@ class TrainStep(Spec):
                 value_fn=lambda params: objective(params)[0],
                 **extra,
             )
-        _check_updates(updates, state.params)
+        _check_updates(updates, state.params, grads)
         params = apply_updates(state.params, updates, scale)
         new = state._replace(
             params=params, state=net_state, opt_state=opt_state, step=state.step + 1
@@ -254,7 +254,7 @@ def in_metric(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"in metric {name!r}")
+        error.add_note("in the loss" if name == "loss" else f"in metric {name!r}")
         raise
 
 
@@ -273,10 +273,17 @@ def _updating() -> Iterator[None]:
         raise
 
 
-def _check_updates(updates: Any, params: Any) -> None:
-    """Raise unless each parameter has an update of its shape."""
-    pairs = zip(trees.paths(updates).items(), jax.tree.leaves(params), strict=True)
-    for (path, update), param in pairs:
+def _check_updates(updates: Any, params: Any, grads: Any) -> None:
+    """Raise unless each parameter has an update of its shape, down the gradient."""
+    others = map(jax.tree.leaves, (params, grads))
+    for (path, update), param, slope in zip(
+        trees.paths(updates).items(), *others, strict=True
+    ):
+        if update is slope:
+            raise ValueError(
+                f"optimizer: its update of {path} is the gradient itself, which makes "
+                "the loss larger; give a learning rate, as in optax.sgd(0.1), not None"
+            )
         if update.shape != param.shape:
             raise ValueError(
                 f"optimizer: its update of {path} must have the parameter's shape, "
