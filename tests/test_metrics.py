@@ -240,6 +240,29 @@ def test_metrics_are_plain_values(name):
         metric.stack = True
 
 
+@every_metric
+def test_the_value_of_nothing_is_nan(name):
+    metric, outputs, targets, _ = CASES[name]
+    value = metric.compute(metric.update(outputs, targets, 0 * ONES))
+    if isinstance(metric, ConfusionMatrix):
+        np.testing.assert_array_equal(value, 0)  # counts: none
+    else:
+        assert np.isnan(value).all()
+
+
+@every_metric
+def test_an_output_that_is_nan_where_it_counts_is_not_hidden(name):
+    """A class, or a side of a threshold, could be read off it all the same."""
+    metric, outputs, targets, _ = CASES[name]
+    broken = np.array(outputs)
+    broken.reshape(N, -1)[5, 0] = np.nan
+    value = metric(broken, targets)
+    unknown = np.isnan(value) | (np.asarray(value) == -1)
+    assert unknown.all()
+    left_out = metric.update(broken, targets, np.where(np.arange(N) == 5, 0.0, 1.0))
+    assert not np.isnan(metric.compute(left_out)).any()
+
+
 # ---- one value per example ----
 
 
@@ -268,6 +291,37 @@ def test_accuracy_ignores_a_label_as_the_loss_does():
         accuracy(outputs, outputs)
 
 
+def test_top_k_accuracy_ignores_a_label_too():
+    outputs = jnp.eye(3)[jnp.array([[0, 1], [1, 2]])]
+    top = part(metrics.top_k_accuracy, k=1, ignore_label=-1)
+    np.testing.assert_array_equal(top(outputs, jnp.array([[0, -1], [0, 2]])), [1, 0.5])
+
+
+NAN = np.array([[0.1, 0.9], [np.nan, 0.3], [0.2, np.nan]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("metric", "targets"),
+    [
+        (metrics.accuracy, np.array([1, 1, 1])),
+        (metrics.accuracy, np.eye(2)[[1, 1, 1]]),
+        (part(metrics.top_k_accuracy, k=1), np.array([1, 1, 1])),
+        (metrics.binary_accuracy, np.eye(2)[[1, 1, 1]]),
+        (metrics.multi_label_accuracy, np.eye(2)[[1, 1, 1]]),
+    ],
+)
+def test_examples_with_nan_outputs_have_nan(metric, targets):
+    values = np.asarray(metric(NAN, targets))
+    np.testing.assert_array_equal(np.isnan(values), [False, True, True])
+
+
+def test_an_ignored_position_may_be_nan():
+    accuracy = part(metrics.accuracy, ignore_label=-1)
+    np.testing.assert_array_equal(accuracy(NAN[None], np.array([[1, -1, -1]])), [1])
+    same = F1(2, None, ignore_label=-1)(NAN[None], np.array([[1, -1, -1]]))
+    np.testing.assert_array_equal(same, [0, 1])
+
+
 @few
 @given(k=st.integers(1, 5), seed=st.integers(0, 99))
 def test_top_k_accuracy(k, seed):
@@ -288,9 +342,11 @@ def test_top_k_accuracy(k, seed):
     np.testing.assert_array_equal(top(outputs, targets * 0 + 5), 0)
 
 
-@pytest.mark.parametrize("k", [0, 4, -1])
+@pytest.mark.parametrize("k", [0, 4, -1, "2", 1.5, True])
 def test_top_k_out_of_range(k):
-    with pytest.raises(ValueError, match=f"k must be from 1 to the 3 classes, got {k}"):
+    with pytest.raises(
+        ValueError, match=f"k must be from 1 to the 3 classes, got {k!r}"
+    ):
         metrics.top_k_accuracy(logits, labels, k=k)
 
 
@@ -325,6 +381,13 @@ def test_wrong_shapes_are_refused():
         RocAuc()(logits, binary)
     with pytest.raises(ValueError, match=r"one value per example.*float32\[24,2\]"):
         Mean(lambda y, t: y - t)(guesses, numbers)
+    for metric in (F1(3), RocAuc(), R2(), metrics.accuracy):
+        with pytest.raises(TypeError, match=r"outputs must be one array, got \{'a': f"):
+            metric({"a": logits}, labels)
+    with pytest.raises(TypeError, match=r"F1: targets must be one array, got None"):
+        F1(3)(logits, None)
+    with pytest.raises(ValueError, match=r"one value per example, got \(float32"):
+        Mean(lambda y, t: (y, y))(guesses, numbers)
     with pytest.raises(ValueError, match=r"R2.*targets\[:, None\]"):
         R2()(scores[:, None], binary)
 
@@ -384,6 +447,38 @@ def test_empty_classes_are_0():
 def test_classes_out_of_range(kind, classes):
     with pytest.raises(ValueError, match=f"{kind.__name__}: classes must be an int"):
         kind(classes)
+
+
+def test_many_classes_need_no_matrix():
+    outputs = jnp.zeros((3, 60_000)).at[jnp.arange(3), jnp.array([7, 7, 59_999])].set(1)
+    got = F1(60_000, None)(outputs, jnp.array([7, 8, 59_999]))
+    assert (got[7].round(4), got[8], got[59_999]) == (np.float32(0.6667), 0, 1)
+    with pytest.raises(ValueError, match=r"at most 46340, got 60000, .* 14.4 GB"):
+        ConfusionMatrix(60_000)
+
+
+@pytest.mark.parametrize("kind", [ConfusionMatrix, Precision, Recall, F1])
+def test_classes_that_are_ignored_count_nothing(kind):
+    outputs, targets = jnp.eye(4)[jnp.array([0, 0, 1, 3])], jnp.array([0, 1, 1, 0])
+    got = kind(4, ignore_label=0)(outputs, targets)
+    want = kind(4).update(outputs, targets, jnp.array([0.0, 1, 1, 0]))
+    np.testing.assert_array_equal(got, kind(4).compute(want))
+    two = kind(2, ignore_label=-1)
+    seen = two(scores, np.where(np.arange(N) < 9, -1, binary))
+    np.testing.assert_array_equal(seen, kind(2)(scores[9:], binary[9:]))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: F1(3, threshold="0.5"), "F1: threshold must be a number, got '0.5'"),
+        (lambda: ConfusionMatrix(3, ignore_label="x"), "ignore_label must be an int"),
+        (lambda: metrics.Perplexity(-1.5), "Perplexity: ignore_label must be an int"),
+    ],
+)
+def test_options_of_the_wrong_kind(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
 
 
 def test_averages_out_of_range():
@@ -454,6 +549,22 @@ def test_as_metric_lifts_functions_and_passes_metrics():
 
     own = Own()
     assert metrics.as_metric(own) is own
+
+
+def test_metrics_beside_a_loss_ignore_what_it_ignores():
+    loss = part(losses.softmax_cross_entropy, ignore_label=0)
+    told = metrics.beside(loss, Mean(metrics.accuracy))
+    assert told == Mean(part(metrics.accuracy, ignore_label=0))
+    top = Mean(part(metrics.top_k_accuracy, k=2))
+    assert metrics.beside(loss, top).function.keywords == {"k": 2, "ignore_label": 0}
+    assert metrics.beside(loss, F1(3)) == F1(3, ignore_label=0)
+    assert metrics.beside(loss, metrics.perplexity) == metrics.Perplexity(0)
+    for own in (F1(3, ignore_label=2), Mean(part(metrics.accuracy, ignore_label=2))):
+        assert metrics.beside(loss, own) is own  # they were told otherwise
+    for plain in (RocAuc(), Mean(losses.huber), Mean(lambda y, t: y)):
+        assert metrics.beside(loss, plain) is plain  # they can not
+    for loss in (None, losses.softmax_cross_entropy, part(max, ignore_label=0)):
+        assert metrics.beside(loss, F1(3)) == F1(3)
 
 
 @pytest.mark.parametrize("wrong", ["accuracy", None, 3, {"accuracy": 1}])

@@ -302,12 +302,14 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
     batch = enter(inputs, batch_size)
     given = params, net_state, batch.data, np.int32(examples)
-    outputs = _predict(*given, net=net, batch_size=batch.batch_size)
+    outputs = predict_batches(*given, net=net, batch_size=batch.batch_size)
     return jax.tree.map(partial(first_rows, n=examples), outputs)
 
 
 @partial(jax.jit, static_argnames=("net", "batch_size"))
-def _predict(params, state, inputs, examples, *, net, batch_size):
+def predict_batches(params, state, inputs, examples, *, net, batch_size):
+    """The outputs for a room of inputs, in batches; one program for each room."""
+
     def one(i):
         start, _ = _place(i, examples, batch_size)
         x = jax.tree.map(partial(_slice, start=start, size=batch_size), inputs)

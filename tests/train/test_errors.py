@@ -182,6 +182,99 @@ CASES = {
         lambda: fit(metrics={"loss": CROSS_ENTROPY}),
         ["loss's own name"],
     ),
+    "metric named epoch": (
+        lambda: fit(metrics={"epoch": nn.metrics.accuracy}),
+        ["metrics: 'epoch' is a name of the history's own"],
+    ),
+    "metric named rate_scale": (
+        lambda: fit(metrics={"rate_scale": nn.metrics.accuracy}),
+        ["metrics: 'rate_scale' is a name"],
+    ),
+    "metric named val_loss": (
+        lambda: fit(metrics={"val_loss": nn.metrics.accuracy}),
+        ["metrics: 'val_loss' is a name"],
+    ),
+    "metric without a name": (
+        lambda: fit(metrics={1: nn.metrics.accuracy}),
+        ["metrics: a name must be a string, got 1"],
+    ),
+    "a log named epoch": (
+        lambda: nn.fit(
+            lambda state, batch: (state, {"epoch": jnp.float32(1)}),
+            (X, Y),
+            epochs=1,
+            batch_size=10,
+            state={"n": jnp.int32(0)},
+            key=KEY,
+        ),
+        ["step: logs: 'epoch' is a name"],
+    ),
+    "rate in quotes": (
+        lambda: fit(optimizer=optax.sgd("0.1")),
+        ["learning rate", "must be numbers or schedules"],
+    ),
+    "rate None": (
+        lambda: fit(optimizer=optax.sgd(None)),
+        ["is the gradient itself", "not None"],
+    ),
+    "rates": (
+        lambda: fit(optimizer=optax.sgd(jnp.ones((1, 1, 3))), net=nn.Dense(3)),
+        ["learning rate"],
+    ),
+    "a dict for an optimizer": (lambda: fit(optimizer={}), ["an Optax optimizer"]),
+    "optimizer of a state": (
+        lambda: nn.train_state(NET, "sgd", X, key=KEY),
+        ["optimizer: must be an Optax optimizer", "'sgd'"],
+    ),
+    "loss class": (lambda: fit(loss=Foreign), ["Foreign is a class; build one"]),
+    "loss pair": (
+        lambda: fit(loss=lambda y, t: (CROSS_ENTROPY(y, t),) * 2),
+        ["loss: must give one value per example, [16]; got (float32[16], float32[16])"],
+    ),
+    "loss of ints": (
+        lambda: fit(loss=lambda y, t: (y.argmax(-1) == t).astype(jnp.int32)),
+        ["loss: must give floating-point numbers, got int32[16]"],
+    ),
+    "loss name, evaluated": (
+        lambda: nn.evaluate(ONE, ONE.init(KEY, X), (X, Y), loss="mse"),
+        ["loss: must be a function"],
+    ),
+    "metric class": (
+        lambda: fit(metrics={"f1": nn.metrics.F1}),
+        ["metric F1 is a class"],
+    ),
+    "metric pair": (
+        lambda: fit(metrics={"two": lambda y, t: (y, y)}),
+        ["one value per example", "in metric 'two'"],
+    ),
+    "metric of a dict": (
+        lambda: fit(
+            net=nn.Sequential(nn.Dense(3), lambda y: {"a": y, "b": y}),
+            loss=lambda y, t: CROSS_ENTROPY(y["a"], t),
+            metrics={"f1": nn.metrics.F1(3)},
+        ),
+        ["F1: outputs must be one array, got {'a': float32[16,3]", "in metric 'f1'"],
+    ),
+    "class weight of a name": (
+        lambda: fit(class_weight={0: "a"}),
+        ["class_weight: the weight of class 0 must be a number, got 'a'"],
+    ),
+    "class weights of numbers": (
+        lambda: fit((X, X[:, :1]), net=ONE, loss=MSE, class_weight={0: 2.0}),
+        ["class_weight: needs class numbers [N] or [N, 1]"],
+    ),
+    "tiny weights": (
+        lambda: fit(sample_weight=np.full(70, 1e-38)),
+        ["sample_weight: must be 0, or from 1e-20 to 1e+20", "divide them"],
+    ),
+    "huge weights": (
+        lambda: fit((X, Y, np.full(70, 1e38))),
+        ["data weights: must be 0, or from 1e-20", "divide them"],
+    ),
+    "weights beyond float32": (
+        lambda: fit(class_weight={0: 1e39}),
+        ["class_weight: must be 0, or from 1e-20"],
+    ),
     "uint8": (lambda: fit((X.astype(np.uint8), Y)), ["floating-point", "255"]),
     "width of the net": (
         lambda: fit(net=nn.Sequential(a=nn.Reshape((5,)), b=nn.Dense(3))),
@@ -239,6 +332,26 @@ def test_class_weights_are_weights_of_the_examples():
     c, _ = fit(sample_weight=np.where(Y == 1, 5.0, 1.0), **kw)
     chex.assert_trees_all_equal(a.params, b.params, c.params)
     assert not np.array_equal(a.params["w"], fit(**kw)[0].params["w"])
+
+
+def test_class_weights_of_a_column_are_those_of_its_classes():
+    kw = {"batch_size": 70, "net": ONE, "loss": nn.losses.sigmoid_cross_entropy}
+    a, _ = fit((X, BINARY), class_weight={1: 5.0}, **kw)
+    b, _ = fit((X, BINARY), sample_weight=np.where(BINARY[:, 0] == 1, 5.0, 1.0), **kw)
+    chex.assert_trees_all_equal(a.params, b.params)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_statistic_that_is_at_fault_is_named(members):
+    """The variance overflows; outputs and parameters stay finite, and learn nothing."""
+    net = nn.Sequential(norm=nn.BatchNorm(), fc=nn.Dense(3))
+    net = nn.ensemble(net, 2) if members == 2 else net
+    with pytest.raises(nn.NonFiniteError, match="the statistic norm/var") as caught:
+        fit((changed(X, 40, 1e20), Y), net, shuffle=False)
+    error = caught.value
+    assert (error.path, error.epoch, error.step) == ("norm/var", 1, 2)
+    assert np.isfinite(np.asarray(error.state.state["norm"]["var"])).all()
+    assert "Scale the inputs" in str(error)
 
 
 def explode(**options):

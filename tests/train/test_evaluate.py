@@ -6,10 +6,14 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from common import CROSS_ENTROPY, KEY, X, Y, fit
 
 import jaxnn as nn
+from jaxnn.train.evaluate import measure, predict_batches
+
+PROGRAMS = (measure, predict_batches)
 
 NET = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3))
 MEAN = nn.losses.softmax_cross_entropy
@@ -67,6 +71,125 @@ def test_weights_and_ignored_labels():
     )
     np.testing.assert_allclose(got["loss"], losses[1::2].mean(), rtol=1e-5)
     assert got["accuracy"] == pytest.approx((OUTPUTS.argmax(1) == Y)[1::2].mean())
+
+
+IGNORES = functools.partial(CROSS_ENTROPY, ignore_label=-1)
+#: A label for each of three places, some of them padding.
+PLACES = np.arange(210).reshape(70, 3)
+PLACES = np.where(PLACES % 7 < 3, -1, PLACES % 3)
+SEQUENCE = nn.Sequential(nn.Dense(9), nn.Reshape((3, 3)))
+
+
+def test_a_metric_beside_a_loss_counts_what_the_loss_counts():
+    """Also where examples hold some ignored labels: in fit, validation and evaluate."""
+    own = {"accuracy": nn.metrics.accuracy, "f1": nn.metrics.F1(3, "micro"),
+           "top": functools.partial(nn.metrics.top_k_accuracy, k=1)}  # fmt: skip
+    data, kw = (X, PLACES), {"loss": IGNORES, "metrics": own}
+    state, history = fit(
+        data, SEQUENCE, validation=data, epochs=1, batch_size=70,
+        optimizer=optax.sgd(0.0), **kw
+    )  # fmt: skip
+    outputs, kept = np.asarray(nn.predict(SEQUENCE, state, X)), PLACES != -1
+    want = (outputs.argmax(-1) == PLACES)[kept].mean()
+    got = nn.evaluate(SEQUENCE, state, data, **kw)
+    for name in own:
+        assert got[name] == pytest.approx(want, rel=1e-6)
+        assert history[name][0] == pytest.approx(want, rel=1e-6)
+        assert history[f"val_{name}"][0] == pytest.approx(want, rel=1e-6)
+
+
+NOTHING = np.full(70, -1)
+
+
+def test_what_counts_nothing_is_nan_and_said():
+    own = {"accuracy": nn.metrics.accuracy, "f1": nn.metrics.F1(3)}
+    kw = {"loss": IGNORES, "metrics": own}
+    with pytest.warns(UserWarning, match="evaluate: no example counts"):
+        got = nn.evaluate(NET, STATE, (X, NOTHING), **kw)
+    assert np.isnan([*got.values()]).all()
+    with pytest.warns(UserWarning, match="fit: no example counts in an epoch"):
+        state, history = fit((X, NOTHING), NET, epochs=1, **kw)
+    assert np.isnan([history[name] for name in ("loss", "accuracy", "f1")]).all()
+    assert np.isnan(history.step_losses).all()
+    step = nn.train_step(NET, IGNORES, optax.sgd(0.1))
+    assert np.isnan(step(state, (X, jnp.asarray(NOTHING)))[1]["loss"])
+    start = nn.train_state(NET, optax.sgd(0.1), X, key=KEY)
+    chex.assert_trees_all_equal(state.params, start.params)  # nothing is descended
+
+
+def test_an_epoch_and_a_validation_of_nothing_are_nan_in_one_program_too():
+    step = nn.train_step(NET, IGNORES, optax.sgd(0.1))
+    state = nn.train_state(NET, optax.sgd(0.1), X, key=KEY)
+    options = {"epochs": 1, "batch_size": 35, "validation": (X, NOTHING)}
+    _, logs = nn.train.run(step, state, (X, NOTHING), **options)
+    assert np.isnan(logs["loss"][0]) and np.isnan(logs["val_loss"][0])
+
+
+def test_a_batch_of_nothing_does_not_change_the_mean_of_the_others():
+    labels = np.where(np.arange(70) < 16, -1, Y)
+    kw = {"loss": IGNORES, "optimizer": optax.sgd(0.0), "net": NET, "epochs": 1}
+    state, history = fit((X, labels), shuffle=False, **kw)
+    expected = np.asarray(CROSS_ENTROPY(nn.predict(NET, state, X), Y))[16:].mean()
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(history.step_losses[0])
+
+
+OWN = {
+    "accuracy": nn.metrics.accuracy,
+    "top": functools.partial(nn.metrics.top_k_accuracy, k=2),
+    "f1": nn.metrics.F1(3),
+    "confusion": nn.metrics.ConfusionMatrix(3),
+    "perplexity": nn.metrics.Perplexity(),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_labels_are_checked_for_metrics_without_a_loss(name):
+    metric = {name: OWN[name]}
+    with pytest.raises(ValueError, match=r"a class from 0 to 2, but \[.*\] is 3"):
+        nn.evaluate(NET, STATE, (X, Y + 1), metrics=metric)
+    with pytest.raises(ValueError, match=r"is -1 .*ignore_label=-1"):
+        nn.evaluate(NET, STATE, (X, Y - 1), metrics=metric)
+    with pytest.raises(ValueError, match=r"validation targets.* is 3"):
+        fit(loss=lambda y, t: CROSS_ENTROPY(y, t % 3), metrics=metric,
+            validation=(X, Y + 1))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "targets"),
+    [
+        (nn.metrics.RocAuc(), Y),
+        (nn.metrics.RocAuc(), Y[:, None]),
+        (nn.metrics.F1(2, "binary"), Y),
+        (nn.metrics.binary_accuracy, Y[:, None]),
+    ],
+)
+def test_labels_of_scores_are_checked_too(metric, targets):
+    net = nn.Dense(1)
+    state, own = net.init(KEY, X), {"own": metric}
+    with pytest.raises(ValueError, match=r"from -1 to 1, but .* is 2"):
+        nn.evaluate(net, state, (X, targets), metrics=own)
+    signs, classes = np.where(targets > 0, 1, -1), np.minimum(targets, 1)
+    found = [nn.evaluate(net, state, (X, t), metrics=own) for t in (signs, classes)]
+    assert found[0] == found[1]
+
+
+def test_any_number_of_examples_needs_few_programs():
+    kw = {"loss": nn.losses.mean_squared_error, "metrics": {"r2": nn.metrics.R2()}}
+    net = nn.Dense(2)
+    state = net.init(KEY, X)
+    x = np.random.default_rng(1).standard_normal((300, 6)).astype(np.float32)
+    y, outputs = x[:, :2], np.asarray(net.apply(*state, x)[0])
+    before = [program._cache_size() for program in PROGRAMS]
+    for n in range(1, 301):
+        got = nn.evaluate(net, state, (x[:n], y[:n]), batch_size=64, **kw)
+        error = np.square(outputs[:n] - y[:n]).mean()
+        assert got["loss"] == pytest.approx(error, rel=1e-5)
+        assert n == 1 or got["r2"] == pytest.approx(nn.metrics.R2()(outputs[:n], y[:n]))
+        some = nn.predict(net, state, x[:n], batch_size=64)
+        np.testing.assert_allclose(some, outputs[:n], rtol=1e-5, atol=1e-6)
+    after = [program._cache_size() for program in PROGRAMS]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [11, 11]
 
 
 def test_inputs_and_outputs_may_be_trees():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Early stopping and plateaus: what they decide, keep, and remember over a resume."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -129,6 +131,22 @@ def test_a_scaled_step_is_the_step_at_that_rate():
         step, zero._replace(watch={"plateau": scaled}), (X, Y), batch_size=16
     )
     chex.assert_trees_all_close(state.params, slow.params, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:validation. no example counts")
+def test_a_validation_of_nothing_is_never_the_best():
+    loss = functools.partial(CROSS_ENTROPY, ignore_label=-1)
+    nothing = X[:11], np.full(11, -1)
+    state, history = fit(
+        loss=loss, epochs=9, validation=nothing,
+        early_stopping=nn.EarlyStopping(3), plateau=nn.Plateau(patience=1),
+    )  # fmt: skip
+    assert history.stopped == "val_loss was never a number in 3 epochs"
+    assert np.isnan(history["val_loss"]).all()
+    assert state.watch["early_stopping"].best.epoch == 0
+    same(state.params, fit(loss=loss, epochs=3, plateau=nn.Plateau(
+        patience=1, monitor="val_loss"), validation=nothing)[0].params)  # fmt: skip
+    assert history["rate_scale"] == [0.5, 0.25, 0.125]
 
 
 @pytest.mark.parametrize(
