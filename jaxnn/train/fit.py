@@ -90,9 +90,12 @@ def fit(
         key: the run's random key; a run that goes on from `state` keeps the key in it.
         validation: data in the same form, or for a step of one's own a function
             `validation(state) -> logs`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
+        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`. What
+            the loss ignores (`ignore_label`), metrics ignore that can; what has no
+            weight, all of them. The mean of nothing is NaN.
         state: a `TrainState` to go on from; it is copied.
-        sample_weight: `[N]`, how much each example counts in the loss.
+        sample_weight: `[N]`, how much each example counts in the loss: 0, or from
+            1e-20 to 1e20.
         class_weight: from a class to how much its examples count; 1 where not named.
         shuffle: whether to draw a new order for each epoch.
         augment: `augment(key, inputs) -> inputs`, in training only and drawn anew at

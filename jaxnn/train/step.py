@@ -260,16 +260,17 @@ def in_metric(name: str) -> Iterator[None]:
 
 @contextmanager
 def _updating() -> Iterator[None]:
-    """Errors raised in here say that they are the optimizer's."""
+    """Errors raised in here say that they are the optimizer's, and what it takes."""
+    rule = (
+        "its learning rate and other settings must be numbers or schedules, as in "
+        "optax.sgd(0.1)"
+    )
     try:
         yield
     except TypeError as error:
-        raise TypeError(
-            "optimizer: its learning rate and other settings must be numbers or "
-            f"schedules, as in optax.sgd(0.1); its update failed: {error}"
-        ) from error
+        raise TypeError(f"optimizer: {rule}; its update failed: {error}") from error
     except Exception as error:
-        error.add_note("in the optimizer's update")
+        error.add_note(f"in the optimizer's update; {rule}")
         raise
 
 

@@ -28,7 +28,8 @@ class EarlyStopping(Spec):
     """End a run that no longer gets better, and keep the best weights.
 
     After each epoch the monitored number is held against the best so far. When it has
-    not improved by more than `min_delta` for `patience` epochs in a row, the run ends.
+    not improved by more than `min_delta` for `patience` epochs in a row, the run ends;
+    NaN, as of a validation in which nothing counts, is no improvement.
     The state that `fit` returns, however it ended, has the best epoch's parameters; the
     last ones are kept beside them, and `fit(..., state=state)` goes on from the last.
 

@@ -26,12 +26,13 @@ def test_a_room_is_a_rounded_number_of_batches(examples, batch_size, size, room)
     made = rooms.enter({"x": x}, batch_size)
     assert (made.examples, made.batch_size) == (examples, size)
     assert made.data["x"].shape == (room, 2)
-    np.testing.assert_array_equal(made.data["x"][:examples], x)
-    np.testing.assert_array_equal(made.data["x"][examples:] - x[-1], 0)
+    rows = np.asarray(made.data["x"])
+    np.testing.assert_array_equal(rows[:examples], x)
+    assert (rows[examples:] == x[-1]).all()
 
 
 def test_rooms_are_few_and_not_much_larger_than_what_is_in_them():
-    found = {n: rooms.enter(np.zeros(n, np.int8), 8) for n in range(8, 3000)}
+    found = {n: rooms.enter(np.zeros(n, np.int8), 8) for n in range(8, 3000, 7)}
     assert all(n <= len(room.data) < 1.25 * n + 8 for n, room in found.items())
     assert len({len(room.data) for room in found.values()}) <= 8 + 4 * 6
 
@@ -56,6 +57,6 @@ def test_on_an_accelerator_small_programs_do_it_and_few_are_kept(monkeypatch):
         x = jnp.arange(2.0 * n).reshape(n, 2)
         made = rooms.enter(x, 32)
         assert made.data.shape == (rooms.power_of_two(n), 2)
-        np.testing.assert_array_equal(made.data[n - 1 :] - x[-1], 0)
+        assert (np.asarray(made.data)[n - 1 :] == np.asarray(x)[-1]).all()
         np.testing.assert_array_equal(rooms.first_rows(made.data, n), x)
     assert rooms._filled._cache_size() <= 3 and rooms._cut._cache_size() <= 3
