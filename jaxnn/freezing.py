@@ -27,9 +27,11 @@ class Frozen:
 
 def _at_rest(*patterns: str) -> optax.GradientTransformation:
     """`optax.set_to_zero()`, which says in its state what it freezes."""
-    return optax.GradientTransformation(
-        lambda params: Frozen(patterns), optax.set_to_zero().update
-    )
+
+    def init(params: Any) -> Any:
+        return Frozen(patterns)
+
+    return optax.GradientTransformation(init, optax.set_to_zero().update)
 
 
 def partition(

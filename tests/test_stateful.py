@@ -139,6 +139,22 @@ def test_fit_carries_the_state_from_batch_to_batch():
     assert nn.predict(net, state, chunks).shape == targets.shape
 
 
+def test_a_memory_of_one_example_is_for_one():
+    """Rounded batches would need the memory of more."""
+    net = nn.Sequential(nn.lstm(2), nn.Dense(1))
+    x = jax.random.normal(KEY, (3, 4, 2))
+    params, _ = net.init(KEY, x)
+    live = nn.stateful(net)
+    state = params, nn.zero_carry(live, x[:1])
+    expected = net.apply(params, {}, x[:1])[0]
+    np.testing.assert_allclose(nn.predict(live, state, x[:1]), expected, rtol=1e-6)
+    loss = nn.losses.mean_squared_error
+    assert nn.evaluate(live, state, (x[:1], expected), loss=loss)["loss"] < 1e-12
+    with pytest.raises(ValueError, match=r"for x float32\[2,4,2\]") as caught:
+        nn.predict(live, state, x)
+    assert "the network that stateful was given" in str(caught.value.__notes__)
+
+
 def test_what_can_not_go_on_is_refused_with_its_path():
     with pytest.raises(ValueError, match="in reverse") as caught:
         nn.stateful(nn.Sequential(body=nn.lstm(2, bidirectional=True)))

@@ -97,24 +97,31 @@ class Evaluator:
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
         with checks.inputs_of(what), _without_memory(state):
-            found = checks.check_network(self.net, params, state, _rows(x, 1))
+            example = _rows(x, _examples(state, x))
+            found = checks.check_network(self.net, params, state, example)
         checks.check_values(found, x, what)
         if self.loss is not None:
             checks.check_loss(self.loss, found.kind)
         given = self.loss, found.outputs, targets, what
         checks.check_targets(*given, metrics=self.measures)
-        self._check_values(params, state, *_rows((x, targets), 2))
+        some = min(length(x), 2)
+        example = _rows((x, targets), some)
+        self._check_values(params, state, example, some)
 
-    def _check_values(self, params: Any, state: Any, x: Any, targets: Any) -> None:
+    def _check_values(
+        self, params: Any, state: Any, batch: tuple[Any, Any], examples: int
+    ) -> None:
         """Raise unless every loss and metric takes outputs and targets like these."""
+        x, targets = batch
         outputs = facts(self.net, params, state, x).outputs
         for name, metric in self.measures.items():
             with in_metric(name):
                 if isinstance(metric, Mean):
                     values = jax.eval_shape(metric.function, outputs, targets)
-                    checks.check_each(name, values, 2)
+                    checks.check_each(name, values, examples)
                 else:
-                    jax.eval_shape(metric.update, outputs, targets, jnp.ones(2))
+                    given = outputs, targets, jnp.ones(examples)
+                    jax.eval_shape(metric.update, *given)
 
     def add(self, params: Any, state: Any, batch: Room) -> None:
         """Measure one batch of any size."""
@@ -294,7 +301,8 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
         )
     checks.check_batch_size(batch_size, 2**62)
     with _without_memory(net_state):
-        found = checks.check_network(net, params, net_state, _rows(inputs, 1))
+        example = _rows(inputs, _examples(net_state, inputs))
+        found = checks.check_network(net, params, net_state, example)
     checks.check_values(found, inputs, "predict")
     examples = length(inputs)
     if examples == 0:
@@ -322,6 +330,11 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size):
     shapes = jax.eval_shape(one, 0)[1]
     buffers = jax.tree.map(partial(_buffer, True, length(inputs)), shapes)
     return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
+
+
+def _examples(state: Any, x: Any) -> int:
+    """How many examples to trace a network on; a memory may be that of a single one."""
+    return 2 if checks.has_memory(state) and length(x) > 1 else 1
 
 
 @contextmanager
