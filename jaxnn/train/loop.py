@@ -125,7 +125,7 @@ class Run:
             warnings.warn(
                 "fit: no example counts in an epoch, each having weight 0 or no label "
                 "but ignored ones: its loss is NaN",
-                stacklevel=5,
+                stacklevel=4,
             )
         if self.validate is not None:
             with self.clock.on("validate"):

@@ -117,6 +117,22 @@ def test_what_counts_nothing_is_nan_and_said():
     chex.assert_trees_all_equal(state.params, start.params)  # nothing is descended
 
 
+def test_an_optimizer_is_told_of_no_loss_where_nothing_counts():
+    """One that makes the rate smaller on a plateau would take 0 for the best."""
+
+    def update(slopes, state, params=None, *, value, **_):
+        return jax.tree.map(jnp.negative, slopes), value
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda p: jnp.zeros(()), update)
+    step = nn.train_step(NET, IGNORES, optimizer)
+    state = nn.train_state(NET, optimizer, X, key=KEY)
+    after, _ = step(state, (X, jnp.asarray(NOTHING)))
+    assert np.isnan(after.opt_state)
+    chex.assert_trees_all_equal(after.params, state.params)
+    after, logs = step(state, (X, jnp.asarray(Y)))
+    assert after.opt_state == logs["loss"]
+
+
 def test_an_epoch_and_a_validation_of_nothing_are_nan_in_one_program_too():
     step = nn.train_step(NET, IGNORES, optax.sgd(0.1))
     state = nn.train_state(NET, optax.sgd(0.1), X, key=KEY)
