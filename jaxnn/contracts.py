@@ -5,6 +5,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxnn.pairs import later_axes, signed
+
 Outputs = Literal[
     "any",
     "logits",
@@ -94,3 +100,28 @@ def ignored_label(measure: Any) -> int | None:
             return measure.keywords["ignore_label"]
         measure = measure.func
     return getattr(measure, "ignore_label", None)
+
+
+def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
+    """How many labels of each example count; None for a loss that ignores none.
+
+    A loss that ignores a label gives each example's mean over the others. Weighted by
+    their number, the mean of these means is the mean over all labels that count.
+
+    Args:
+        loss: one with a contract; it ignores a label where a `functools.partial`
+            binds its `ignore_label`.
+        targets: integer labels, [N] or [N, ...].
+    Returns: float32 [N]: 0 where all labels of an example are ignored.
+    Example:
+        >>> import jax.numpy as jnp, jaxnn as nn
+        >>> entropy = nn.losses.softmax_cross_entropy
+        >>> loss = functools.partial(entropy, ignore_label=-1)
+        >>> print(example_weights(loss, jnp.array([[2, 1], [3, -1], [-1, -1]])))
+        [2. 1. 0.]
+    """
+    ignored = ignored_label(loss)
+    if ignored is None or contract_of(loss) is None:
+        return None
+    kept = signed(jnp.asarray(targets)) != ignored
+    return kept.sum(axis=later_axes(kept), dtype=jnp.float32)

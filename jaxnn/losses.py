@@ -32,8 +32,6 @@ losses are in nats; divide by log 2 for bits.
 """
 
 import numbers
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,38 +40,28 @@ from jax.typing import ArrayLike
 
 from jaxnn import checks
 from jaxnn.contracts import Contract as Contract
-from jaxnn.contracts import contract_of, expects, ignored_label
+from jaxnn.contracts import contract_of as contract_of
+from jaxnn.contracts import example_weights as example_weights
+from jaxnn.contracts import expects
+from jaxnn.contracts import ignored_label as ignored_label
 from jaxnn.ops.ctc import negative_log_probability
+from jaxnn.pairs import (
+    at_least_float32,
+    binary_pair,
+    class_pair,
+    floats,
+    mean_each,
+    number_pair,
+    signed,
+    sum_each,
+    which_count,
+)
 from jaxnn.trees import describe
 
 Transcripts = ArrayLike | tuple[ArrayLike, ...]
 #: Up to so many classes the label's entry is picked by comparing, with no gather and no
 #: scatter in the gradient: a step of an MLP with 10 classes takes 1.5 % less on a CPU.
 FEW_CLASSES = 128
-
-
-def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
-    """How many labels of each example count; None for a loss that ignores none.
-
-    A loss that ignores a label gives each example's mean over the others. Weighted by
-    their number, the mean of these means is the mean over all labels that count.
-
-    Args:
-        loss: one with a contract; it ignores a label where a `functools.partial`
-            binds its `ignore_label`.
-        targets: integer labels, [N] or [N, ...].
-    Returns: float32 [N]: 0 where all labels of an example are ignored.
-    Example:
-        >>> from functools import partial
-        >>> loss = partial(softmax_cross_entropy, ignore_label=-1)
-        >>> print(example_weights(loss, jnp.array([[2, 1], [3, -1], [-1, -1]])))
-        [2. 1. 0.]
-    """
-    ignored = ignored_label(loss)
-    if ignored is None or contract_of(loss) is None:
-        return None
-    kept = _signed(jnp.asarray(targets)) != ignored
-    return kept.sum(axis=_later_axes(kept), dtype=jnp.float32)
 
 
 # ---- numbers ----
@@ -89,8 +77,8 @@ def mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         >>> print(mean_squared_error(jnp.array([[0.4, 0.6]]), jnp.array([[0.0, 1.0]])))
         [0.16]
     """
-    y, t, dtype = _pair("mean_squared_error", outputs, targets)
-    return _mean(jnp.square(y - t), dtype)
+    y, t, dtype = number_pair("mean_squared_error", outputs, targets)
+    return mean_each(jnp.square(y - t), dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -103,8 +91,8 @@ def sum_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         >>> print(sum_squared_error(jnp.array([[0.5, 0.5]]), jnp.array([[0.0, 1.0]])))
         [0.5]
     """
-    y, t, dtype = _pair("sum_squared_error", outputs, targets)
-    return _sum(jnp.square(y - t)).astype(dtype)
+    y, t, dtype = number_pair("sum_squared_error", outputs, targets)
+    return sum_each(jnp.square(y - t)).astype(dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -117,8 +105,8 @@ def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         >>> print(mean_absolute_error(jnp.array([[1.0, 4.0]]), jnp.array([[2.0, 1.0]])))
         [2.]
     """
-    y, t, dtype = _pair("mean_absolute_error", outputs, targets)
-    return _mean(_absolute(y - t), dtype)
+    y, t, dtype = number_pair("mean_absolute_error", outputs, targets)
+    return mean_each(_absolute(y - t), dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -131,8 +119,8 @@ def sum_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
         >>> print(sum_absolute_error(jnp.array([[1.0, 4.0]]), jnp.array([[2.0, 1.0]])))
         [4.]
     """
-    y, t, dtype = _pair("sum_absolute_error", outputs, targets)
-    return _sum(_absolute(y - t)).astype(dtype)
+    y, t, dtype = number_pair("sum_absolute_error", outputs, targets)
+    return sum_each(_absolute(y - t)).astype(dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -148,8 +136,8 @@ def root_mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array
         >>> print(root_mean_squared_error(jnp.array([[1.0, 7.0]]), jnp.zeros((1, 2))))
         [5.]
     """
-    y, t, dtype = _pair("root_mean_squared_error", outputs, targets)
-    square = _mean(jnp.square(y - t), y.dtype)
+    y, t, dtype = number_pair("root_mean_squared_error", outputs, targets)
+    square = mean_each(jnp.square(y - t), y.dtype)
     # The root's slope at 0 is infinite: the branch not taken must stay finite too,
     # or its 0 · ∞ would make the gradient NaN.
     root = jnp.sqrt(jnp.where(square == 0, 1, square))
@@ -173,9 +161,9 @@ def huber(
     real = isinstance(delta, numbers.Real)
     if not isinstance(delta, jax.Array) and not (real and delta > 0):
         raise ValueError(f"huber: delta must be positive, got {delta!r:.60}")
-    y, t, dtype = _pair("huber", outputs, targets)
+    y, t, dtype = number_pair("huber", outputs, targets)
     delta = jnp.asarray(delta, y.dtype)
-    return _mean(optax.losses.huber_loss(y, t, delta=delta), dtype)
+    return mean_each(optax.losses.huber_loss(y, t, delta=delta), dtype)
 
 
 @expects(outputs="any", targets="numbers")
@@ -191,8 +179,8 @@ def log_cosh(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
     Reference: Chen et al., Log Hyperbolic Cosine Loss Improves Variational
     Auto-Encoder, 2018.
     """
-    y, t, dtype = _pair("log_cosh", outputs, targets)
-    return _mean(optax.losses.log_cosh(y, t), dtype)
+    y, t, dtype = number_pair("log_cosh", outputs, targets)
+    return mean_each(optax.losses.log_cosh(y, t), dtype)
 
 
 # ---- classes ----
@@ -231,14 +219,14 @@ def softmax_cross_entropy(
     for Computer Vision, 2016.
     """
     name = "softmax_cross_entropy"
-    z, labels, dtype = _class_pair(name, logits, labels)
+    z, labels, dtype = class_pair(name, logits, labels)
     number, traced = numbers.Real | jax.Array, checks.is_traced(label_smoothing)
     fits = isinstance(label_smoothing, number) and (traced or 0 <= label_smoothing < 1)
     if not fits:
         raise ValueError(
             f"{name}: label_smoothing is in [0, 1), got {label_smoothing!r:.60}"
         )
-    counted = _counted(name, z, labels, ignore_label)
+    counted = which_count(name, z, labels, ignore_label)
     if counted is not None:
         labels = jnp.where(counted, labels, 0)
         z = jnp.where(counted[..., None], z, 0)
@@ -246,7 +234,7 @@ def softmax_cross_entropy(
     if not checks.is_zero(label_smoothing):
         uniform = -jax.nn.log_softmax(z).mean(-1)
         losses = (1 - label_smoothing) * losses + label_smoothing * uniform
-    return _mean(losses, dtype, counted)
+    return mean_each(losses, dtype, counted)
 
 
 @expects(outputs="probabilities", targets="classes")
@@ -268,8 +256,8 @@ def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
         >>> print((cross_entropy(p, t) / jnp.log(2)).round(4), "bits")
         [0.737] bits
     """
-    p, labels, dtype = _class_pair("cross_entropy", probabilities, labels)
-    return _mean(-_expected(labels, _clipped_log(p)), dtype)
+    p, labels, dtype = class_pair("cross_entropy", probabilities, labels)
+    return mean_each(-_expected(labels, _clipped_log(p)), dtype)
 
 
 @expects(outputs="probabilities", targets="classes")
@@ -294,10 +282,10 @@ def likelihood(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
     """
     shape = jnp.shape(probabilities)
     if len(shape) < 2 or shape[-1] == 1:
-        p, t, dtype = _binary_pair("likelihood", probabilities, labels)
-        return _mean(t * p + (1 - t) * (1 - p), dtype)
-    p, labels, dtype = _class_pair("likelihood", probabilities, labels)
-    return _mean(_expected(labels, p), dtype)
+        p, t, dtype = binary_pair("likelihood", probabilities, labels)
+        return mean_each(t * p + (1 - t) * (1 - p), dtype)
+    p, labels, dtype = class_pair("likelihood", probabilities, labels)
+    return mean_each(_expected(labels, p), dtype)
 
 
 @expects(outputs="log probabilities", targets="classes")
@@ -317,8 +305,8 @@ def negative_log_likelihood(
         [1.3863]
     """
     name = "negative_log_likelihood"
-    log_p, labels, dtype = _class_pair(name, log_probabilities, labels)
-    return _mean(-_expected(labels, log_p), dtype)
+    log_p, labels, dtype = class_pair(name, log_probabilities, labels)
+    return mean_each(-_expected(labels, log_p), dtype)
 
 
 @expects(outputs="log probabilities", targets="classes")
@@ -337,11 +325,11 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
 
     Reference: Kullback & Leibler, On Information and Sufficiency, 1951.
     """
-    log_q, t, dtype = _class_pair("kl_divergence", log_predictions, targets)
+    log_q, t, dtype = class_pair("kl_divergence", log_predictions, targets)
     if t.ndim == log_q.ndim:
         t = t.astype(log_q.dtype)
         log_q = log_q - jnp.log(jnp.where(t == 0, 1, t))
-    return _mean(-_expected(t, log_q), dtype)
+    return mean_each(-_expected(t, log_q), dtype)
 
 
 @expects(outputs="logits", targets="classes")
@@ -372,9 +360,9 @@ def ctc(logits: ArrayLike, targets: Transcripts, *, blank: int = 0) -> jax.Array
     Reference: Graves et al., Connectionist Temporal Classification: Labelling
     Unsegmented Sequence Data with Recurrent Neural Networks, 2006.
     """
-    z = _floats("ctc", logits)
+    z = floats("ctc", logits)
     labels, label_lengths, lengths = _ctc_targets(z, targets, blank)
-    wide = z.astype(_at_least_float32(z.dtype))
+    wide = z.astype(at_least_float32(z.dtype))
     return negative_log_probability(wide, labels, label_lengths, lengths, blank).astype(
         z.dtype
     )
@@ -386,14 +374,14 @@ def _ctc_targets(
     """Labels [N, S], how many of them are real [N], and how many steps are [N]."""
     parts = targets if isinstance(targets, tuple) else (targets,)
     labels, *given = map(jnp.asarray, parts)
-    shapes = ", ".join(map(_show, (labels, *given)))
+    shapes = ", ".join(map(describe, (labels, *given)))
     fits = z.ndim == 3 and labels.ndim == 2 and 0 not in z.shape + labels.shape
     fits &= [x.ndim for x in given] in ([], [1], [1, 1])
     examples = z.shape[:1]
     if not fits or {examples} != {x.shape[:1] for x in (labels, *given)}:
         raise ValueError(
             "ctc: logits must be [N, T, C] and targets labels [N, S], alone or with "
-            f"label_lengths [N] and lengths [N], got {_show(z)} and {shapes}"
+            f"label_lengths [N] and lengths [N], got {describe(z)} and {shapes}"
         )
     if not all(jnp.issubdtype(x.dtype, jnp.integer) for x in (labels, *given)):
         raise TypeError(f"ctc: labels and lengths must be integers, got {shapes}")
@@ -401,9 +389,9 @@ def _ctc_targets(
         raise ValueError(
             f"ctc: blank must be a class from 0 to {z.shape[2] - 1}, got {blank}"
         )
-    labels = _signed(labels)
-    ends = _signed(given[0]) if given else (labels != blank).sum(1)
-    steps = _signed(given[1]) if len(given) > 1 else jnp.full(examples, z.shape[1])
+    labels = signed(labels)
+    ends = signed(given[0]) if given else (labels != blank).sum(1)
+    steps = signed(given[1]) if len(given) > 1 else jnp.full(examples, z.shape[1])
     return labels, ends.astype(labels.dtype), steps.astype(labels.dtype)
 
 
@@ -423,9 +411,9 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
         >>> print(sigmoid_cross_entropy(z, t).round(4))
         [6.931e-01 0.000e+00 1.000e+04]
     """
-    z, t, dtype = _binary_pair("sigmoid_cross_entropy", logits, targets)
+    z, t, dtype = binary_pair("sigmoid_cross_entropy", logits, targets)
     yes, no = jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)
-    return _mean(-_weighted(t, yes) - _weighted(1 - t, no), dtype)
+    return mean_each(-_weighted(t, yes) - _weighted(1 - t, no), dtype)
 
 
 @expects(outputs="binary probabilities", targets="binary")
@@ -442,8 +430,8 @@ def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Ar
         >>> print(binary_cross_entropy(p, t).round(4))
         [0.6931 2.3026]
     """
-    p, t, dtype = _binary_pair("binary_cross_entropy", probabilities, targets)
-    return _mean(-t * _clipped_log(p) - (1 - t) * _clipped_log(1 - p), dtype)
+    p, t, dtype = binary_pair("binary_cross_entropy", probabilities, targets)
+    return mean_each(-t * _clipped_log(p) - (1 - t) * _clipped_log(1 - p), dtype)
 
 
 @expects(outputs="binary logits", targets="signs")
@@ -459,120 +447,12 @@ def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
     Reference: Cortes & Vapnik, Support-Vector Networks, 1995.
     """
-    y, t, dtype = _pair("hinge", outputs, targets)
+    y, t, dtype = number_pair("hinge", outputs, targets)
     sign = jnp.where(t > 0, 1, -1).astype(y.dtype)
-    return _mean(optax.losses.hinge_loss(y, sign), dtype)
-
-
-# ---- checks: each returns what to compute with, and the dtype to return ----
-
-Pair = tuple[jax.Array, jax.Array, jnp.dtype]
-
-
-def _pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
-    y, t = _floats(name, outputs), _array(name, "targets", targets)
-    if y.ndim == 0 or y.shape != t.shape:
-        raise ValueError(
-            f"{name}: outputs and targets must be [N, ...] of one shape, "
-            f"got outputs {_show(y)} and targets {_show(t)}{_fix(y.shape, t.shape)}"
-        )
-    wide = _at_least_float32(y.dtype)
-    return y.astype(wide), t.astype(wide), y.dtype
-
-
-def _binary_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
-    y, t, dtype = _pair(name, outputs, targets)
-    if jnp.issubdtype(jnp.asarray(targets).dtype, jnp.integer):
-        t = jnp.where((t == 0) | (t == 1), t, jnp.nan)
-    return y, t, dtype
-
-
-def _class_pair(name: str, outputs: ArrayLike, labels: ArrayLike) -> Pair:
-    y = _floats(name, outputs)
-    labels = _class_labels(name, y, labels)
-    return y.astype(_at_least_float32(y.dtype)), labels, y.dtype
-
-
-def _class_labels(name: str, outputs: jax.Array, labels: ArrayLike) -> jax.Array:
-    """Signed integers [N, ...] or rows [N, ..., C], checked against the outputs."""
-    t = _array(name, "labels", labels)
-    both = f"got outputs {_show(outputs)} and labels {_show(t)}"
-    if outputs.ndim < 2 or outputs.shape[-1] < 2:
-        raise ValueError(
-            f"{name}: outputs must be [N, ..., C] with at least 2 classes, {both}; "
-            "for a single output use the sigmoid or binary form"
-        )
-    if t.shape == outputs.shape:
-        return t
-    if t.shape != outputs.shape[:-1]:
-        raise ValueError(
-            f"{name}: labels must be integers [N, ...] or rows [N, ..., C], {both}"
-            f"{_fix(outputs.shape[:-1], t.shape, 'labels')}"
-        )
-    if jnp.issubdtype(t.dtype, jnp.floating):
-        raise TypeError(
-            f"{name}: labels are float but have the shape of class numbers, {both}; "
-            "cast them: labels.astype(int)"
-        )
-    return _signed(t)
-
-
-def _counted(
-    name: str, outputs: jax.Array, labels: jax.Array, ignore_label: int | None
-) -> jax.Array | None:
-    """Which positions count; None for all."""
-    if ignore_label is None:
-        return None
-    if labels.ndim == outputs.ndim:
-        raise ValueError(
-            f"{name}: ignore_label needs integer labels, got {_show(labels)}; "
-            "give labels.argmax(-1)"
-        )
-    return labels != ignore_label
-
-
-def _floats(name: str, outputs: ArrayLike) -> jax.Array:
-    y = _array(name, "outputs", outputs)
-    if not jnp.issubdtype(y.dtype, jnp.floating):
-        raise TypeError(
-            f"{name}: outputs must be floating point, got {_show(y)}; "
-            "cast them: outputs.astype(jnp.float32)"
-        )
-    return y
-
-
-def _array(name: str, what: str, x: Any) -> jax.Array:
-    """One array; not a dict or a tuple of several."""
-    if x is None or isinstance(x, Mapping | tuple):
-        several = "" if x is None else f"; take one of them: {what}[...]"
-        raise TypeError(
-            f"{name}: {what} must be one array, got {describe(x):.100}{several}"
-        )
-    return jnp.asarray(x)
-
-
-def _show(x: jax.Array) -> str:
-    return f"{x.dtype}[{','.join(map(str, x.shape))}]"
-
-
-def _fix(wanted: tuple, shape: tuple, name: str = "targets") -> str:
-    """What to write where two shapes differ by one last axis of length 1."""
-    axes = ":" if min(len(wanted), len(shape)) == 1 else "..."
-    if wanted == (*shape, 1):
-        return f"; write {name}[{axes}, None]"
-    return f"; write {name}[{axes}, 0]" if shape == (*wanted, 1) else ""
+    return mean_each(optax.losses.hinge_loss(y, sign), dtype)
 
 
 # ---- numerics ----
-
-
-def _at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
-
-
-def _signed(labels: jax.Array) -> jax.Array:
-    """Labels that can be compared with −1 and with any number of classes."""
-    return labels.astype(jnp.int64 if labels.dtype.itemsize == 8 else jnp.int32)
 
 
 def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:
@@ -614,21 +494,3 @@ def _weighted(weights: jax.Array, logs: jax.Array) -> jax.Array:
 
 def _clipped_log(p: jax.Array) -> jax.Array:
     return jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
-
-
-def _later_axes(x: jax.Array) -> tuple[int, ...]:
-    return tuple(range(1, x.ndim))
-
-
-def _sum(values: jax.Array) -> jax.Array:
-    return values.sum(_later_axes(values))
-
-
-def _mean(
-    values: jax.Array, dtype: jnp.dtype, counted: jax.Array | None = None
-) -> jax.Array:
-    """Mean over the later axes of what is counted (by default all); 0 if nothing is."""
-    if counted is None:
-        return values.mean(_later_axes(values)).astype(dtype)
-    count = jnp.maximum(_sum(counted), 1).astype(values.dtype)
-    return (_sum(jnp.where(counted, values, 0)) / count).astype(dtype)

@@ -13,7 +13,7 @@ ROOT = Path(nn.__file__).parent
 #: From the bottom up; a module imports from its own row or those before it.
 LEVELS = [
     ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
-    ["checks", "contracts", "initializers", "losses", "metrics"],
+    ["checks", "contracts", "initializers", "losses", "metrics", "pairs"],
     ["core"],
     ["layers"],
     ["combine", "stateful", "transformer"],

@@ -12,13 +12,6 @@ from jax.typing import ArrayLike
 
 from jaxnn.checks import is_positive_int
 from jaxnn.contracts import Contract, must_be_one_of
-from jaxnn.losses import (
-    _array,
-    _class_labels,
-    _counted,
-    _show,
-    _signed,
-)
 from jaxnn.metrics.metric import Metric, Stats
 from jaxnn.metrics.shared import (
     check_ignore_label,
@@ -27,6 +20,8 @@ from jaxnn.metrics.shared import (
     unknown_at,
     wide,
 )
+from jaxnn.pairs import class_labels, one_array, signed, which_count
+from jaxnn.trees import describe
 
 #: The cells of a larger matrix could not be numbered in int32.
 MOST_CLASSES = 46_340
@@ -221,14 +216,14 @@ class _Seen(NamedTuple):
 def _seen(metric: Any, outputs: Any, targets: Any, weights: ArrayLike) -> _Seen:
     """What a metric of classes sees of a batch."""
     name, c = type(metric).__name__, metric.classes
-    y, t = _array(name, "outputs", outputs), _array(name, "targets", targets)
+    y, t = one_array(name, "outputs", outputs), one_array(name, "targets", targets)
     if c == 2 and (y.ndim == 1 or y.shape[-1:] == (1,)):
         predicted, true, nan = _of_scores(name, y, t, metric.threshold)
         kept = None if metric.ignore_label is None else true != metric.ignore_label
-        true = _signed(wide(true) > 0.5)
+        true = signed(wide(true) > 0.5)
     else:
         predicted, labels, nan = _of_classes(name, y, t, c)
-        kept = _counted(name, y, labels, metric.ignore_label)
+        kept = which_count(name, y, labels, metric.ignore_label)
         true = class_numbers(y, labels)
     weighs = (jnp.asarray(weights) != 0).reshape((-1,) + (1,) * (true.ndim - 1))
     counts = weighs & (true >= 0) & (true < c)
@@ -243,7 +238,7 @@ def _of_scores(name: str, y: jax.Array, t: jax.Array, threshold: float) -> tuple
     if score.shape != true.shape:
         raise ValueError(
             f"{name}: scores of class 1 and targets must be of one shape, "
-            f"got outputs {_show(y)} and targets {_show(t)}"
+            f"got outputs {describe(y)} and targets {describe(t)}"
         )
     return score > threshold, true, jnp.isnan(score) | jnp.isnan(true)
 
@@ -251,8 +246,10 @@ def _of_scores(name: str, y: jax.Array, t: jax.Array, threshold: float) -> tuple
 def _of_classes(name: str, y: jax.Array, t: jax.Array, classes: int) -> tuple:
     """Predicted classes, labels, and where one is NaN, for one output a class."""
     if y.shape[-1:] != (classes,):
-        raise ValueError(f"{name}: outputs must be [N, ..., {classes}], got {_show(y)}")
-    labels = _class_labels(name, y, t)
+        raise ValueError(
+            f"{name}: outputs must be [N, ..., {classes}], got {describe(y)}"
+        )
+    labels = class_labels(name, y, t)
     return y.argmax(-1), labels, unknown_at(y, labels)
 
 

@@ -7,8 +7,9 @@ from jax.typing import ArrayLike
 
 from jaxnn.checks import is_positive_int
 from jaxnn.contracts import expects
-from jaxnn.losses import _array, _class_labels, _counted, _mean, _pair, _show
 from jaxnn.metrics.shared import class_numbers, unknown_at
+from jaxnn.pairs import class_labels, mean_each, number_pair, one_array, which_count
+from jaxnn.trees import describe
 
 
 @expects(outputs="any", targets="classes")
@@ -32,9 +33,9 @@ def accuracy(
         >>> print(accuracy(outputs, jnp.array([1, 1])))
         [1. 0.]
     """
-    y = _array("accuracy", "outputs", outputs)
-    labels = _class_labels("accuracy", y, labels)
-    counted = _counted("accuracy", y, labels, ignore_label)
+    y = one_array("accuracy", "outputs", outputs)
+    labels = class_labels("accuracy", y, labels)
+    counted = which_count("accuracy", y, labels, ignore_label)
     true = class_numbers(y, labels)
     right = y.argmax(-1).astype(true.dtype) == true
     return _share_of(right, unknown_at(y, labels), counted)
@@ -66,9 +67,9 @@ def top_k_accuracy(
         >>> print(top_k_accuracy(outputs, jnp.array([2, 0]), k=2))
         [1. 0.]
     """
-    y = _array("top_k_accuracy", "outputs", outputs)
-    labels = _class_labels("top_k_accuracy", y, labels)
-    counted = _counted("top_k_accuracy", y, labels, ignore_label)
+    y = one_array("top_k_accuracy", "outputs", outputs)
+    labels = class_labels("top_k_accuracy", y, labels)
+    counted = which_count("top_k_accuracy", y, labels, ignore_label)
     if not is_positive_int(k) or k > y.shape[-1]:
         raise ValueError(
             f"top_k_accuracy: k must be from 1 to the {y.shape[-1]} classes, got {k!r}"
@@ -96,7 +97,7 @@ def binary_accuracy(
         >>> print(binary_accuracy(jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 0, 0])))
         [1. 1. 0.]
     """
-    y, t, _ = _pair("binary_accuracy", outputs, targets)
+    y, t, _ = number_pair("binary_accuracy", outputs, targets)
     right = (y > threshold) == (t > 0.5)
     return _share_of(right, jnp.isnan(y) | jnp.isnan(t))
 
@@ -118,10 +119,10 @@ def multi_label_accuracy(
         >>> print(multi_label_accuracy(outputs, jnp.array([[1, 0], [1, 1]])))
         [1. 0.]
     """
-    y, t, _ = _pair("multi_label_accuracy", outputs, targets)
+    y, t, _ = number_pair("multi_label_accuracy", outputs, targets)
     if y.ndim < 2:
         raise ValueError(
-            f"multi_label_accuracy: outputs must be [N, ..., L], got {_show(y)}; "
+            f"multi_label_accuracy: outputs must be [N, ..., L], got {describe(y)}; "
             "for one label use binary_accuracy"
         )
     right = ((y > threshold) == (t > 0.5)).all(-1)
@@ -133,4 +134,4 @@ def _share_of(
 ) -> jax.Array:
     """The share that is right of what is counted, [N]; NaN if some of it is unknown."""
     values = jnp.where(unknown, jnp.nan, right.astype(jnp.float32))
-    return _mean(values, values.dtype, counted)
+    return mean_each(values, values.dtype, counted)

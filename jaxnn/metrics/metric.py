@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxnn.contracts import contract_of, ignored_label
-from jaxnn.losses import _show, example_weights
+from jaxnn.contracts import contract_of, example_weights, ignored_label
 from jaxnn.metrics.shared import times, wide
 from jaxnn.signatures import parameters
 from jaxnn.trees import describe
@@ -125,7 +124,7 @@ class Mean(Metric):
         if getattr(values, "shape", None) != w.shape or w.ndim != 1:
             raise ValueError(
                 "Mean: the function must give one value per example, got "
-                f"{describe(values)} for weights {_show(w)}"
+                f"{describe(values)} for weights {describe(w)}"
             )
         values = wide(jnp.asarray(values))
         w = w.astype(values.dtype)

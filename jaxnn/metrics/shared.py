@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.losses import _at_least_float32
+from jaxnn.pairs import at_least_float32
 
 
 def class_numbers(outputs: jax.Array, labels: jax.Array) -> jax.Array:
@@ -23,7 +23,7 @@ def column(x: jax.Array) -> jax.Array:
 def wide(x: jax.Array) -> jax.Array:
     """Floating point, in float32 at least."""
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
-    return x.astype(_at_least_float32(x.dtype) if is_float else jnp.float32)
+    return x.astype(at_least_float32(x.dtype) if is_float else jnp.float32)
 
 
 def times(weights: jax.Array, values: jax.Array) -> jax.Array:

@@ -10,17 +10,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxnn.contracts import Contract
-from jaxnn.losses import (
-    _array,
-    _floats,
-    _pair,
-    _show,
-    example_weights,
-    mean_squared_error,
-    softmax_cross_entropy,
-)
+from jaxnn.losses import example_weights, mean_squared_error, softmax_cross_entropy
 from jaxnn.metrics.metric import Mean, Metric, Stats
 from jaxnn.metrics.shared import check_ignore_label, column, times, wide
+from jaxnn.pairs import floats, number_pair, one_array
+from jaxnn.trees import describe
 
 
 @dataclass(frozen=True)
@@ -49,14 +43,15 @@ class RocAuc(Metric):
     contract: ClassVar[Contract] = Contract("any", "signs")
 
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
-        y = wide(_floats("RocAuc", outputs))
-        t = _array("RocAuc", "targets", targets)
+        y = wide(floats("RocAuc", outputs))
+        t = one_array("RocAuc", "targets", targets)
         score = y[:, 1] - y[:, 0] if y.ndim == 2 and y.shape[1] == 2 else column(y)
         positive = t[:, 1] if t.ndim == 2 and t.shape[1] == 2 else column(t)
         if score.ndim != 1 or score.shape != positive.shape:
             raise ValueError(
                 "RocAuc: outputs must be [N], [N, 1] or [N, 2] and targets [N], [N, 1] "
-                f"or one-hot [N, 2], got outputs {_show(y)} and targets {_show(t)}"
+                f"or one-hot [N, 2], got outputs {describe(y)} and targets "
+                f"{describe(t)}"
             )
         weight = jnp.asarray(weights)
         positive = wide(positive) > 0.5
@@ -91,7 +86,7 @@ class RootMeanSquaredError(Metric):
     stack: ClassVar[bool] = False
 
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
-        y, t, _ = _pair("RootMeanSquaredError", outputs, targets)
+        y, t, _ = number_pair("RootMeanSquaredError", outputs, targets)
         return Mean(mean_squared_error).update(y, t, weights)
 
     def compute(self, stats: Stats) -> jax.Array:
@@ -117,7 +112,7 @@ class R2(Metric):
     zeros_count_nothing: ClassVar[bool] = True
 
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
-        y, t, _ = _pair("R2", outputs, targets)
+        y, t, _ = number_pair("R2", outputs, targets)
         return {"target": t, "error": y - t, "weight": jnp.asarray(weights)}
 
     def compute(self, stats: Stats) -> jax.Array:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
+from jaxnn.contracts import example_weights
 from jaxnn.core import Layer, as_layer
 from jaxnn.freezing import freeze_statistics, frozen_patterns
 from jaxnn.keys import fold_in
-from jaxnn.losses import example_weights
 from jaxnn.metrics import Metric, as_metric, beside
 from jaxnn.spec import Spec
 from jaxnn.train.checks import check_each, check_function, check_optimizer
@@ -45,7 +45,7 @@ class TrainStep(Spec):
         state, stats = self.advance(state, batch)
         logs = {name: metric.compute(stats[name]) for name, metric in self.metrics}
         loss = stats["loss"]
-        return state, {"loss": loss["total"] / loss["weight"], **logs}
+        return state, {"loss": loss["total"] / _or_one(loss["weight"]), **logs}
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """The step, with statistics that add up over batches in place of means."""
@@ -196,7 +196,8 @@ def train_step(
 
     Returns:
         A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs
-        hold the batch's loss and metrics.
+        hold the batch's loss and metrics. A batch in which nothing counts has a loss of
+        0, which trains nothing; an epoch of such batches has NaN.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
