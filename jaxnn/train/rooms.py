@@ -66,7 +66,7 @@ def first_rows(a: jax.Array, n: int) -> jax.Array:
         return a
     if not _is_host(a):
         return _bounded(_cut, a, n)
-    return jax.device_put(np.asarray(a)[:n], a.sharding)
+    return jax.device_put(np.asarray(a)[:n], a.sharding if a.committed else None)
 
 
 def _is_host(a: jax.Array) -> bool:

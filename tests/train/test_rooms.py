@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rooms: any number of examples in arrays of few lengths."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,6 +49,9 @@ def test_the_first_rows_come_out():
     y = jnp.arange(16.0).reshape(8, 2)
     assert rooms.first_rows(y, 8) is y
     np.testing.assert_array_equal(rooms.first_rows(y, 5), y[:5])
+    there = jax.device_put(y, jax.devices()[0])
+    for a in (y, there):  # tied to its device, or not, as it was
+        assert rooms.first_rows(a, 5).committed == a.committed
 
 
 def test_on_an_accelerator_small_programs_do_it_and_few_are_kept(monkeypatch):
