@@ -43,6 +43,8 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
 
 def _checked(name: str, weight: Any, examples: int) -> np.ndarray:
     weight = np.asarray(weight)
+    if weight.dtype.kind in "OSUmM":
+        raise TypeError(f"{name}: must hold numbers, got {describe(weight)}")
     check_weights(name, weight, examples)
     return weight.astype(np.float32)
 

@@ -221,6 +221,9 @@ def test_with_auxiliary_keeps_what_fit_checks():
     assert nn.losses.contract_of(both) == nn.losses.contract_of(loss)
     kept = nn.losses.example_weights(both, jnp.array([2, -1]))
     np.testing.assert_array_equal(kept, [1, 0])
+    main = models.with_auxiliary(nn.metrics.accuracy, 0)
+    told = nn.metrics.beside(both, nn.metrics.Mean(main))
+    assert nn.metrics.beside(both, told) == told != nn.metrics.Mean(main)
 
 
 def test_with_auxiliary_refuses():

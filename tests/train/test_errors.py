@@ -263,6 +263,10 @@ CASES = {
         lambda: fit((X, X[:, :1]), net=ONE, loss=MSE, class_weight={0: 2.0}),
         ["class_weight: needs class numbers [N] or [N, 1]"],
     ),
+    "weights of words": (
+        lambda: fit(sample_weight=["a"] * 70),
+        ["sample_weight: must hold numbers"],
+    ),
     "tiny weights": (
         lambda: fit(sample_weight=np.full(70, 1e-38)),
         ["sample_weight: must be 0, or from 1e-20 to 1e+20", "divide them"],
