@@ -17,7 +17,7 @@ from jaxnn.metrics import Mean, Metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
-from jaxnn.train.outputs import facts
+from jaxnn.train.outputs import Facts, facts
 from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
 from jaxnn.train.source import as_batch, is_stream, iterate
 from jaxnn.train.state import TrainState
@@ -97,8 +97,7 @@ class Evaluator:
         checks.check_arrays(batch, what)
         x, targets, _ = unpack(batch)
         with checks.inputs_of(what), _without_memory(state):
-            example = _rows(x, _examples(state, x))
-            found = checks.check_network(self.net, params, state, example)
+            found = _trace(self.net, params, state, x)
         checks.check_values(found, x, what)
         if self.loss is not None:
             checks.check_loss(self.loss, found.kind)
@@ -301,8 +300,7 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
         )
     checks.check_batch_size(batch_size, 2**62)
     with _without_memory(net_state):
-        example = _rows(inputs, _examples(net_state, inputs))
-        found = checks.check_network(net, params, net_state, example)
+        found = _trace(net, params, net_state, inputs)
     checks.check_values(found, inputs, "predict")
     examples = length(inputs)
     if examples == 0:
@@ -332,9 +330,11 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size):
     return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
 
 
-def _examples(state: Any, x: Any) -> int:
-    """How many examples to trace a network on; a memory may be that of a single one."""
-    return 2 if checks.has_memory(state) and length(x) > 1 else 1
+def _trace(net: Layer, params: Any, state: Any, x: Any) -> Facts:
+    """Trace the network on one example; the memory of one does not do for several."""
+    if checks.has_memory(state) and length(x) > 1:
+        checks.check_network(net, params, state, _rows(x, 2))
+    return checks.check_network(net, params, state, _rows(x, 1))
 
 
 @contextmanager
