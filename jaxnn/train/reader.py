@@ -38,7 +38,7 @@ class Reader:
             Abandoned: `give_up` said so while an item was waited for.
         """
         asked: SimpleQueue[bool] = SimpleQueue()
-        # (A SimpleQueue of Python 3.11 waits for ever if a signal comes as it times out.)
+        # (Python's SimpleQueue waits for ever if a signal comes as it times out.)
         made: Queue[tuple[Any, BaseException | None]] = Queue()
         work = (items, asked, made)
         thread = threading.Thread(
