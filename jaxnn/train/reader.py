@@ -4,7 +4,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 from typing import Any
 
 #: Seconds between two looks at whether to give up, while an item is waited for.
@@ -38,7 +38,8 @@ class Reader:
             Abandoned: `give_up` said so while an item was waited for.
         """
         asked: SimpleQueue[bool] = SimpleQueue()
-        made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        # (Python's SimpleQueue waits for ever if a signal comes as it times out.)
+        made: Queue[tuple[Any, BaseException | None]] = Queue()
         work = (items, asked, made)
         thread = threading.Thread(
             target=_serve, args=work, name="jaxnn-data", daemon=True
@@ -54,7 +55,7 @@ class Reader:
         finally:
             end()
 
-    def _wait(self, made: SimpleQueue) -> Any:
+    def _wait(self, made: Queue) -> Any:
         while True:
             try:
                 item, error = made.get(timeout=POLL)
@@ -71,7 +72,7 @@ class Reader:
         self._end()
 
 
-def _serve(items: Iterator[Any], asked: SimpleQueue, made: SimpleQueue) -> None:
+def _serve(items: Iterator[Any], asked: SimpleQueue, made: Queue) -> None:
     while asked.get():
         try:
             made.put((next(items, None), None))

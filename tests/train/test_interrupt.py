@@ -48,10 +48,11 @@ def script(body, **options):
 
 def ended(process, seconds=60):
     """Its return code, what it printed after `ready`, and its errors."""
-    try:
-        out, err = process.communicate(timeout=seconds)
-    finally:
-        process.kill()
+    with process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
     return process.returncode, out.split(), err
 
 

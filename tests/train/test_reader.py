@@ -1,5 +1,7 @@
 """Reading ahead in a thread: the same items, the same errors, and no thread left."""
 
+import os
+import signal
 import threading
 import time
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from common import X, Y, fit
 
-from jaxnn.train.reader import Abandoned, Reader
+from jaxnn.train.reader import POLL, Abandoned, Reader
 
 pytestmark = pytest.mark.quick
 
@@ -72,6 +74,32 @@ def test_what_blocks_is_given_up_when_asked():
     go_on.set()
     thread.join(20)
     assert not readers()
+
+
+def test_a_signal_whose_handler_takes_long_does_not_stop_the_looks():
+    """Longer than the wait has left."""
+    reader, go_on, asked = Reader(), threading.Event(), []
+
+    def items():
+        yield 1
+        go_on.wait(20)  # seconds; a reader that hangs fails the test
+        yield 2
+
+    def handler(number, frame):
+        time.sleep(3 * POLL)
+        asked.append(number)
+
+    seen = reader(items())
+    assert next(seen) == 1
+    reader.give_up = lambda: bool(asked)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        threading.Timer(POLL / 2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(Abandoned):
+            next(seen)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        go_on.set()
 
 
 def test_a_generator_is_closed_when_the_run_ends_early():
