@@ -35,6 +35,20 @@ def key():
     return jax.random.key(0)
 
 
+@pytest.fixture
+def compiled():
+    """The names of the programs that are compiled."""
+    names = []
+
+    def listen(name, seconds, fun_name="", **_):
+        if "backend_compile" in name:
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Let go of a module's compiled programs.

@@ -538,7 +538,7 @@ REFUSED_AT_INIT = [
     (nn.Conv(8, 3, dilation=3, padding=1), (2, 4, 6, 1), "the kernel spans 7x7"),
     (nn.Conv(8, (3,), padding="VALID"), (2, 2, 1), "use a larger input"),
     (nn.Conv(8, 3), (2, 0, 6, 1), "x must not be empty, got float32[2,0,6,1]"),
-    (nn.Conv(8, 3), (2, 6, 6, 0), "x must not be empty, got float32[2,6,6,0]"),
+    (nn.Conv(8, 3), (2, 6, 6, 0), "x must have features on its last axis, got float32"),
     (nn.Conv(8, 7, padding_mode="reflect"), (2, 3, 9, 1), "at most (2, 8) cells"),
     (nn.Conv(8, 9, padding_mode="circular"), (2, 3, 9, 1), "at most (3, 9) cells"),
     (nn.ConvTranspose(8, 3), (4, 5, 5), "x must be [N, H, W, C]"),
@@ -551,7 +551,7 @@ REFUSED_AT_INIT = [
     ),
     (nn.ConvTranspose(8, 2, padding=((0, 9), 0)), (4, 2, 5, 3), "use less padding"),
     (nn.SeparableConv(8, 3), (4, 5, 5), "x must be [N, H, W, C]"),
-    (nn.SeparableConv(8, 3), (4, 5, 5, 0), "x must not be empty"),
+    (nn.SeparableConv(8, 3), (4, 5, 5, 0), "x must have features"),
     (nn.SeparableConv(8, 6, padding="VALID"), (4, 5, 5, 2), "the kernel spans 6x6"),
 ]
 

@@ -19,20 +19,6 @@ X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
 NET = nn.Dense(1)
 
 
-@pytest.fixture
-def compiled():
-    """The names of the programs that are compiled."""
-    names = []
-
-    def listen(name, seconds, fun_name="", **_):
-        if "backend_compile" in name:
-            names.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def fit(optimizer, loss=nn.losses.mean_squared_error, **options):
     return nn.fit(
         *(NET, (X, X[:, :1])),

@@ -332,9 +332,9 @@ def _check_step(
         net, alone = step.net, shapes
         if isinstance(step, EnsembleStep):  # its members are equal: look at one
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
-        found = checks.check_network(net, alone.params, alone.state, x)
-        check_loss(step.loss, found.kind)
-        check_batch = partial(_check_batch, step, found)
+        find = partial(checks.check_network, net, alone.params, alone.state)
+        check_loss(step.loss, find(x).kind)
+        check_batch = partial(_check_batch, step, find)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
@@ -352,9 +352,12 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         stats_shapes(step, shapes, _rows_of(example, 1))
 
 
-def _check_batch(step: TrainStep, found: Facts, batch: Any, what: str = "data") -> None:
+def _check_batch(
+    step: TrainStep, find: Callable[[Any], Facts], batch: Any, what: str = "data"
+) -> None:
     """Hold inputs and targets against what the network and the loss ask of them."""
     x, targets, _ = unpack(batch)
+    found = find(x)  # (which is remembered for inputs of these shapes)
     checks.check_values(found, x, what)
     check_targets(step.loss, found.outputs, targets, what, metrics=dict(step.metrics))
 

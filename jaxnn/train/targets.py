@@ -56,7 +56,7 @@ def _twin(kind: str | None) -> str:
     return "cross_entropy" if kind == "softmax" else "binary_cross_entropy"
 
 
-def loss_name(loss: Callable[..., Any]) -> str:
+def loss_name(loss: Any) -> str:
     """The name of a loss, through `functools.partial`."""
     while isinstance(loss, functools.partial):
         loss = loss.func
@@ -77,16 +77,16 @@ def check_targets(
     name, contract = f"{what} targets", contract_of(loss)
     if not hasattr(outputs, "shape"):
         return
-    known = hasattr(targets, "shape")
+    if targets is None:
+        if contract is None:
+            return
+        raise TypeError(f"{name}: must be an array for {loss_name(loss)}, got None")
+    if not hasattr(targets, "shape"):
+        return  # several arrays, as those of `ctc`
     if loss is None or contract is None:
-        for metric in (metrics or {}).values() if known else ():
+        for metric in (metrics or {}).values():
             _check_labels(name, getattr(metric, "function", metric), outputs, targets)
         return
-    if not known:
-        raise TypeError(
-            f"{name}: must be an array for {loss_name(loss)}, got "
-            f"{describe(targets):.100}"
-        )
     if jax.numpy.issubdtype(targets.dtype, np.complexfloating):
         raise TypeError(f"{name}: must be real numbers, got {describe(targets)}")
     if contract.targets == "classes":

@@ -11,9 +11,6 @@ import pytest
 from common import CROSS_ENTROPY, KEY, X, Y, fit
 
 import jaxnn as nn
-from jaxnn.train.evaluate import measure, predict_batches
-
-PROGRAMS = (measure, predict_batches)
 
 NET = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(3))
 MEAN = nn.losses.softmax_cross_entropy
@@ -188,13 +185,13 @@ def test_labels_of_scores_are_checked_too(metric, targets):
     assert found[0] == found[1]
 
 
-def test_any_number_of_examples_needs_few_programs():
+def test_any_number_of_examples_needs_few_programs(compiled):
     kw = {"loss": nn.losses.mean_squared_error, "metrics": {"r2": nn.metrics.R2()}}
     net = nn.Dense(2)
     state = net.init(KEY, X)
     x = np.random.default_rng(1).standard_normal((300, 6)).astype(np.float32)
     y, outputs = x[:, :2], np.asarray(net.apply(*state, x)[0])
-    before = [program._cache_size() for program in PROGRAMS]
+    compiled.clear()
     for n in range(1, 301):
         got = nn.evaluate(net, state, (x[:n], y[:n]), batch_size=64, **kw)
         error = np.square(outputs[:n] - y[:n])
@@ -205,8 +202,8 @@ def test_any_number_of_examples_needs_few_programs():
             assert got["r2"] == pytest.approx(r2, rel=1e-3)
         some = nn.predict(net, state, x[:n], batch_size=64)
         np.testing.assert_allclose(some, outputs[:n], rtol=1e-5, atol=1e-6)
-    after = [program._cache_size() for program in PROGRAMS]
-    assert [b - a for a, b in zip(before, after, strict=True)] == [11, 11]
+    for name in ("statistics", "predict_batches"):
+        assert sum(name in program for program in compiled) <= 12
 
 
 def test_inputs_and_outputs_may_be_trees():

@@ -194,13 +194,13 @@ def test_a_handler_that_exits_inside_a_chunk_costs_that_chunk_at_most(replay):
     run_steps, calls = loop.run_steps, []
 
     class Interrupted:
-        trace = run_steps.trace
+        prepare = run_steps.prepare
 
-        def __call__(self, *args):
+        def __call__(self, *args, **static):
             calls.append(1)
             if len(calls) == 4:
                 send(signal.SIGTERM)
-            return run_steps(*args)
+            return run_steps(*args, **static)
 
     try:
         loop.run_steps = Interrupted()
