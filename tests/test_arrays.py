@@ -243,6 +243,6 @@ def test_decoding_and_saliency_are_of_what_was_given():
 )
 def test_a_loss_refuses_complex_targets(loss):
     with pytest.raises(
-        TypeError, match="(targets|labels) must be real numbers, got complex64"
+        TypeError, match=r"(targets|labels) must be real numbers, got complex64"
     ):
         loss(jnp.ones((4, 3)), jnp.ones((4, 3), jnp.complex64))

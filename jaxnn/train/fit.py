@@ -333,8 +333,11 @@ def _check_step(
         if isinstance(step, EnsembleStep):  # its members are equal: look at one
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
         find = partial(checks.check_network, net, alone.params, alone.state)
-        check_loss(step.loss, find(x).kind)
-        check_batch = partial(_check_batch, step, find)
+        found = find(x)
+        check_loss(step.loss, found.kind)
+        # (Batches of an iterable may have shapes of their own.)
+        own = find if isinstance(source, StreamSource) else lambda x: found
+        check_batch = partial(_check_batch, step, own)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
