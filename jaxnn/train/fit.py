@@ -360,7 +360,7 @@ def _check_batch(
 ) -> None:
     """Hold inputs and targets against what the network and the loss ask of them."""
     x, targets, _ = unpack(batch)
-    found = find(x)  # (which is remembered for inputs of these shapes)
+    found = find(_rows_of(x, None))  # (remembered for inputs of these shapes)
     checks.check_values(found, x, what)
     check_targets(step.loss, found.outputs, targets, what, metrics=dict(step.metrics))
 
