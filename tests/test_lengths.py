@@ -15,7 +15,7 @@ import jaxnn as nn
 SHAPES = [(1, 3, 24), (1, 3, 3), (1, 3, 4, 12), (1, 3, 2, 2, 2)]
 LENGTHS = jnp.array([2])
 STEPS = nn.Dropout(0.0)  # after it a body of one's own gets an array and no pair
-CLOSE = {"rtol": 1e-4, "atol": 2e-4}  # gradients that nearly cancel round
+CLOSE = {"rtol": 1e-4, "atol": 2e-3}  # gradients that nearly cancel round
 #: Those that mix steps and know no lengths: they say so.
 REFUSES = {
     *("flatten", "reshape", "conv_stride", "conv_1d", "conv_circular"),
