@@ -15,7 +15,7 @@ import jaxnn as nn
 SHAPES = [(1, 3, 24), (1, 3, 3), (1, 3, 4, 12), (1, 3, 2, 2, 2)]
 LENGTHS = jnp.array([2])
 STEPS = nn.Dropout(0.0)  # after it a body of one's own gets an array and no pair
-CLOSE = {"rtol": 1e-4, "atol": 2e-3}  # gradients that nearly cancel round
+CLOSE = {"rtol": 1e-4, "atol": 2e-4}
 #: Those that mix steps and know no lengths: they say so.
 REFUSES = {
     *("flatten", "reshape", "conv_stride", "conv_1d", "conv_circular"),
@@ -58,7 +58,7 @@ def check_padding_changes_nothing(net: nn.Layer, shape: tuple[int, ...]) -> None
         given = x if lengths is None else (x, lengths)
         y, _ = net.apply(params, state, given)
         real = y[:, :2] if y.ndim > 2 else y
-        return (real.astype(jnp.float32) ** 2).sum(), real
+        return (real.astype(float) ** 2).sum(), real
 
     slope = jax.grad(loss, argnums=(0, 1), has_aux=True)
     expected = slope(params, alone)
@@ -98,7 +98,8 @@ def test_padding_changes_nothing_in_any_pair_of_layers(entry):
         net = nn.Sequential(STEPS, entry.layer, second.layer)
         if fits(net, shape):
             seen = (entry.name, second.name) if goes_on else (entry.name,)
-            check_padding_or_refusal(net, shape, *seen)
+            with jax.enable_x64(True):  # gradients that vanish behind a norm round
+                check_padding_or_refusal(net, shape, *seen)
 
 
 def test_most_layers_take_sequences():
