@@ -24,6 +24,12 @@ REFUSES = {
     *("adaptive_max_pool", "adaptive_avg_pool", "upsample", "upsample_bilinear"),
     *("pixel_shuffle", "pixel_unshuffle", "squeeze_excite"),
 }
+#: One of each way to treat steps: each by itself, with its neighbors, with all before
+#: it, with all (in order, by attention, by statistics, of the batch), to one; not known.
+AFTER = {
+    *("dense", "conv", "recurrent_gru", "bidirectional", "attention", "group_norm"),
+    *("batch_norm", "global_max_pool", "max_pool_1d", "flatten"),
+}
 #: `Asks` turns the steps around in a `forward` of its own; one step has no variance.
 ENTRIES = [e for e in CATALOGUE if not isinstance(e.layer, Asks)]
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
@@ -90,11 +96,11 @@ def test_padding_changes_nothing_in_a_layer_nor_behind_it(entry):
 
 @pytest.mark.slow
 @each
-def test_padding_changes_nothing_in_any_pair_of_layers(entry):
+def test_padding_changes_nothing_in_pairs_of_layers(entry):
     if (shape := taken(entry)) is None:
         return
     goes_on = fits(nn.Sequential(entry.layer, nn.GlobalAvgPool()), shape)
-    for second in ENTRIES:
+    for second in (e for e in ENTRIES if e.name in AFTER):
         net = nn.Sequential(STEPS, entry.layer, second.layer)
         if fits(net, shape):
             seen = (entry.name, second.name) if goes_on else (entry.name,)
@@ -104,6 +110,7 @@ def test_padding_changes_nothing_in_any_pair_of_layers(entry):
 
 def test_most_layers_take_sequences():
     """The checks above check something."""
+    assert {e.name for e in ENTRIES} >= AFTER
     taking = {e.name for e in ENTRIES if taken(e) is not None}
     assert len(taking) > 50
     assert REFUSES - taking <= {"conv_1d", "avg_pool_3d", "pixel_unshuffle"}

@@ -66,7 +66,7 @@ def test_the_formula(layer, shape, key):
 
 @kinds([nn.BatchNorm(), nn.LayerNorm(), nn.GroupNorm(2), nn.InstanceNorm()])
 def test_a_mean_far_larger_than_the_deviation_costs_no_accuracy(layer, key):
-    """float32 holds 1000 ± 1 to 6e-5; XLA's own sums on a CPU round 4,096 times."""
+    """float32 holds 1000 ± 1 to 6e-5: the outputs are no worse than that."""
     x = jnp.asarray(1e3 + RNG.standard_normal((16, 16, 16, 8)), jnp.float32)
     params, state = layer.init(key, x)
 
@@ -81,13 +81,13 @@ def test_a_mean_far_larger_than_the_deviation_costs_no_accuracy(layer, key):
     y, once = layer.apply(params, state, x, train=True)
     again, (in_scan,) = run(state, x[None])
     for given in (y, in_scan):
-        np.testing.assert_allclose(given, reference(layer, x), atol=2e-3)
+        np.testing.assert_allclose(given, reference(layer, x), atol=3e-4)
     for state in (once, again):
         if state:
             wide = np.asarray(x, np.float64).reshape(-1, 8)
             var = 0.9 + 0.1 * wide.var(0, ddof=1)
-            np.testing.assert_allclose(state["mean"], 0.1 * wide.mean(0), rtol=2e-6)
-            np.testing.assert_allclose(state["var"], var, rtol=2e-6)
+            np.testing.assert_allclose(state["mean"], 0.1 * wide.mean(0), rtol=3e-7)
+            np.testing.assert_allclose(state["var"], var, rtol=3e-7)
 
 
 def test_evaluation_keeps_the_digits_of_a_large_mean(key):

@@ -19,8 +19,20 @@ def _average(x: jax.Array, axes: Axes) -> jax.Array:
     return jnp.mean(x, axes, keepdims=True)
 
 
-# Two passes keep all digits of the variance where the mean is far larger than the
-# deviation. The rule spares autodiff the terms that cancel: forward and backward of
+def _two_passes(x, average) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance where the mean is far larger than the deviation.
+
+    A sum of thousands of large numbers rounds; the mean of what the first mean leaves
+    over tells by how much, and both statistics are mended by it.
+    """
+    mean = average(x)
+    rest = x - mean
+    missed = average(rest)
+    var = average(jnp.square(rest)) - jnp.square(missed)
+    return mean + missed, jnp.maximum(var, 0)
+
+
+# The rule spares autodiff the terms that cancel: forward and backward of
 # float32[64,32,32,16] in a scan on two CPU cores 1.3 ms without it, 1.0 with it.
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def moments(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
@@ -40,8 +52,7 @@ def moments(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
     """
     if not axes:
         return x, jnp.zeros_like(x)
-    mean = _average(x, axes)
-    return mean, _average(jnp.square(x - mean), axes)
+    return _two_passes(x, lambda a: _average(a, axes))
 
 
 @moments.defjvp
@@ -64,8 +75,8 @@ def moments_where(
     """
     if where is None:
         return moments(x, axes)
-    mean = jnp.mean(x, axes, keepdims=True, where=where)
-    return mean, jnp.mean(jnp.square(x - mean), axes, keepdims=True, where=where)
+    average = partial(jnp.mean, axis=axes, keepdims=True, where=where)
+    return _two_passes(x, average)
 
 
 def pooled(
@@ -217,8 +228,10 @@ def batch_norm_of_real_steps(
         return a if axis_name is None else lax.psum(a, axis_name)
 
     count = total(counted)
-    mean = total(counted * like) / count
-    var = total(counted * jnp.square(like - _channels(mean, like))) / count
+    def average(a):
+        return _channels(total(counted * a) / count, like)
+
+    mean, var = (a.reshape(-1) for a in _two_passes(like, average))
     y = batch_norm(like, mean, var, scale, offset, eps=eps)
     return y.astype(x.dtype), mean, var, count
 
