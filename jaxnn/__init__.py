@@ -10,27 +10,17 @@ from jaxnn import layers as layers
 from jaxnn import losses as losses
 from jaxnn import metrics as metrics
 from jaxnn import trees as trees
-from jaxnn import xla_guard
-from jaxnn.combine import Concat as Concat
-from jaxnn.combine import Remat as Remat
-from jaxnn.combine import Repeat as Repeat
-from jaxnn.combine import Residual as Residual
-from jaxnn.combine import Sequential as Sequential
-from jaxnn.combine import Sum as Sum
-from jaxnn.compile_cache import cache as cache
 from jaxnn.core import Composite as Composite
 from jaxnn.core import Function as Function
 from jaxnn.core import Layer as Layer
 from jaxnn.core import Run as Run
-from jaxnn.freezing import freeze as freeze
-from jaxnn.freezing import freeze_statistics as freeze_statistics
-from jaxnn.freezing import partition as partition
 from jaxnn.io import load as load
 from jaxnn.io import save as save
 from jaxnn.layers import AdaptiveAvgPool as AdaptiveAvgPool
 from jaxnn.layers import AdaptiveMaxPool as AdaptiveMaxPool
 from jaxnn.layers import AvgPool as AvgPool
 from jaxnn.layers import BatchNorm as BatchNorm
+from jaxnn.layers import Concat as Concat
 from jaxnn.layers import Conv as Conv
 from jaxnn.layers import ConvTranspose as ConvTranspose
 from jaxnn.layers import Dense as Dense
@@ -48,27 +38,33 @@ from jaxnn.layers import MaxPool as MaxPool
 from jaxnn.layers import PixelShuffle as PixelShuffle
 from jaxnn.layers import PixelUnshuffle as PixelUnshuffle
 from jaxnn.layers import PReLU as PReLU
+from jaxnn.layers import Remat as Remat
+from jaxnn.layers import Repeat as Repeat
 from jaxnn.layers import Reshape as Reshape
+from jaxnn.layers import Residual as Residual
 from jaxnn.layers import RMSNorm as RMSNorm
 from jaxnn.layers import SeparableConv as SeparableConv
+from jaxnn.layers import Sequential as Sequential
 from jaxnn.layers import SpatialDropout as SpatialDropout
 from jaxnn.layers import SpectralNorm as SpectralNorm
 from jaxnn.layers import SqueezeExcite as SqueezeExcite
+from jaxnn.layers import Sum as Sum
 from jaxnn.layers import Upsample as Upsample
 from jaxnn.layers import WeightNorm as WeightNorm
+from jaxnn.layers.stateful import stateful as stateful
+from jaxnn.layers.stateful import zero_carry as zero_carry
 from jaxnn.ops.activations import step as step
-from jaxnn.stateful import stateful as stateful
-from jaxnn.stateful import zero_carry as zero_carry
+from jaxnn.summary import summary as summary
 from jaxnn.surgery import Tap as Tap
 from jaxnn.surgery import edit as edit
 from jaxnn.surgery import layer_paths as layer_paths
-from jaxnn.surgery import summary as summary
+from jaxnn.xla import guard
+from jaxnn.xla.compile_cache import cache as cache
 
 if TYPE_CHECKING:
     from jaxnn import data as data
     from jaxnn import decode as decode
     from jaxnn import doctor as doctor
-    from jaxnn import feature_maps as feature_maps
     from jaxnn import models as models
     from jaxnn import optimizers as optimizers
     from jaxnn import pictures as pictures
@@ -81,7 +77,10 @@ if TYPE_CHECKING:
     from jaxnn.layers import AttentiveRecurrent as AttentiveRecurrent
     from jaxnn.layers import Bidirectional as Bidirectional
     from jaxnn.layers import ConvLSTMCell as ConvLSTMCell
+    from jaxnn.layers import DecoderBlock as DecoderBlock
     from jaxnn.layers import Embed as Embed
+    from jaxnn.layers import EncoderBlock as EncoderBlock
+    from jaxnn.layers import FeedForward as FeedForward
     from jaxnn.layers import GRUCell as GRUCell
     from jaxnn.layers import LearnedPositions as LearnedPositions
     from jaxnn.layers import LSTMCell as LSTMCell
@@ -92,9 +91,13 @@ if TYPE_CHECKING:
     from jaxnn.layers import Sequences as Sequences
     from jaxnn.layers import SinusoidalPositions as SinusoidalPositions
     from jaxnn.layers import TiedOutput as TiedOutput
+    from jaxnn.layers import TransformerDecoder as TransformerDecoder
+    from jaxnn.layers import TransformerEncoder as TransformerEncoder
     from jaxnn.layers import gru as gru
     from jaxnn.layers import lstm as lstm
     from jaxnn.layers import rnn as rnn
+    from jaxnn.optimizers import freeze as freeze
+    from jaxnn.optimizers import partition as partition
     from jaxnn.search import sweep as sweep
     from jaxnn.train import EarlyStopping as EarlyStopping
     from jaxnn.train import Ensemble as Ensemble
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
     from jaxnn.train import ensemble as ensemble
     from jaxnn.train import evaluate as evaluate
     from jaxnn.train import fit as fit
+    from jaxnn.train import freeze_statistics as freeze_statistics
     from jaxnn.train import member as member
     from jaxnn.train import predict as predict
     from jaxnn.train import train_epoch as train_epoch
@@ -114,19 +118,14 @@ if TYPE_CHECKING:
     from jaxnn.train import train_step as train_step
     from jaxnn.train.range_test import RangeTest as RangeTest
     from jaxnn.train.range_test import find_learning_rate as find_learning_rate
-    from jaxnn.transformer import DecoderBlock as DecoderBlock
-    from jaxnn.transformer import EncoderBlock as EncoderBlock
-    from jaxnn.transformer import FeedForward as FeedForward
-    from jaxnn.transformer import TransformerDecoder as TransformerDecoder
-    from jaxnn.transformer import TransformerEncoder as TransformerEncoder
 
 __version__ = "0.1.0"
 
-xla_guard.protect()  # before anything makes an array
+guard.protect()  # before anything makes an array
 
 # Imported when first asked for: they are two thirds of what `import jaxnn` would take.
 _MODULES = (
-    *("data", "decode", "doctor", "feature_maps", "models"),
+    *("data", "decode", "doctor", "models"),
     *("optimizers", "pictures", "schedules", "search", "train"),
 )
 #: From a flat name to the module it is in.
@@ -142,17 +141,15 @@ _LATER = {
     "ensemble": "train",
     "evaluate": "train",
     "fit": "train",
+    "freeze": "optimizers",
+    "freeze_statistics": "train",
     "member": "train",
+    "partition": "optimizers",
     "predict": "train",
     "train_epoch": "train",
     "train_state": "train",
     "train_step": "train",
-    "DecoderBlock": "transformer",
-    "EncoderBlock": "transformer",
-    "FeedForward": "transformer",
     "RangeTest": "train.range_test",
-    "TransformerDecoder": "transformer",
-    "TransformerEncoder": "transformer",
     "diagnose": "doctor",
     "find_learning_rate": "train.range_test",
     "sweep": "search",

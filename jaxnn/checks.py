@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of hyperparameters and inputs that several layers share."""
 
+import inspect
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -78,6 +79,26 @@ def param_dtype(x: Any) -> Any:
     """
     wide = is_float(x) and jax.dtypes.canonicalize_dtype(x.dtype) == jnp.float64
     return jnp.float64 if wide else jnp.float32
+
+
+def parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    """What a function takes by name; nothing for one that does not tell."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def arguments(function: Any) -> list[str]:
+    """The names that a function takes, `*args` and `**options` left out."""
+    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [n for n, p in parameters(function).items() if p.kind not in rest]
+
+
+def needed(function: Any) -> list[str]:
+    """The names that a function can not do without."""
+    every = parameters(function)
+    return [n for n in arguments(function) if every[n].default is inspect._empty]
 
 
 Deferred = tuple[Callable[..., None], tuple]

@@ -21,10 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnn.inputs import is_of_inputs, of_apply, of_init
-from jaxnn.keys import Key, check_key, fold_in
-from jaxnn.spec import Spec, fields, show
-from jaxnn.steps import (
+from jaxnn.inputs.entry import is_of_inputs, of_apply, of_init
+from jaxnn.inputs.steps import (
     Steps,
     alike,
     as_pair,
@@ -35,6 +33,10 @@ from jaxnn.steps import (
     regained,
     said,
 )
+from jaxnn.keys import Key as Key
+from jaxnn.keys import check_key as check_key
+from jaxnn.keys import fold_in as fold_in
+from jaxnn.spec import Spec, fields, show
 from jaxnn.trees import describe, nearest
 
 Params = dict[str, Any]

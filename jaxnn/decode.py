@@ -45,18 +45,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn import checks
-from jaxnn.core import Layer, abstract, as_layer, trace
-from jaxnn.inputs import on_device
-from jaxnn.keys import Key, check_key
+from jaxnn.core import Key, Layer, abstract, as_layer, check_key, trace
+from jaxnn.inputs.entry import on_device
+from jaxnn.inputs.steps import check_integers, check_lengths
 from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
 from jaxnn.layers.embed import check_ids
-from jaxnn.programs import program
-from jaxnn.stateful import stateful, zero_carry
-from jaxnn.steps import check_integers, check_lengths
+from jaxnn.layers.stateful import stateful, zero_carry
 from jaxnn.surgery import layer_paths
-from jaxnn.train.evaluate import variables as parts_of
-from jaxnn.train.shapes import traced_once
+from jaxnn.train.programs import program
+from jaxnn.train.state import variables as parts_of
+from jaxnn.train.traced_once import traced_once
 from jaxnn.trees import describe
 
 

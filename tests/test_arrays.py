@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxnn as nn
-from jaxnn import arrays
+from jaxnn.inputs import arrays
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
 LONG = np.longdouble

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxnn as nn
-from jaxnn import files
+from jaxnn.files import places as files
 
 pytestmark = pytest.mark.quick
 
@@ -167,7 +167,7 @@ def test_a_folder_that_is_closed_is_said(mode, file):
 
 KILLED = """
 import os, signal, sys
-from jaxnn import files
+from jaxnn.files import places as files
 with files.replacing(sys.argv[1], "save") as beside:
     beside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import pytest
 
 import jaxnn as nn
 from jaxnn import trees
-from jaxnn.freezing import frozen_patterns
+from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.gradients import loss_gradients
 
 X = jax.random.normal(jax.random.key(1), (8, 4)) * 2 + 3

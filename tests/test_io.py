@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxnn import io, tree_files, trees
+from jaxnn import io, trees
+from jaxnn.files import tree_files
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = f"{v1.FLOATS} {v1.RARE} {v1.INTEGERS} bool".split()

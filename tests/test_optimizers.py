@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import jaxnn as nn
-from jaxnn.train.updates import apply_updates
+from jaxnn.train.step import apply_updates
 
 opt = nn.optimizers
 RNG = np.random.default_rng(0)

@@ -383,7 +383,7 @@ def test_surface_is_drawn(plain, tmp_path):
 
 def test_flat_and_broken_surfaces_are_drawn():
     steps = np.linspace(-1, 1, 3)
-    from jaxnn.figures import new_figure
+    from jaxnn.files.figures import new_figure
     from jaxnn.pictures.surface import _draw_surface
 
     holes = np.ones((3, 3))

@@ -11,9 +11,9 @@ import optax
 import pytest
 
 import jaxnn as nn
-from jaxnn import programs
-from jaxnn.programs import Program
 from jaxnn.spec import Spec, comparable
+from jaxnn.train import programs
+from jaxnn.train.programs import Program
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
 NET = nn.Dense(1)

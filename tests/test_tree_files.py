@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from test_io import assert_same, raises
 
 import jaxnn as nn
-from jaxnn import io, tensor_files, tree_files
+from jaxnn import io
+from jaxnn.files import tensor_files, tree_files
 
 GOLDEN = Path(__file__).parent / "golden"
 TREE = {"w": np.arange(3.0), "key": v1.train_state().key, "step": np.array(4)}

@@ -13,14 +13,14 @@ import pytest
 from catalogue import CATALOGUE, example
 
 import jaxnn as nn
-from jaxnn import xla_guard
-from jaxnn.programs import Program
+from jaxnn.train.programs import Program
+from jaxnn.xla import guard
 
-KNOWN = xla_guard.FIRST <= xla_guard.jaxlib_version() <= xla_guard.LAST
+KNOWN = guard.FIRST <= guard.jaxlib_version() <= guard.LAST
 known = pytest.mark.skipif(not KNOWN, reason="this jaxlib is not known to be wrong")
 
-TRY = "print(xla_guard.wrong_patterns())"
-IMPORT = "from jaxnn import xla_guard"
+TRY = "print(guard.wrong_patterns())"
+IMPORT = "from jaxnn.xla import guard"
 OPEN = "import jax; jax.numpy.ones(1)"
 
 
@@ -49,7 +49,7 @@ def test_a_users_own_jit_is_right_after_import():
 @pytest.mark.quick
 def test_without_the_guard_the_patterns_are_wrong():
     said, warned = run(IMPORT, TRY, JAXNN_XLA_GUARD="0")
-    assert xla_guard.PATTERNS[0].name in said
+    assert guard.PATTERNS[0].name in said
     assert warned == ""
 
 
@@ -58,8 +58,8 @@ def test_too_late_is_said_once_with_the_line_that_mends_it():
     said, warned = run(OPEN, IMPORT, "import jaxnn", TRY)
     assert said != "[]"
     assert warned.count("RuntimeWarning") == 1
-    assert f"XLA_FLAGS={xla_guard.FLAG}" in warned
-    said, warned = run(OPEN, IMPORT, TRY, XLA_FLAGS=xla_guard.FLAG)
+    assert f"XLA_FLAGS={guard.FLAG}" in warned
+    said, warned = run(OPEN, IMPORT, TRY, XLA_FLAGS=guard.FLAG)
     assert (said, warned) == ("[]", "")
     assert run(OPEN, IMPORT, JAXNN_XLA_GUARD="0")[1] == ""
 
@@ -94,25 +94,25 @@ def test_a_flag_that_was_lost_is_said():
 
 
 def test_a_flag_of_the_users_own_is_kept():
-    own = f"--{xla_guard.OPTION}=individual_dot"
+    own = f"--{guard.OPTION}=individual_dot"
     show = "import os; print(os.environ.get('XLA_FLAGS'))"
     assert run(IMPORT, show, XLA_FLAGS=own)[0] == own
     other = "--xla_force_host_platform_device_count=2"
-    flags = f"{other} {xla_guard.FLAG}" if KNOWN else other
+    flags = f"{other} {guard.FLAG}" if KNOWN else other
     assert run(IMPORT, show, XLA_FLAGS=other)[0] == flags
 
 
 def test_only_concerned_versions_get_the_flag(monkeypatch):
     def flags(version):
         monkeypatch.setenv("XLA_FLAGS", "")
-        monkeypatch.setattr(xla_guard, "_warn", lambda what: None)
+        monkeypatch.setattr(guard, "_warn", lambda what: None)
         monkeypatch.setattr("jaxlib.version.__version__", version)
         monkeypatch.setattr("jax._src.xla_bridge.backends_are_initialized", bool)
-        xla_guard.protect()
+        guard.protect()
         return os.environ["XLA_FLAGS"]
 
     for version in ("0.10.2", "0.11.0", "0.11.2", "0.12.0", "0.12.0.1"):
-        assert flags(version) == xla_guard.FLAG
+        assert flags(version) == guard.FLAG
     for version in ("0.8.0", "0.10.1", "0.12.1", "0.13.0"):
         assert flags(version) == ""
 
@@ -123,17 +123,17 @@ def test_a_newer_version_is_tried_and_a_fault_is_said():
     said, warned = run(pretend, IMPORT, FIT)
     assert said == "[1.0, 1.0]"
     assert "newer than this jaxnn knows" in warned
-    assert xla_guard.PATTERNS[0].name in warned
+    assert guard.PATTERNS[0].name in warned
 
 
 @known
-@pytest.mark.parametrize("pattern", xla_guard.PATTERNS, ids=lambda p: p.name)
+@pytest.mark.parametrize("pattern", guard.PATTERNS, ids=lambda p: p.name)
 def test_a_wrong_fusion_is_seen_in_the_compiled_text_and_left_out(pattern):
     x = np.linspace(-1, 2, np.prod(pattern.shape), dtype=np.float32)
     x = x.reshape(pattern.shape)
     lowered = jax.jit(pattern.program).lower(x)
-    assert xla_guard.is_wrong(lowered.compile(xla_guard.FAST).as_text())
-    assert not xla_guard.is_wrong(lowered.compile(xla_guard.SAFE).as_text())
+    assert guard.is_wrong(lowered.compile(guard.FAST).as_text())
+    assert not guard.is_wrong(lowered.compile(guard.SAFE).as_text())
     got = Program(pattern.program)(x)
     np.testing.assert_allclose(
         got, pattern.value(x.astype(float)), rtol=1e-3, atol=1e-3
@@ -144,7 +144,7 @@ def test_a_wrong_fusion_is_seen_in_the_compiled_text_and_left_out(pattern):
 def test_a_product_of_seven_axes_does_not_end_the_process():
     product = """
     import numpy as np
-    from jaxnn.programs import Program
+    from jaxnn.train.programs import Program
     x, z = np.ones((4, 4, 2, 4, 4, 4, 4)), np.ones((1, 4, 2, 4, 4, 4, 4))
     given = x.astype(np.float32), z.astype(np.float32)
     program = lambda x, z: (x * z).sum(2)
@@ -172,12 +172,12 @@ def _wide(tree):
 def _fast_is_right(function, *args):
     """XLA's fast reductions come as near to float64 as its plain ones."""
     lowered = jax.jit(function).lower(*args)
-    fast = lowered.compile(xla_guard.FAST)
-    if xla_guard.is_wrong(fast.as_text()):
+    fast = lowered.compile(guard.FAST)
+    if guard.is_wrong(fast.as_text()):
         return  # `Program` leaves it out, as tested above
-    found = fast(*args), lowered.compile(xla_guard.SAFE)(*args)
+    found = fast(*args), lowered.compile(guard.SAFE)(*args)
     with jax.enable_x64(True):
-        exact = jax.jit(function, compiler_options=xla_guard.SAFE)(*_wide(args))
+        exact = jax.jit(function, compiler_options=guard.SAFE)(*_wide(args))
     for got, plain, want in zip(*map(jax.tree.leaves, (*found, exact)), strict=True):
         if jnp.issubdtype(got.dtype, jnp.floating):
             got, plain, want = (np.asarray(a, float) for a in (got, plain, want))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.arrays import plain
 from jaxnn.data.checks import integer, noise, positive, seed_of
+from jaxnn.inputs.arrays import plain
 
 #: So many batches of one length follow each other: the trainer takes equal batches
 #: several at a time.

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from jaxnn.arrays import plain
 from jaxnn.data.checks import first, integer, map_tree, seed_of
+from jaxnn.inputs.arrays import plain
 
 Tree = TypeVar("Tree")
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.arrays import plain
 from jaxnn.data.checks import first, integer, map_tree, positive
+from jaxnn.inputs.arrays import plain
 
 Tree = TypeVar("Tree")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.arrays import plain, to_jax
 from jaxnn.data.checks import first, positive
+from jaxnn.inputs.arrays import plain, to_jax
 
 if TYPE_CHECKING:
     import jax

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.arrays import plain
 from jaxnn.data.checks import positive
-from jaxnn.files import place, replacing
+from jaxnn.files.places import place, replacing
+from jaxnn.inputs.arrays import plain
 
 SPECIALS = ("pad", "unknown", "begin", "end")
 WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (an apostrophe as printed)

@@ -10,17 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.checks import is_float
-from jaxnn.core import Layer, as_layer
+from jaxnn.core import Layer, as_layer, fold_in
 from jaxnn.doctor import quality
 from jaxnn.doctor.memory import rows_that_fit
 from jaxnn.doctor.probe import Inside, look_inside
 from jaxnn.doctor.reference import Reference, reference
 from jaxnn.doctor.tries import takes_scores
-from jaxnn.keys import fold_in
 from jaxnn.losses import contract_of, example_weights
 from jaxnn.train.evaluate import predict
+from jaxnn.train.facts import Facts, facts
 from jaxnn.train.history import History
-from jaxnn.train.outputs import Facts, facts
 from jaxnn.train.step import loss_weights, unpack, weighted_sum
 
 #: Below this quality a network may be called bad; above it, what is found is harmless.

@@ -14,10 +14,9 @@ from jaxnn.doctor.case import Case, trees_length
 from jaxnn.doctor.given import check_memory, check_optimizer, checked_data
 from jaxnn.doctor.report import Report, ordered
 from jaxnn.train.ensemble import Ensemble
-from jaxnn.train.evaluate import variables
 from jaxnn.train.history import History
 from jaxnn.train.replay import NonFiniteError
-from jaxnn.train.state import TrainState
+from jaxnn.train.state import TrainState, variables
 
 CHECKS = (
     pairs.check_pair,

@@ -9,7 +9,7 @@ from jaxnn import trees
 from jaxnn.core import Layer
 from jaxnn.doctor.case import one
 from jaxnn.train import checks
-from jaxnn.train.outputs import Facts
+from jaxnn.train.facts import Facts
 from jaxnn.train.targets import check_targets
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import optax
 
 from jaxnn import trees
-from jaxnn.combine import Repeat, Sequential
 from jaxnn.core import Composite, Function, Layer, as_layer, trace
-from jaxnn.programs import program
+from jaxnn.layers.combine import Repeat, Sequential
 from jaxnn.spec import Spec
 from jaxnn.surgery import Tap, layer_paths
+from jaxnn.train.programs import program
 from jaxnn.train.step import loss_weights, weighted_sum
 
 #: The optimizer's step is tried at these lengths, 1 being its own.

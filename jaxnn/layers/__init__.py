@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any
 from jaxnn.layers.activations import Maxout as Maxout
 from jaxnn.layers.activations import PReLU as PReLU
 from jaxnn.layers.batch_norm import BatchNorm as BatchNorm
+from jaxnn.layers.combine import Concat as Concat
+from jaxnn.layers.combine import Remat as Remat
+from jaxnn.layers.combine import Repeat as Repeat
+from jaxnn.layers.combine import Residual as Residual
+from jaxnn.layers.combine import Sequential as Sequential
+from jaxnn.layers.combine import Sum as Sum
 from jaxnn.layers.conv import Conv as Conv
 from jaxnn.layers.conv import ConvTranspose as ConvTranspose
 from jaxnn.layers.conv import SeparableConv as SeparableConv
@@ -54,6 +60,11 @@ if TYPE_CHECKING:
     from jaxnn.layers.recurrent import lstm as lstm
     from jaxnn.layers.recurrent import rnn as rnn
     from jaxnn.layers.sequences import Sequences as Sequences
+    from jaxnn.layers.transformer import DecoderBlock as DecoderBlock
+    from jaxnn.layers.transformer import EncoderBlock as EncoderBlock
+    from jaxnn.layers.transformer import FeedForward as FeedForward
+    from jaxnn.layers.transformer import TransformerDecoder as TransformerDecoder
+    from jaxnn.layers.transformer import TransformerEncoder as TransformerEncoder
 
 # Imported when first asked for: a network without sequences need not wait for them.
 _LATER = {
@@ -76,6 +87,11 @@ _LATER = {
     "RecurrentStack": "recurrent",
     "rnn": "recurrent",
     "Sequences": "sequences",
+    "DecoderBlock": "transformer",
+    "EncoderBlock": "transformer",
+    "FeedForward": "transformer",
+    "TransformerDecoder": "transformer",
+    "TransformerEncoder": "transformer",
 }
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
-from jaxnn.core import Layer, abstract, place, unknown_child
-from jaxnn.keys import fold_in
+from jaxnn.core import Layer, abstract, fold_in, place, unknown_child
+from jaxnn.inputs.steps import blank, within
 from jaxnn.layers.attention import check_attend
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import Attend
@@ -17,7 +17,6 @@ from jaxnn.layers.recurrent import is_cell
 from jaxnn.ops.attention import additive_attention
 from jaxnn.ops.dense import dense
 from jaxnn.ops.recurrent import keep
-from jaxnn.steps import blank, within
 from jaxnn.trees import describe
 
 

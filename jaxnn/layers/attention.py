@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
-from jaxnn.core import Layer, Params
-from jaxnn.keys import Key, fold_in
+from jaxnn.core import Key, Layer, Params, fold_in
+from jaxnn.inputs.steps import blank, check_lengths, check_steps, within
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.dropout import needed_key
 from jaxnn.layers.norm import check_switches
@@ -18,7 +18,6 @@ from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
 from jaxnn.ops.attention import attention, rotary, visible, write
 from jaxnn.ops.dense import dense
-from jaxnn.steps import blank, check_lengths, check_steps, within
 from jaxnn.trees import describe
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxnn import checks
 from jaxnn.core import Layer, only_shapes
+from jaxnn.inputs.steps import blank, real
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.norm import (
     affine,
@@ -22,7 +23,6 @@ from jaxnn.ops.norm import (
     batch_norm_in_training,
     batch_norm_of_real_steps,
 )
-from jaxnn.steps import blank, real
 from jaxnn.trees import describe
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
-from jaxnn.core import Layer
-from jaxnn.keys import fold_in
+from jaxnn.core import Layer, fold_in
 from jaxnn.layers import windows
 from jaxnn.ops.conv import conv, conv_transpose
 from jaxnn.ops.windows import explicit_pads, extent, spread

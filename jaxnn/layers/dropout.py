@@ -4,8 +4,7 @@
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.core import Layer
-from jaxnn.keys import Key, check_key
+from jaxnn.core import Key, Layer, check_key
 from jaxnn.ops.dropout import dropout
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxnn import checks, initializers
 from jaxnn.core import Composite, Layer, Params
+from jaxnn.inputs.steps import blank, check_integers, check_lengths
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops.embed import embed, is_id, tied_logits
-from jaxnn.steps import blank, check_integers, check_lengths
 from jaxnn.trees import describe
 
 

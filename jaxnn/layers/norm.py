@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from jaxnn import checks
 from jaxnn.core import Layer, Params
+from jaxnn.inputs.steps import blank, check_lengths, real
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops import norm
-from jaxnn.steps import blank, check_lengths, real
 from jaxnn.trees import describe
 
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from jaxnn import checks
 from jaxnn.core import Layer
+from jaxnn.inputs.steps import check_lengths, real
 from jaxnn.layers import windows
 from jaxnn.layers.padding import unpack
 from jaxnn.ops import pool
 from jaxnn.ops.windows import explicit_pads, extent, spread
-from jaxnn.steps import check_lengths, real
 from jaxnn.trees import describe
 
 IntOrEach = int | tuple[int, ...]

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
+from jaxnn.inputs.steps import check_lengths
 from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops.attention import sinusoids
 from jaxnn.ops.embed import embed
-from jaxnn.steps import check_lengths
 from jaxnn.trees import describe
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import jax
 
 from jaxnn import checks
-from jaxnn.core import Layer, as_layer
-from jaxnn.keys import fold_in
+from jaxnn.core import Layer, as_layer, fold_in
 from jaxnn.ops.reparametrize import (
     lengths,
     power_iteration,

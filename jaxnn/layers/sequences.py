@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.steps import Steps, check_lengths, check_steps
+from jaxnn.inputs.steps import Steps, check_lengths, check_steps
 
 
 class Sequences(NamedTuple):

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxnn.checks import is_positive_int
-from jaxnn.contracts import Contract, must_be_one_of
+from jaxnn.losses.contracts import Contract, must_be_one_of
+from jaxnn.losses.pairs import class_labels, one_array, signed, which_count
 from jaxnn.metrics.metric import Metric, Stats
 from jaxnn.metrics.shared import (
     check_ignore_label,
@@ -20,7 +21,6 @@ from jaxnn.metrics.shared import (
     unknown_at,
     wide,
 )
-from jaxnn.pairs import class_labels, one_array, signed, which_count
 from jaxnn.trees import describe
 
 #: The cells of a larger matrix could not be numbered in int32.

@@ -6,9 +6,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxnn.checks import is_positive_int
-from jaxnn.contracts import expects
+from jaxnn.losses.contracts import expects
+from jaxnn.losses.pairs import (
+    class_labels,
+    mean_each,
+    number_pair,
+    one_array,
+    which_count,
+)
 from jaxnn.metrics.shared import class_numbers, unknown_at
-from jaxnn.pairs import class_labels, mean_each, number_pair, one_array, which_count
 from jaxnn.trees import describe
 
 

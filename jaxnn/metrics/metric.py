@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxnn.contracts import contract_of, example_weights, ignored_label
+from jaxnn.checks import parameters
+from jaxnn.losses.contracts import contract_of, example_weights, ignored_label
 from jaxnn.metrics.shared import times, wide
-from jaxnn.signatures import parameters
 from jaxnn.trees import describe
 
 Stats = dict[str, jax.Array]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.pairs import at_least_float32
+from jaxnn.losses.pairs import at_least_float32
 
 
 def class_numbers(outputs: jax.Array, labels: jax.Array) -> jax.Array:

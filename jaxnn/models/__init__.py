@@ -2,7 +2,6 @@
 """Networks with a name, one paper a file: functions that return a layer."""
 
 from jaxnn.models.alexnet import alexnet as alexnet
-from jaxnn.models.alexnet import torch_names as _alexnet_names
 from jaxnn.models.auxiliary import Outputs as Outputs
 from jaxnn.models.auxiliary import WithAuxiliary as WithAuxiliary
 from jaxnn.models.auxiliary import with_auxiliary as with_auxiliary
@@ -10,20 +9,14 @@ from jaxnn.models.cifar_resnet import PadShortcut as PadShortcut
 from jaxnn.models.cifar_resnet import cifar_resnet as cifar_resnet
 from jaxnn.models.googlenet import GoogLeNet as GoogLeNet
 from jaxnn.models.googlenet import googlenet as googlenet
-from jaxnn.models.googlenet import torch_names as _googlenet_names
 from jaxnn.models.lenet import lenet5 as lenet5
 from jaxnn.models.resnet import BasicBlock as BasicBlock
 from jaxnn.models.resnet import Bottleneck as Bottleneck
 from jaxnn.models.resnet import PreactivationBlock as PreactivationBlock
 from jaxnn.models.resnet import PreactivationBottleneck as PreactivationBottleneck
 from jaxnn.models.resnet import resnet as resnet
-from jaxnn.models.resnet import torch_names as _resnet_names
 from jaxnn.models.stages import stack_blocks as stack_blocks
 from jaxnn.models.stages import unstack_blocks as unstack_blocks
 from jaxnn.models.unet import UNet as UNet
 from jaxnn.models.unet import unet as unet
-from jaxnn.models.vgg import torch_names as _vgg_names
 from jaxnn.models.vgg import vgg as vgg
-
-#: What PyTorch calls the layers of a network, by path; `{}` for another's network.
-TORCH_NAMES = (_alexnet_names, _googlenet_names, _resnet_names, _vgg_names)

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """AlexNet (Krizhevsky et al., 2012), and its form on one processor (2014)."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
 
 from jaxnn import checks
-from jaxnn.combine import Sequential
 from jaxnn.layers import (
     AdaptiveAvgPool,
     Conv,
@@ -18,6 +16,7 @@ from jaxnn.layers import (
     LocalResponseNorm,
     MaxPool,
 )
+from jaxnn.layers.combine import Sequential
 
 
 def alexnet(
@@ -117,20 +116,3 @@ def _features_2012(width: int) -> dict[str, Any]:
         "relu5": jax.nn.relu,
         "pool5": MaxPool(3, stride=2),
     }
-
-
-_TORCH = {
-    "conv1": "features.0",
-    "conv2": "features.3",
-    "conv3": "features.6",
-    "conv4": "features.8",
-    "conv5": "features.10",
-    "dense1": "classifier.1",
-    "dense2": "classifier.4",
-    "head": "classifier.6",
-}
-
-
-def torch_names(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network."""
-    return _TORCH if set(paths) == set(_TORCH) else {}

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.combine import Sequential
 from jaxnn.core import Layer
 from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool
+from jaxnn.layers.combine import Sequential
 from jaxnn.models.resnet import block, projection
 from jaxnn.models.stages import stage
 

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """GoogLeNet, or Inception v1 (Szegedy et al., 2014), with batch norm."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from jaxnn import checks
-from jaxnn.combine import Concat, Listed, Sequential
 from jaxnn.core import Layer
 from jaxnn.layers import (
     AdaptiveAvgPool,
@@ -20,8 +17,8 @@ from jaxnn.layers import (
     GlobalAvgPool,
     MaxPool,
 )
+from jaxnn.layers.combine import Concat, Listed, Sequential
 from jaxnn.models.auxiliary import Outputs
-from jaxnn.models.naming import rename
 
 #: Features of each inception: 1x1; 3x3 and the 1x1 before it; likewise 5x5; pooled.
 INCEPTIONS = {
@@ -167,27 +164,3 @@ def _classifier(classes: int, features: int, hidden: int, rate: float) -> Sequen
         dropout=Dropout(rate),
         head=Dense(classes),
     )
-
-
-#: From our paths to torchvision's names, in order.
-_TORCH = (
-    (r"auxiliary(\d)/dense1", r"aux\1.fc1"),
-    (r"auxiliary(\d)/head", r"aux\1.fc2"),
-    (r"auxiliary", "aux"),
-    (r"branch([23])/conv(\d)", lambda m: f"branch{m[1]}.{int(m[2]) - 1}"),
-    (r"branch4/conv", "branch4.1"),
-    (r"norm", "bn"),
-    (r"head", "fc"),
-    (r"/", "."),
-)
-
-
-def torch_names(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
-
-    >>> torch_names(["inception3a/branch2/conv1/norm", "head"])
-    {'inception3a/branch2/conv1/norm': 'inception3a.branch2.0.bn', 'head': 'fc'}
-    """
-    known = re.compile(r"head|(conv\d|inception\d\w|auxiliary\d)/.+")
-    ours = "head" in paths and all(map(known.fullmatch, paths))
-    return {path: rename(path, _TORCH) for path in paths} if ours else {}

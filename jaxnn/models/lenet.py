@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.combine import Sequential
 from jaxnn.layers import AvgPool, Conv, Dense, Flatten
+from jaxnn.layers.combine import Sequential
 
 
 def lenet5(

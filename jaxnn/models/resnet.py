@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual networks (He et al., 2015), and with pre-activation (He et al., 2016)."""
 
-import re
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
 
 from jaxnn import checks
-from jaxnn.combine import Sequential
 from jaxnn.core import Composite, Layer
 from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Identity, MaxPool
-from jaxnn.models.naming import rename
+from jaxnn.layers.combine import Sequential
 from jaxnn.models.stages import check_depth, stage
 
 #: Blocks of each stage by depth, and whether they are bottlenecks.
@@ -204,26 +201,3 @@ def projection(features: int, stride: int, preactivation: bool = False) -> Layer
 
 def _conv(features: int, kernel: int, stride: int) -> Conv:
     return Conv(features, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
-#: From our paths to torchvision's names, in order.
-_TORCH = (
-    (r"stage(\d+)/block(\d+)", lambda m: f"layer{m[1]}.{int(m[2]) - 1}"),
-    (r"stage(\d+)/rest/block(\d+)", lambda m: f"layer{m[1]}.{m[2]}"),
-    (r"norm(\d)", r"bn\1"),
-    (r"shortcut/conv", "downsample.0"),
-    (r"shortcut/norm", "downsample.1"),
-    (r"head", "fc"),
-    (r"/", "."),
-)
-
-
-def torch_names(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
-
-    >>> torch_names(["stage2/block3/conv1", "head"])
-    {'stage2/block3/conv1': 'layer2.2.conv1', 'head': 'fc'}
-    """
-    known = re.compile(r"(conv|norm)1|head|stage\d+/(rest/)?block\d+/.+")
-    ours = "head" in paths and all(map(known.fullmatch, paths))
-    return {path: rename(path, _TORCH) for path in paths} if ours else {}

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.combine import Repeat, Sequential
 from jaxnn.core import Layer
+from jaxnn.layers.combine import Repeat, Sequential
 
 
 def check_depth(owner: str, depth: Any, known: Iterable[int]) -> None:

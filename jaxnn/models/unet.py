@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.combine import Listed, Sequential
 from jaxnn.layers import BatchNorm, Conv, ConvTranspose, MaxPool
+from jaxnn.layers.combine import Listed, Sequential
 from jaxnn.trees import describe
 
 

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """VGG (Simonyan and Zisserman, 2014)."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from jaxnn import checks
-from jaxnn.combine import Sequential
 from jaxnn.layers import (
     AdaptiveAvgPool,
     BatchNorm,
@@ -18,6 +15,7 @@ from jaxnn.layers import (
     Flatten,
     MaxPool,
 )
+from jaxnn.layers.combine import Sequential
 from jaxnn.models.stages import check_depth
 
 #: Convolutions of each stage by depth; three dense layers are counted too.
@@ -100,32 +98,3 @@ def _stage(convs: int, features: int, batch_norm: bool) -> Sequential:
             layers[f"norm{i}"] = BatchNorm()
         layers[f"relu{i}"] = jax.nn.relu
     return Sequential(**layers, pool=MaxPool(2))
-
-
-_CLASSIFIER = {
-    "dense1": "classifier.0",
-    "dense2": "classifier.3",
-    "head": "classifier.6",
-}
-_FEATURE = re.compile(r"stage(?P<stage>\d)/(?P<kind>conv|norm)\d")
-
-
-def torch_names(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
-
-    There all layers of all stages are numbered in one row, ReLU and pooling included.
-
-    >>> paths = ["stage1/conv1", "stage2/conv1", "dense1", "dense2", "head"]
-    >>> torch_names(paths)["stage2/conv1"]
-    'features.3'
-    """
-    matches = [m for m in map(_FEATURE.fullmatch, paths) if m]
-    if {*paths} != {*_CLASSIFIER, *(m[0] for m in matches)}:
-        return {}
-    names, number, stage = dict(_CLASSIFIER), 0, "1"
-    normed = any(m["kind"] == "norm" for m in matches)
-    for m in matches:
-        number, stage = number + (m["stage"] != stage), m["stage"]  # for its pooling
-        names[m[0]] = f"features.{number}"
-        number += 1 if normed and m["kind"] == "conv" else 2  # for its ReLU
-    return names

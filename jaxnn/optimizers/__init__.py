@@ -31,8 +31,10 @@ from jaxnn.optimizers.averages import average as average
 from jaxnn.optimizers.averages import averaged as averaged
 from jaxnn.optimizers.averages import ema as ema
 from jaxnn.optimizers.averages import swa as swa
+from jaxnn.optimizers.groups import freeze as freeze
 from jaxnn.optimizers.groups import kernels as kernels
 from jaxnn.optimizers.groups import only as only
+from jaxnn.optimizers.groups import partition as partition
 from jaxnn.optimizers.max_norm import max_norm as max_norm
 from jaxnn.optimizers.penalties import l1 as l1
 from jaxnn.optimizers.penalties import l2 as l2

@@ -15,7 +15,7 @@ from jaxnn.optimizers.checks import (
     check_optimizer,
     given,
 )
-from jaxnn.train.updates import apply_updates
+from jaxnn.train.step import apply_updates
 
 Optimizer = optax.GradientTransformationExtraArgs
 #: From the number of steps taken to the share of old weights that stays and whether the

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which parameters: masks by name and by path, as Optax takes them."""
+"""Which parameters: masks by path, one optimizer a group, and none for some.
 
-from collections.abc import Callable
+The optimizers that `freeze` and `partition` make keep the patterns of what is frozen in
+their state, without an array, so that they are found inside any other optimizer.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import optax
 
 from jaxnn import trees
+from jaxnn.train.freezing import Frozen
 
 Mask = Callable[[Any], Any]
 
@@ -92,3 +98,87 @@ def _places(names: list[str]) -> list[str]:
     parts = [name.split("/") for name in names]
     every = ("/".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
     return list(dict.fromkeys(every))
+
+
+def partition(
+    groups: Mapping[str, optax.GradientTransformation],
+    default: optax.GradientTransformation | None = None,
+) -> optax.GradientTransformation:
+    """One optimizer for each group of parameters, by path pattern.
+
+    Args:
+        groups: from a pattern (`head/*`, `*/b`, or a path and all below it) to the
+            optimizer of the parameters that match.
+        default: the optimizer of all others; without one every parameter must match.
+
+    A group of `optax.set_to_zero()` is frozen, its running statistics too: see
+    `freeze`.
+
+    Raises:
+        ValueError: when the optimizer is initialized, if a parameter matches two
+            patterns or none, or a pattern matches nothing.
+
+    >>> import jax, jaxnn as nn, optax
+    >>> optimizer = nn.partition({"head": optax.adam(1e-3)}, default=optax.sgd(0.1))
+    """
+    optimizers = {
+        str(i): _at_rest(pattern) if _moves_nothing(optimizer) else optimizer
+        for i, (pattern, optimizer) in enumerate(groups.items())
+    }
+    labels = {pattern: str(i) for i, pattern in enumerate(groups)}
+    rest = {} if default is None else {"default": default}
+    return optax.partition(
+        {**optimizers, **rest},
+        lambda params: trees.labels(params, labels, *rest),
+    )
+
+
+def _moves_nothing(optimizer: Any) -> bool:
+    code = getattr(getattr(optimizer, "update", None), "__code__", None)
+    return code is optax.set_to_zero().update.__code__  # type: ignore[attr-defined]
+
+
+def freeze(
+    optimizer: optax.GradientTransformation, *patterns: str
+) -> optax.GradientTransformation:
+    """The optimizer, leaving alone what matches a pattern: parameters and statistics.
+
+    In a training step, layers whose state matches a pattern (`BatchNorm`,
+    `SpectralNorm`) compute as in evaluation: `BatchNorm` normalizes by its running
+    statistics and keeps them. What the rest learns from is then what a frozen body puts
+    out in evaluation too, in any batches. Dropout in a frozen body still drops, and a
+    memory goes on. For a loop of one's own see `freeze_statistics`.
+
+    Args:
+        optimizer: what trains the other parameters.
+        patterns: paths (and all below them) or patterns, as in `partition`.
+
+    >>> import jaxnn as nn, optax
+    >>> optimizer = nn.freeze(optax.sgd(0.1), "body", "head/b")
+    """
+    if not patterns or not all(isinstance(p, str) for p in patterns):
+        raise ValueError(
+            "freeze: name at least one pattern, each a string, as in "
+            f"freeze(optimizer, 'body', 'head/b'), got {patterns!r:.60}"
+        )
+    if not hasattr(optimizer, "update"):
+        raise TypeError(
+            f"freeze: the first argument must be an optimizer, got {optimizer!r:.60}"
+        )
+
+    def groups(params):
+        frozen = [trees.labels(params, {p: "frozen"}, "trained") for p in patterns]
+        return jax.tree.map(lambda *names: min(names), *frozen)  # by any, then frozen
+
+    return optax.partition(
+        {"frozen": _at_rest(*patterns), "trained": optimizer}, groups
+    )
+
+
+def _at_rest(*patterns: str) -> optax.GradientTransformation:
+    """`optax.set_to_zero()`, which says in its state what it freezes."""
+
+    def init(params: Any) -> Any:
+        return Frozen(patterns)
+
+    return optax.GradientTransformation(init, optax.set_to_zero().update)

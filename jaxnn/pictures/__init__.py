@@ -11,6 +11,10 @@ from jaxnn.pictures.activations import activations as activations
 from jaxnn.pictures.boundary import Decisions as Decisions
 from jaxnn.pictures.boundary import decision_boundary as decision_boundary
 from jaxnn.pictures.boundary import decision_grid as decision_grid
+from jaxnn.pictures.feature_maps import filters_picture as filters_picture
+from jaxnn.pictures.feature_maps import grad_cam as grad_cam
+from jaxnn.pictures.feature_maps import maps_picture as maps_picture
+from jaxnn.pictures.feature_maps import saliency as saliency
 from jaxnn.pictures.gradients import compare_gradients as compare_gradients
 from jaxnn.pictures.gradients import gradient_norms as gradient_norms
 from jaxnn.pictures.gradients import gradients as gradients

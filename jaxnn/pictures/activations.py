@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.core import Layer
-from jaxnn.figures import COLORS, GRAY, finish, new_figure
+from jaxnn.files.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.layers import Identity
 from jaxnn.pictures.units import parts, single, units
-from jaxnn.programs import program
 from jaxnn.surgery import Tap
 from jaxnn.train import checks
-from jaxnn.train.evaluate import variables
+from jaxnn.train.programs import program
+from jaxnn.train.state import variables
 
 BINS = 60
 

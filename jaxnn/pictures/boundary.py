@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxnn import checks
 from jaxnn.core import Layer, as_layer
-from jaxnn.figures import COLORS, finish, new_figure
+from jaxnn.files.figures import COLORS, finish, new_figure
 from jaxnn.train.checks import as_arrays, check_arrays, check_network, check_pair
-from jaxnn.train.evaluate import predict, variables
+from jaxnn.train.evaluate import predict
+from jaxnn.train.state import variables
 from jaxnn.trees import describe
 
 MARKS = "os^Dv<>P"

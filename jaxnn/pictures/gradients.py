@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import Layer
-from jaxnn.figures import COLORS, finish, new_figure
+from jaxnn.files.figures import COLORS, finish, new_figure
 from jaxnn.pictures.units import Unit, owner, parts, single, units
 from jaxnn.train.gradients import loss_gradients
 

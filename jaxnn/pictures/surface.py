@@ -12,11 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import checks, trees
-from jaxnn.core import Layer, Params, as_layer
-from jaxnn.figures import COLORS, GRAY, finish, new_figure
-from jaxnn.keys import check_key, fold_in
+from jaxnn.core import Layer, Params, as_layer, check_key, fold_in
+from jaxnn.files.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.pictures.units import owner, units
-from jaxnn.programs import program
 from jaxnn.train.checks import on_device
 from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import (
@@ -27,6 +25,7 @@ from jaxnn.train.evaluate import (
     measure,
     variables,
 )
+from jaxnn.train.programs import program
 from jaxnn.train.step import weighted_sum
 
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnn.combine import Remat, Repeat
 from jaxnn.core import Composite, Layer, as_layer, written
+from jaxnn.layers.combine import Remat, Repeat
 from jaxnn.train.ensemble import Ensemble
 
 

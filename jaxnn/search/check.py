@@ -13,6 +13,7 @@ from jaxnn.search.space import Settings, in_trial
 from jaxnn.search.splits import Split
 from jaxnn.search.tracing import first_rows
 from jaxnn.train import checks
+from jaxnn.train.early_stopping import Watch
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import Evaluator
@@ -20,7 +21,6 @@ from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
 from jaxnn.train.step import unpack
 from jaxnn.train.targets import check_loss, check_targets
-from jaxnn.train.watch import Watch
 from jaxnn.trees import describe, nearest
 
 

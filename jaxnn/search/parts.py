@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from jaxnn.checks import arguments, needed, parameters
 from jaxnn.core import Layer, as_layer
 from jaxnn.search.space import OWN, Settings
-from jaxnn.signatures import arguments, needed, parameters
 from jaxnn.spec import show
 from jaxnn.train.step import TrainStep, train_step
 from jaxnn.trees import nearest

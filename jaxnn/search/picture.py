@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.figures import new_figure
+from jaxnn.files.figures import new_figure
 from jaxnn.search.parallel import parallel
 from jaxnn.search.scales import Paint, Scale, label, spans
 

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.core import trace
-from jaxnn.programs import compiled_right
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
 from jaxnn.search.splits import Split
 from jaxnn.search.start import starts
 from jaxnn.search.tracing import first_rows, stacked
 from jaxnn.spec import show
+from jaxnn.train.early_stopping import Watch
 from jaxnn.train.epoch import all_finite
+from jaxnn.train.programs import compiled_right
 from jaxnn.train.run import run
 from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState
-from jaxnn.train.watch import Watch
 from jaxnn.trees import nbytes
 
 #: Networks that train together take about so many bytes, where a device does not say

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.figures import finish
+from jaxnn.files.figures import finish
 from jaxnn.search.search import Search, Trial
 from jaxnn.search.space import Settings
 from jaxnn.spec import show

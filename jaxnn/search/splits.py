@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxnn.checks import is_positive_int
-from jaxnn.keys import fold_in
+from jaxnn.core import fold_in
 
 
 class Split(NamedTuple):

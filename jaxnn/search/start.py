@@ -10,9 +10,9 @@ import numpy as np
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
 from jaxnn.search.tracing import stacked
+from jaxnn.train.early_stopping import Watch
 from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState
-from jaxnn.train.watch import Watch
 
 
 def starts(

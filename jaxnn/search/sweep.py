@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import optax
 
-from jaxnn.core import Layer
-from jaxnn.keys import check_key
+from jaxnn.core import Layer, check_key
 from jaxnn.search import check, space
 from jaxnn.search.groups import groups
 from jaxnn.search.parts import Maker, Parts
@@ -20,9 +19,9 @@ from jaxnn.search.space import Settings
 from jaxnn.search.splits import splits
 from jaxnn.search.tracing import tracing
 from jaxnn.train import checks
+from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
 from jaxnn.train.epoch import length
 from jaxnn.train.progress import Progress
-from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 
 
 def sweep(

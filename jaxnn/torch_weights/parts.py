@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxnn import trees
-from jaxnn.combine import Remat, Repeat
 from jaxnn.core import Call, Composite, Layer, abstract, trace
 from jaxnn.layers import (
     BatchNorm,
@@ -28,7 +27,9 @@ from jaxnn.layers import (
     RNNCell,
     SeparableConv,
 )
+from jaxnn.layers.combine import Remat, Repeat
 from jaxnn.surgery import layer_paths
+from jaxnn.torch_weights.torchvision import NAMINGS
 
 Names = Mapping[str, str]
 Picture = tuple[int, ...]
@@ -178,10 +179,8 @@ def _check_known(layer: Layer, path: str) -> None:
 
 def own_namings(parts: list[Part]) -> Iterator[Names]:
     """What modules may be called going by the network: as in torchvision, or alike."""
-    from jaxnn.models import TORCH_NAMES  # lazy: models stand above
-
     paths = [part.name for part in parts]
-    yield from filter(None, (naming(paths) for naming in TORCH_NAMES))
+    yield from filter(None, (naming(paths) for naming in NAMINGS))
     yield {path: path.replace("/", ".") for path in paths}
 
 

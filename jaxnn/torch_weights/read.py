@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.files import place
+from jaxnn.files.places import place
 from jaxnn.torch_weights.pickles import import_torch, read_pickled
 
 _MEMORY = "the state_dict"  # as messages call it
@@ -70,7 +70,7 @@ def _check_flat(source: str, state_dict: Mapping[Any, Any]) -> None:
 
 def _read_file(path: Path) -> Any:
     """What a file holds, which its content says and not its name."""
-    from jaxnn.io import load  # lazy: io imports this module
+    from jaxnn.files.saving import load
 
     if not path.is_file():
         there = "is a folder" if path.is_dir() else "is not there"

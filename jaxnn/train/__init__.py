@@ -2,7 +2,8 @@
 """Training: pure steps, an epoch as one program, and `fit` around them."""
 
 from jaxnn.train import callbacks as callbacks
-from jaxnn.train.callbacks import Callback as Callback
+from jaxnn.train.early_stopping import EarlyStopping as EarlyStopping
+from jaxnn.train.early_stopping import Plateau as Plateau
 from jaxnn.train.ensemble import Ensemble as Ensemble
 from jaxnn.train.ensemble import ensemble as ensemble
 from jaxnn.train.ensemble import member as member
@@ -11,6 +12,8 @@ from jaxnn.train.epoch import train_epoch as train_epoch
 from jaxnn.train.evaluate import evaluate as evaluate
 from jaxnn.train.evaluate import predict as predict
 from jaxnn.train.fit import fit as fit
+from jaxnn.train.freezing import freeze_statistics as freeze_statistics
+from jaxnn.train.history import Callback as Callback
 from jaxnn.train.history import History as History
 from jaxnn.train.replay import NonFiniteError as NonFiniteError
 from jaxnn.train.run import run as run
@@ -18,5 +21,3 @@ from jaxnn.train.start import train_state as train_state
 from jaxnn.train.state import TrainState as TrainState
 from jaxnn.train.step import TrainStep as TrainStep
 from jaxnn.train.step import train_step as train_step
-from jaxnn.train.watch import EarlyStopping as EarlyStopping
-from jaxnn.train.watch import Plateau as Plateau

@@ -4,35 +4,19 @@
 import glob
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from jaxnn import tree_files
 from jaxnn.checks import is_positive_int
-from jaxnn.files import place
+from jaxnn.files import tree_files
+from jaxnn.files.places import place
+from jaxnn.train.early_stopping import show_best
 from jaxnn.train.history import History
-from jaxnn.train.watch import show_best
 
 if TYPE_CHECKING:
     from jaxnn.train.tensorboard import tensorboard as tensorboard
-
-
-class Callback(Protocol):
-    """Called after each epoch, when validation is done; returns True to stop the run.
-
-    The state is a copy of the run's, the caller's to keep; under early stopping it has
-    the last weights, and not the best.
-
-    A callback may have two more methods: `interrupted(epoch, state, history)` is called
-    where Ctrl-C or SIGTERM end a run, in epoch `epoch` or after it, and
-    `earlier(state)` is asked for the history up to a state from which a run goes on.
-    """
-
-    def __call__(self, epoch: int, state: Any, history: History, /) -> bool | None:
-        """What to do after epoch `epoch`, counted from 1."""
-        ...
 
 
 def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":

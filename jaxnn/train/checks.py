@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn import arrays, trees
+from jaxnn import trees
 from jaxnn.checks import is_float, is_positive_int
-from jaxnn.train.outputs import Facts, facts
+from jaxnn.inputs import arrays
+from jaxnn.train.facts import Facts, facts
 from jaxnn.trees import describe
 
 #: Weights that are smaller or larger would vanish or overflow in sums of float32.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jaxnn.programs import Program
 from jaxnn.train.history import History
+from jaxnn.train.programs import Program
 
 
 class Clock:

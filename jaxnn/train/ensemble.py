@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
-from jaxnn.steps import Steps, handed, plain
+from jaxnn.inputs.steps import Steps, handed, plain
 from jaxnn.trees import describe
 
 AVERAGES = ("outputs", "softmax", "sigmoid")

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.checks import is_float, is_known
-from jaxnn.keys import fold_in
+from jaxnn.core import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
-from jaxnn.programs import KEPT, program
 from jaxnn.train.checks import check_batch_size, on_device
-from jaxnn.train.shapes import traced_once
+from jaxnn.train.early_stopping import put_back, set_aside
+from jaxnn.train.programs import KEPT, program
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import FunctionStep, TrainStep
-from jaxnn.train.watch import put_back, set_aside
+from jaxnn.train.traced_once import traced_once
 from jaxnn.trees import describe
 
 AnyStep = TrainStep | FunctionStep

@@ -14,11 +14,11 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer
 from jaxnn.metrics import Mean, Metric
-from jaxnn.programs import Program, program
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.epoch import length
-from jaxnn.train.outputs import Facts, facts
+from jaxnn.train.facts import Facts, facts
+from jaxnn.train.programs import Program, program
 from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
 from jaxnn.train.source import (
     as_batch,
@@ -28,7 +28,7 @@ from jaxnn.train.source import (
     iterate,
     watched,
 )
-from jaxnn.train.state import TrainState
+from jaxnn.train.state import variables
 from jaxnn.train.step import in_metric, loss_weights, named_metrics, unpack
 from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.trees import describe
@@ -384,20 +384,3 @@ def _without_memory(state: Any) -> Iterator[None]:
                 "network that stateful was given, which has none"
             )
         raise
-
-
-def variables(state: Any) -> tuple[Any, Any]:
-    """Parameters and state out of a `TrainState` or a pair."""
-    if isinstance(state, TrainState):
-        return state.params, state.state
-    if isinstance(state, tuple) and len(state) == 2:
-        if isinstance(state[0], TrainState):
-            raise TypeError(
-                "state: must be a TrainState, got the pair (state, history) that fit "
-                "gives; take the first of it"
-            )
-        return state
-    raise TypeError(
-        "state: must be a TrainState or a pair (params, state), got "
-        f"{describe(state):.100}"
-    )

@@ -11,19 +11,18 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
-from jaxnn.arrays import checked
-from jaxnn.core import Layer, as_layer
-from jaxnn.keys import check_key
+from jaxnn.core import Layer, as_layer, check_key
+from jaxnn.inputs.arrays import checked
 from jaxnn.spec import fields
 from jaxnn.train import checks
-from jaxnn.train.callbacks import Callback
+from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
 from jaxnn.train.ensemble import member
 from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
 from jaxnn.train.evaluate import Evaluator
-from jaxnn.train.history import History
-from jaxnn.train.loop import Run
-from jaxnn.train.outputs import Facts
-from jaxnn.train.shapes import traced_once
+from jaxnn.train.example_weights import with_weights
+from jaxnn.train.facts import Facts
+from jaxnn.train.history import Callback, History
+from jaxnn.train.loop import Fit
 from jaxnn.train.source import (
     ArraySource,
     HostSource,
@@ -36,8 +35,7 @@ from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState, copy, steps_taken
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
 from jaxnn.train.targets import check_loss, check_targets
-from jaxnn.train.watch import EarlyStopping, Plateau, Watch
-from jaxnn.train.weights import with_weights
+from jaxnn.train.traced_once import traced_once
 
 
 def fit(
@@ -165,7 +163,7 @@ def fit(
     history = _earlier(callbacks, state) if history is None else history
     history = _noted(history, step, batch_size, epochs)
     state = _start(step, state, watch, example, key)
-    run = Run(
+    run = Fit(
         step, stats, source, validate, watch, callbacks, history, chunk_seconds, replay
     )
     return run(state, epochs, progress)

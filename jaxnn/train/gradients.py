@@ -8,12 +8,11 @@ import jax
 import optax
 
 from jaxnn.core import Layer, Params
-from jaxnn.freezing import frozen_patterns
-from jaxnn.programs import program
 from jaxnn.train import checks
 from jaxnn.train.ensemble import Ensemble
-from jaxnn.train.evaluate import variables
-from jaxnn.train.state import TrainState
+from jaxnn.train.freezing import frozen_patterns
+from jaxnn.train.programs import program
+from jaxnn.train.state import TrainState, variables
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
 from jaxnn.train.targets import check_loss, check_targets
 

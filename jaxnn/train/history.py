@@ -7,14 +7,14 @@ import numbers
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from jaxnn import tree_files
-from jaxnn.figures import finish, new_figure
-from jaxnn.files import place, replacing
+from jaxnn.files import tree_files
+from jaxnn.files.figures import finish, new_figure
+from jaxnn.files.places import place, replacing
 from jaxnn.spec import show
 
 _SECONDS = ("trace", "compile", "run", "validate")
@@ -310,3 +310,19 @@ def _plot(history: History) -> Any:
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
+
+
+class Callback(Protocol):
+    """Called after each epoch, when validation is done; returns True to stop the run.
+
+    The state is a copy of the run's, the caller's to keep; under early stopping it has
+    the last weights, and not the best.
+
+    A callback may have two more methods: `interrupted(epoch, state, history)` is called
+    where Ctrl-C or SIGTERM end a run, in epoch `epoch` or after it, and
+    `earlier(state)` is asked for the history up to a state from which a run goes on.
+    """
+
+    def __call__(self, epoch: int, state: Any, history: History, /) -> bool | None:
+        """What to do after epoch `epoch`, counted from 1."""
+        ...

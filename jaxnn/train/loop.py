@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnn.train import replay, unfinished
 from jaxnn.train.clock import Clock
+from jaxnn.train.early_stopping import Watch, rate_scale, show_best
 from jaxnn.train.epoch import (
     AnyStep,
     Stats,
@@ -31,14 +32,13 @@ from jaxnn.train.reader import Abandoned
 from jaxnn.train.source import Piece
 from jaxnn.train.state import copy, steps_taken
 from jaxnn.train.step import TrainStep
-from jaxnn.train.watch import Watch, rate_scale, show_best
 from jaxnn.trees import describe
 
 #: The first chunk of a run is one step: it tells how long a step takes.
 FIRST_CHUNK = 1
 
 
-class Run:
+class Fit:
     """One call of `fit`.
 
     Args:

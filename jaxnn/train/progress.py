@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from jaxnn.figures import in_notebook
+from jaxnn.files.figures import in_notebook
 from jaxnn.train.console import is_live, say
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import optax
 
 from jaxnn.checks import is_positive_int
-from jaxnn.core import Layer, as_layer
-from jaxnn.figures import finish, new_figure
-from jaxnn.keys import check_key
-from jaxnn.programs import program
+from jaxnn.core import Layer, as_layer, check_key
+from jaxnn.files.figures import finish, new_figure
 from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, gather, length
+from jaxnn.train.programs import program
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
 from jaxnn.train.step import train_step, unpack

@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import trace
-from jaxnn.freezing import frozen_patterns
 from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.ensemble import member
+from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.history import History
 from jaxnn.train.step import EnsembleStep, TrainStep, unpack
 

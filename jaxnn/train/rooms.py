@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.arrays import zeros
+from jaxnn.inputs.arrays import zeros
 from jaxnn.train.checks import as_arrays, on_device
 
 #: Programs that cut or fill arrays on an accelerator are forgotten beyond that many.

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.arrays import zeros
-from jaxnn.signatures import needed
+from jaxnn.checks import needed
+from jaxnn.inputs.arrays import zeros
 from jaxnn.train import checks
 from jaxnn.train.epoch import epoch_order, length
 from jaxnn.train.reader import Reader

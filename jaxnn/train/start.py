@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.core import Layer, as_layer
-from jaxnn.keys import check_key, fold_in
+from jaxnn.core import Layer, as_layer, check_key, fold_in
 from jaxnn.train.checks import check_optimizer
+from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.state import TrainState
-from jaxnn.train.watch import EarlyStopping, Plateau, Watch
 
 
 def train_state(

@@ -11,17 +11,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
-from jaxnn.contracts import example_weights
-from jaxnn.core import Layer, as_layer
-from jaxnn.freezing import freeze_statistics, frozen_patterns
-from jaxnn.keys import fold_in
+from jaxnn.core import Layer, as_layer, fold_in
+from jaxnn.losses.contracts import example_weights
 from jaxnn.metrics import Metric, as_metric, beside
 from jaxnn.spec import Spec
 from jaxnn.train.checks import check_each, check_function, check_optimizer
+from jaxnn.train.early_stopping import rate_scale
 from jaxnn.train.ensemble import Ensemble
+from jaxnn.train.freezing import freeze_statistics, frozen_patterns
 from jaxnn.train.state import TrainState
-from jaxnn.train.updates import apply_updates
-from jaxnn.train.watch import rate_scale
 from jaxnn.trees import describe
 
 Logs = dict[str, Any]
@@ -351,3 +349,25 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
 def _or_one(weight: jax.Array) -> jax.Array:
     """No division by zero where no example counts: nothing is then descended."""
     return jnp.where(weight == 0, jnp.ones_like(weight), weight)
+
+
+def apply_updates(params: Any, updates: Any, rate_scale: Any = None) -> Any:
+    """The parameters after a step: `θ + rate_scale · update`.
+
+    What is left of a weight that an update of `−θ / rate_scale` takes to zero is its
+    rounding error: it becomes zero.
+    """
+    if rate_scale is None:
+        return optax.apply_updates(params, updates)
+
+    def scaled(w, u):
+        dtype = jnp.promote_types(u.dtype, rate_scale.dtype)
+        return (u.astype(dtype) * rate_scale.astype(dtype)).astype(w.dtype)
+
+    new = optax.apply_updates(params, jax.tree.map(scaled, params, updates))
+    return jax.tree.map(_without_noise, params, new)
+
+
+def _without_noise(old: jax.Array, new: jax.Array) -> jax.Array:
+    noise = 2 * jnp.finfo(old.dtype).eps * jnp.abs(old)
+    return jnp.where(jnp.abs(new) <= noise, jnp.zeros_like(new), new)

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnn.contracts import contract_of, ignored_label
+from jaxnn.checks import parameters
+from jaxnn.losses.contracts import contract_of, ignored_label
 from jaxnn.metrics import Metric
-from jaxnn.signatures import parameters
 from jaxnn.trees import describe
 
 #: For each kind of outputs that a loss wants, the kinds of outputs that it refuses.

@@ -6,19 +6,17 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxnn import checks, trees
 from jaxnn.core import Layer, as_layer
-from jaxnn.files import place
+from jaxnn.files.places import place
+from jaxnn.ops.grids import filters_grid
 from jaxnn.train.gradients import loss_gradients
-from jaxnn.train.history import History
-
-if TYPE_CHECKING:
-    from jaxnn.train.callbacks import Callback
+from jaxnn.train.history import Callback, History
 
 IMAGES = 16  # of the batch's inputs are shown
 
@@ -32,7 +30,7 @@ def tensorboard(
     histograms: bool = True,
     images: bool = True,
     every: int = 1,
-) -> "Callback":
+) -> Callback:
     """Write each epoch's numbers for TensorBoard: `tensorboard --logdir folder`.
 
     Two runs appear, `training` and `validation`, so that `loss` and `val_loss` share
@@ -167,14 +165,12 @@ def _gradients(net: Any, loss: Any, state: Any, batch: Any, history: History) ->
 
 def _add_images(run: _Run, params: Any, batch: Any) -> None:
     """Inputs in the first epoch of this run; filters as they are now."""
-    from jaxnn.feature_maps import filters_picture
-
     if run.file is None and isinstance(batch, tuple) and _are_images(batch[0]):
         for i, image in enumerate(np.asarray(batch[0][:IMAGES], np.float32)):
             run.add("image", f"inputs/{i}", _colored(image), dataformats="HWC")
     for path, w in trees.paths(params).items():
         if path.endswith("w") and np.ndim(w) == 4 and np.shape(w)[2] in (1, 3):
-            picture = _colored(np.asarray(filters_picture(w)))
+            picture = _colored(np.asarray(filters_grid(w)))
             run.add("image", f"filters/{path}", picture, dataformats="HWC")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from golden.v1 import train_state
 
-from jaxnn import tree_files
+from jaxnn.files import tree_files
 from jaxnn.train import History
 
 FOLDER = Path(__file__).parent

@@ -50,17 +50,17 @@ class Asks:
         self.steps, self.number = steps, number
 
     def __enter__(self):
-        self.report = report = loop.Run._report
+        self.report = report = loop.Fit._report
 
         def watched(run, rows, names, epoch):
             report(run, rows, names, epoch)
             if run.taken == self.steps:
                 os.kill(os.getpid(), self.number)
 
-        loop.Run._report = watched
+        loop.Fit._report = watched
 
     def __exit__(self, *error):
-        loop.Run._report = self.report
+        loop.Fit._report = self.report
 
 
 @pytest.mark.quick
@@ -235,11 +235,11 @@ def test_an_epoch_that_had_not_begun_is_begun(epochs, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
         return piece_of(self, piece, epoch, sums)
 
-    piece_of, loop.Run._piece = loop.Run._piece, ask
+    piece_of, loop.Fit._piece = loop.Fit._piece, ask
     try:
         state, part = go_on(tmp_path / "run", metrics=METRICS)
     finally:
-        loop.Run._piece = piece_of
+        loop.Fit._piece = piece_of
     assert part.stopped == f"SIGTERM in epoch {epochs + 1}, after {5 * epochs} steps"
     for rest, again in (
         fit(metrics=METRICS, state=state, history=part),

@@ -94,7 +94,7 @@ def run_for(steps, **options):
         pass
 
     seen, keep = [0], []
-    original = loop.Run._report
+    original = loop.Fit._report
 
     def report(self, rows, names, epoch):
         original(self, rows, names, epoch)
@@ -103,12 +103,12 @@ def run_for(steps, **options):
             keep.append(copy(self.state))
             raise Stop
 
-    loop.Run._report = report
+    loop.Fit._report = report
     try:
         with pytest.raises(Stop) as caught:
             fit(chunk_seconds=0.0, **options)
     finally:
-        loop.Run._report = original
+        loop.Fit._report = original
     same(caught.value.state, keep[0])  # a failure hands over what was learnt
     return caught.value.state
 

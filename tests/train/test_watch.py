@@ -12,7 +12,7 @@ import pytest
 from common import CROSS_ENTROPY, KEY, NET, SGD, X, Y, fit
 
 import jaxnn as nn
-from jaxnn.train.watch import Watch
+from jaxnn.train.early_stopping import Watch
 
 same = chex.assert_trees_all_equal
 VALIDATION = (X[:11], (Y[:11] + 1) % 3)  # wrong labels: better training makes it worse

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.arrays import to_jax
+from jaxnn.inputs.arrays import to_jax
 
 Range = tuple[float, float]
 

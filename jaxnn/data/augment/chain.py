@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
-from jaxnn.arrays import to_jax
 from jaxnn.data.augment.base import Augmentation, Range, check_key
 from jaxnn.data.augment.geometric import Geometric, grid, sample
+from jaxnn.inputs.arrays import to_jax
 
 Keyed = tuple[jax.Array, Augmentation]
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxnn.arrays import to_jax
 from jaxnn.data.augment.base import Augmentation, check_key, each, number, whole
 from jaxnn.data.augment.cover import square
+from jaxnn.inputs.arrays import to_jax
 
 
 @dataclass(frozen=True, repr=False)

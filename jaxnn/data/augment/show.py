@@ -45,7 +45,7 @@ def show(
     drawn = [augmentation(k, jnp.asarray(images), *more) for k in keys]
     drawn = [one[0] if mixes else one for one in drawn]
     columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
-    from jaxnn.figures import finish  # (what draws is not needed to load data)
+    from jaxnn.files.figures import finish  # (what draws is not needed to load data)
 
     figure = _figure(np.stack(columns, 1), _name(augmentation))
     return finish(figure, path)
@@ -74,7 +74,7 @@ def _name(augmentation: Any) -> str:
 
 def _figure(rows: np.ndarray, title: str) -> Any:
     """A grid of pictures `[rows, columns, H, W, C]`; the first column stands apart."""
-    from jaxnn.figures import new_figure
+    from jaxnn.files.figures import new_figure
 
     count, across = rows.shape[:2]
     widths = [1, 0.15, *[1] * (across - 1)]

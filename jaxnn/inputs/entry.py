@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from jaxnn import arrays, trees
+from jaxnn import trees
+from jaxnn.inputs import arrays
 from jaxnn.trees import nearest
 
 

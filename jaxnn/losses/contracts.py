@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxnn.pairs import later_axes, signed
+from jaxnn.losses.pairs import later_axes, signed
 
 Outputs = Literal[
     "any",

@@ -15,14 +15,14 @@ from jaxnn.core import (
     Composite,
     Layer,
     as_layer,
+    check_key,
     place,
     unknown_child,
     written,
 )
-from jaxnn.keys import check_key
+from jaxnn.inputs.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.layers.shape import Identity
 from jaxnn.spec import snake_case
-from jaxnn.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.trees import describe
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 from jaxnn import checks
-from jaxnn.combine import Repeat
 from jaxnn.core import Composite, Layer, as_layer, unknown_child
+from jaxnn.inputs.steps import blank
 from jaxnn.layers.attention import MultiHeadAttention, check_attend
+from jaxnn.layers.combine import Repeat
 from jaxnn.layers.dense import Dense
 from jaxnn.layers.dropout import Dropout
 from jaxnn.layers.norm import LayerNorm, check_switches
 from jaxnn.layers.padding import Attend
 from jaxnn.ops.materialize import materialize
-from jaxnn.steps import blank
 
 
 class FeedForward(Layer):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from jaxnn.files import place
+from jaxnn.files.places import place
 
 
 def cache(folder: str | Path | None = None) -> Path:

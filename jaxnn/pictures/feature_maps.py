@@ -5,7 +5,6 @@ Pure functions of a network and its trees: `jax.jit` and `jax.vmap` apply, with 
 network and the path static.
 """
 
-import math
 from typing import Any
 
 import jax
@@ -15,7 +14,8 @@ from jax.core import Tracer
 
 from jaxnn import checks
 from jaxnn.core import Layer, Params, State, as_layer, trace
-from jaxnn.inputs import on_device
+from jaxnn.inputs.entry import on_device
+from jaxnn.ops.grids import filters_grid, maps_grid
 from jaxnn.surgery import Tap, edit, layer_paths
 from jaxnn.trees import describe, nearest
 
@@ -44,7 +44,7 @@ def saliency(
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> params, x = {"w": jnp.array([[1.0, 5], [2, 6], [3, 7]])}, jnp.ones((1, 3))
-    >>> nn.feature_maps.saliency(nn.Dense(2, bias=False), params, {}, x, 0).tolist()
+    >>> nn.pictures.saliency(nn.Dense(2, bias=False), params, {}, x, 0).tolist()
     [[1.0, 2.0, 3.0]]
     """
     net = as_layer(net, "saliency")
@@ -95,7 +95,7 @@ def grad_cam(
     >>> net = nn.Sequential(nn.Conv(8, 3, stride=2), nn.GlobalAvgPool(), nn.Dense(10))
     >>> x = jnp.ones((2, 28, 28, 1))
     >>> params, state = net.init(jax.random.key(0), x)
-    >>> nn.feature_maps.grad_cam(net, params, state, x, "conv_1", target=3).shape
+    >>> nn.pictures.grad_cam(net, params, state, x, "conv_1", target=3).shape
     (2, 28, 28)
     """
     net = as_layer(net, "grad_cam")
@@ -137,7 +137,7 @@ def filters_picture(
         ValueError: if `w` has other axes, or other than 1 or 3 input channels.
 
     >>> import jax.numpy as jnp, jaxnn as nn
-    >>> nn.feature_maps.filters_picture(jnp.ones((3, 3, 1, 8))).shape
+    >>> nn.pictures.filters_picture(jnp.ones((3, 3, 1, 8))).shape
     (11, 11, 1)
     """
     if getattr(w, "ndim", 0) != 4 or w.shape[2] not in (1, 3):
@@ -146,11 +146,8 @@ def filters_picture(
             f"images of 1 or 3 colors, got {describe(w)}; of a deeper one, draw a "
             "single input channel, w[:, :, :1]"
         )
-    w = jnp.asarray(w, jnp.float32)
-    largest = jnp.abs(w).max((0, 1, 2), keepdims=True)
-    scale = jnp.broadcast_to(jnp.where(largest == 0, 1.0, largest), w.shape)
-    filters = jnp.moveaxis(0.5 + w / scale / 2, 3, 0)
-    return _tile("filters_picture", filters, columns, gap, background)
+    _check_spacing("filters_picture", columns, gap)
+    return filters_grid(w, columns, gap, background)
 
 
 def maps_picture(
@@ -173,7 +170,7 @@ def maps_picture(
         ValueError: if `maps` has other axes.
 
     >>> import jax.numpy as jnp, jaxnn as nn
-    >>> nn.feature_maps.maps_picture(jnp.ones((14, 14, 6)), columns=6, gap=2).shape
+    >>> nn.pictures.maps_picture(jnp.ones((14, 14, 6)), columns=6, gap=2).shape
     (14, 94, 1)
     """
     if getattr(maps, "ndim", 0) != 3:
@@ -181,12 +178,8 @@ def maps_picture(
             "maps_picture: maps must be those of one image, [h, w, K], got "
             f"{describe(maps)}; of a batch take one, maps[0]"
         )
-    maps = jnp.asarray(maps, jnp.float32)
-    least = jnp.broadcast_to(maps.min((0, 1), keepdims=True), maps.shape)
-    span = jnp.broadcast_to(jnp.ptp(maps, (0, 1), keepdims=True), maps.shape)
-    gray = (maps - least) / jnp.where(span == 0, 1.0, span)
-    gray = jnp.moveaxis(gray, 2, 0)[..., None]
-    return _tile("maps_picture", gray, columns, gap, background)
+    _check_spacing("maps_picture", columns, gap)
+    return maps_grid(maps, columns, gap, background)
 
 
 class _Nudged(Layer):
@@ -270,19 +263,8 @@ def _check_maps(net: Layer, path: str, x: Any, maps: Any) -> Any:
     )
 
 
-def _tile(
-    owner: str, pictures: jax.Array, columns: int | None, gap: int, background: float
-) -> jax.Array:
-    """Pictures `[K, h, w, C]` in rows, with gaps between them."""
+def _check_spacing(owner: str, columns: Any, gap: Any) -> None:
     if columns is not None:
         checks.positive_int(owner, "columns", columns)
     if gap != 0:
         checks.positive_int(owner, "gap", gap)
-    count, height, width, channels = pictures.shape
-    columns = min(columns or math.ceil(math.sqrt(count)), count)
-    rows = -(-count // columns)
-    frame = ((0, rows * columns - count), (0, gap), (0, gap), (0, 0))
-    framed = jnp.pad(pictures, frame, constant_values=background)
-    grid = framed.reshape(rows, columns, height + gap, width + gap, channels)
-    sheet = grid.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), -1, channels)
-    return sheet[: sheet.shape[0] - gap, : sheet.shape[1] - gap]

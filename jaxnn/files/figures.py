@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxnn.files import place
+from jaxnn.files.places import place
 
 #: Colors that the color-blind tell apart (Okabe and Ito, 2008).
 COLORS = (

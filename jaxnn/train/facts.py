@@ -8,7 +8,7 @@ import jax
 
 from jaxnn import checks
 from jaxnn.core import Layer
-from jaxnn.train.shapes import traced_once
+from jaxnn.train.traced_once import traced_once
 
 #: Operations that move numbers and leave their kind alone.
 _TRANSPARENT = {

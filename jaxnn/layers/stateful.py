@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, trees
-from jaxnn.combine import Remat
 from jaxnn.core import Layer, State, abstract, as_layer
+from jaxnn.layers.combine import Remat
 
 
 def stateful(net: Layer, length: int | None = None) -> Layer:

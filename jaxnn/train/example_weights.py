@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.arrays import checked
+from jaxnn.inputs.arrays import checked
 from jaxnn.train.checks import check_arrays, check_weights
 from jaxnn.train.source import is_stream
 from jaxnn.trees import describe

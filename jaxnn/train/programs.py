@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jaxnn import xla_guard
+from jaxnn.xla import guard
 
 #: For so many sets of static arguments a program stays compiled, the latest used. A
 #: caller who makes a loss anew for each call would fill the memory else, 4 MB a call.
@@ -22,7 +22,7 @@ class Program:
 
     Two things set it apart from `jax.jit`: what was not used for long is forgotten, and
     on a CPU the compiled text is looked through for reductions that XLA gets wrong (see
-    `xla_guard.py`). Inside another program it is the plain function.
+    `guard.py`). Inside another program it is the plain function.
 
     Args:
         function: positional arguments are arrays, keyword arguments static.
@@ -69,20 +69,20 @@ def program(**options: Any) -> Callable[[Callable[..., Any]], Program]:
 
 def compiled_right(lowered: Any) -> Any:
     """What `jax.jit(...).lower(...)` gave, compiled, without what XLA gets wrong."""
-    if not xla_guard.is_needed():
+    if not guard.is_needed():
         return lowered.compile()
-    compiled = lowered.compile(xla_guard.FAST)
-    wrong = xla_guard.is_wrong(compiled.as_text())
-    return lowered.compile(xla_guard.SAFE) if wrong else compiled
+    compiled = lowered.compile(guard.FAST)
+    wrong = guard.is_wrong(compiled.as_text())
+    return lowered.compile(guard.SAFE) if wrong else compiled
 
 
 class _Versions:
     """A function with its static arguments: fast, and safe where it must be."""
 
     def __init__(self, function: Callable[..., Any], donate: tuple, static: dict):
-        guarded = xla_guard.is_needed()
-        self.fast = _jit(function, donate, static, xla_guard.FAST if guarded else None)
-        self.safe = _jit(function, donate, static, xla_guard.SAFE) if guarded else None
+        guarded = guard.is_needed()
+        self.fast = _jit(function, donate, static, guard.FAST if guarded else None)
+        self.safe = _jit(function, donate, static, guard.SAFE) if guarded else None
         self._chosen: dict[Any, tuple[Any, Callable[..., Any]]] = {}
 
     def right_one(self, args: tuple, on: Callable) -> Callable[..., Any]:
@@ -99,7 +99,7 @@ class _Versions:
 
     def _choose(self, traced: Any, args: tuple, on: Callable) -> Callable[..., Any]:
         compiled = _compile(traced, on)
-        if self.safe is None or not xla_guard.is_wrong(compiled.as_text()):
+        if self.safe is None or not guard.is_wrong(compiled.as_text()):
             return self.fast
         with on("trace"):
             traced = self.safe.trace(*args)

@@ -23,7 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxnn import files, tensor_files, trees
+from jaxnn import trees
+from jaxnn.files import places as files
+from jaxnn.files import tensor_files
 
 VERSION = 2
 _RECORD = "/record/"

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees in files: one safetensors file each, written whole or not at all.
+
+What is in such a file is told in `tree_files`; nothing in it is ever executed.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import trees
+from jaxnn.files import tree_files
+
+_LISTED = 20  # names in one error message
+
+
+def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
+    """Write any tree of arrays, a `TrainState` included, to one safetensors file.
+
+    The file appears whole or not at all: it is written beside `path`, flushed to disk
+    and renamed, so that an earlier file survives any failure. Its mode stays; what a
+    killed process left beside it goes.
+
+    Args:
+        path: the file, exactly as named here, where `~` is the user's home; missing
+            folders are created, and a symbolic link is followed.
+        tree: any pytree of JAX arrays (random keys and sharded ones too), NumPy arrays
+            and Python numbers.
+        spec: the network, or a string that describes it; kept as text for `header`.
+
+    Raises:
+        TypeError: a leaf is no array or number.
+        ValueError: a leaf has a dtype that no file can hold, is traced or was donated,
+            or `path` is a folder.
+        OSError: the file cannot be written; `path` is as it was.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> save(file, {"dense_1": {"w": np.ones((2, 3)), "b": np.zeros(3)}})
+    >>> load(file)["dense_1"]["b"]
+    array([0., 0., 0.])
+    """
+    tree_files.write(path, tree, spec=spec)
+
+
+def load(path: str | os.PathLike[str], like: Any = None) -> Any:
+    """Read a tree from a safetensors file written by `save` or by another library.
+
+    Args:
+        path: the file.
+        like: a tree with the structure, shapes and dtypes to expect, of arrays or of
+            `jax.ShapeDtypeStruct`. JAX arrays come back as JAX arrays on the default
+            device, NumPy arrays as NumPy arrays, Python numbers as Python numbers.
+
+    Returns:
+        A tree like `like`. Without it nested dicts of NumPy arrays: fields and indices
+        become keys, numbers arrays of rank 0, empty containers `{}`; random keys stay
+        keys. Names of other libraries are split at `/` only.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no whole safetensors file, was changed since it was
+            saved, comes from a newer jaxnn, or does not fit `like`: every missing and
+            unexpected path and every other shape or dtype is listed. Nothing is cast.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> save(file, {"step": 3, "moments": (jnp.zeros(2),)})
+    >>> load(file, like={"step": 0, "moments": (jnp.ones(2),)})
+    {'moments': (Array([0., 0.], dtype=float32),), 'step': 3}
+    """
+    with tree_files.open_file(path) as file:
+        leaves, empty, _ = tree_files.read(file)
+    if like is None:
+        return _nest(path, [*leaves.items(), *empty.items()])
+    wanted = trees.paths(like)
+    _check_fit(path, leaves, wanted)
+    # (Each array is let go as soon as its copy is made: they may fill the memory.)
+    restored = [_restore(name, leaves.pop(name), leaf) for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), restored)
+
+
+def header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save` noted about a file, read without its arrays.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `version` of the format, `library` that wrote it, `spec` (text, never evaluated)
+        and `step` (where the tree had one), or None for what is not known; an empty
+        dict for a file of another library.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `load`; the checksum is not looked at.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> save(file, {"step": 300}, spec="Dense(10)")
+    >>> header(file)["spec"], header(file)["step"]
+    ('Dense(10)', 300)
+    """
+    with tree_files.open_file(path) as file:
+        note = tree_files.read_note(file)
+    names = ("version", "library", "spec", "step")
+    return {name: note.get(name) for name in names} if note else {}
+
+
+def _nest(path: Any, items: list[tuple[str, Any]]) -> Any:
+    if len(items) == 1 and items[0][0] == "":  # the tree was a bare leaf
+        return items[0][1]
+    tree: dict[str, Any] = {}
+    for name, leaf in items:
+        *folders, last = name.split("/")
+        node: Any = tree
+        for folder in folders:
+            node = node.setdefault(folder, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last in node:
+            raise ValueError(
+                f"load: {path} has {name!r} both as a leaf and as a folder"
+            )
+        node[last] = leaf
+    return tree
+
+
+def _check_fit(path: Any, leaves: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    missing = [name for name in wanted if name not in leaves]
+    unexpected = [name for name in leaves if name not in wanted]
+    pairs = {n: (_kind(leaves[n]), _kind(x)) for n, x in wanted.items() if n in leaves}
+    different = [name for name, (found, want) in pairs.items() if found != want]
+    problems = [
+        *_listed("missing", missing, lambda n: n + trees.nearest(n, unexpected)),
+        *_listed("unexpected", unexpected, str),
+        *_listed("different", different, lambda n: _contrast(n, *pairs[n])),
+    ]
+    if any(name.startswith("watch/") for name in unexpected):
+        problems.append("give train_state the run's early_stopping= and plateau= too")
+    if problems:
+        raise ValueError("\n  ".join([f"load: {path} does not fit `like`:", *problems]))
+
+
+def _kind(leaf: Any) -> str:
+    return trees.describe(
+        np.asarray(leaf) if isinstance(leaf, tree_files.Number) else leaf
+    )
+
+
+def _contrast(name: str, found: str, wanted: str) -> str:
+    return f"{name}: the file has {found}, like has {wanted}"
+
+
+def _listed(title: str, names: list[str], text: Callable[[str], str]) -> list[str]:
+    lines = [
+        f"{title}: {text(name) or '(the tree itself)'}" for name in names[:_LISTED]
+    ]
+    more = len(names) - _LISTED
+    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
+
+
+def _restore(name: str, found: Any, like: Any) -> Any:
+    """A leaf of the file as the kind of object that `like` holds."""
+    if tree_files.is_key(found) or isinstance(like, np.ndarray):
+        return found
+    if isinstance(like, np.generic):
+        return found[()]
+    if isinstance(like, tree_files.Number):
+        return type(like)(found.item())
+    if getattr(like, "weak_type", False) and not found.ndim:
+        weak = jnp.asarray(found.item())  # else a resumed run would compile anew
+        if weak.dtype == found.dtype:
+            return weak
+    array = jnp.array(found)
+    if array.dtype != found.dtype:
+        raise ValueError(
+            f"load: {name or 'the array'} is {found.dtype}, which JAX arrays hold only "
+            "under jax_enable_x64; switch it on, or load into NumPy arrays"
+        )
+    return array
