@@ -18,7 +18,7 @@ import jaxnn as nn
 def save_filters(path: Path, w: Any) -> Path:
     """Draw the filters of a first convolution, `[h, w, C, F]`."""
     gaps = float("nan") if w.shape[2] == 1 else 1.0
-    picture = nn.feature_maps.filters_picture(w, columns=8, background=gaps)
+    picture = nn.pictures.filters_picture(w, columns=8, background=gaps)
     height, width, _ = picture.shape
     figure = Figure(figsize=(6.5, 0.6 + 6.5 * height / width), layout="constrained")
     colors = "black below 0, gray 0, white above" if w.shape[2] == 1 else "gray is 0"
@@ -40,7 +40,7 @@ def save_maps(
         _, height, width, count = taps[layer].shape
         shown = f"{min(count, 36)} of {count}" if count > 36 else f"all {count}"
         maps = taps[layer][0, ..., :36]
-        _show(axes, nn.feature_maps.maps_picture(maps, background=float("nan")))
+        _show(axes, nn.pictures.maps_picture(maps, background=float("nan")))
         axes.set_title(f"{layer}: {shown} maps of {height}x{width}")
     return _save(figure, path)
 
@@ -85,10 +85,10 @@ def save_evidence(
 @partial(jax.jit, static_argnums=(0, 3))
 def _evidence(net, params, state, layer, images, *targets):
     """The saliency of the first target, and the Grad-CAM of each."""
-    maps = nn.feature_maps
-    found = [maps.saliency(net, params, state, images, targets[0])]
+    maps = nn.pictures
+    found = [maps.saliency(net, (params, state), images, targets[0])]
     for target in targets:
-        found.append(maps.grad_cam(net, params, state, images, layer, target))
+        found.append(maps.grad_cam(net, (params, state), images, layer, target))
     return found
 
 

@@ -9,6 +9,7 @@ from jaxnn import io as io
 from jaxnn import layers as layers
 from jaxnn import losses as losses
 from jaxnn import metrics as metrics
+from jaxnn import moved
 from jaxnn import trees as trees
 from jaxnn.core import Composite as Composite
 from jaxnn.core import Function as Function
@@ -164,6 +165,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"jaxnn.{_LATER[name]}"), name)
     if name in _LAYERS:
         return getattr(layers, name)
+    if f"jaxnn.{name}" in moved.MOVED:
+        return importlib.import_module(f"jaxnn.{name}")
     raise AttributeError(f"module 'jaxnn' has no attribute {name!r}")
 
 

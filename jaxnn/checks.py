@@ -2,6 +2,7 @@
 """Checks of hyperparameters and inputs that several layers share."""
 
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,22 @@ def probability(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} must be from 0 to 1, got {value!r}")
 
 
+def positive(owner: str, name: str, value: Any) -> None:
+    """Raise unless a hyperparameter is a finite number above 0; traced may pass."""
+    if is_traced(value):
+        return
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) < math.inf:
+        raise ValueError(f"{owner}: {name} must be a number above 0, got {value!r}")
+
+
+def switches(owner: str, **switches: Any) -> None:
+    """Raise unless each hyperparameter is True or False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+
+
 def batch(owner: str, x: Any, axes: int = 2) -> None:
     """Raise unless `x` is one floating-point array of at least `axes` axes."""
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
@@ -63,6 +80,24 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
         raise ValueError(
             f"{owner}: x must have at least {axes} axes [N, ...], got {describe(x)}; "
             "one example becomes a batch by x[None]"
+        )
+
+
+def width(owner: str, x: Any, features: int) -> None:
+    """Raise unless the last axis of `x` is as wide as the weights."""
+    if x.shape[-1] != features:
+        raise ValueError(
+            f"{owner}: x must have {features} features on its last axis, as at init, "
+            f"got {x.shape[-1]}: {describe(x)}; expected [..., {features}]"
+        )
+
+
+def channels(owner: str, x: Any, channels: int) -> None:
+    """Raise unless `x` has as many channels as the weights."""
+    if x.shape[-1] != channels:
+        raise ValueError(
+            f"{owner}: x must have {channels} channels on its last axis, as at init, "
+            f"got {x.shape[-1]}: {describe(x)}; expected [N, ..., {channels}]"
         )
 
 

@@ -10,7 +10,7 @@ made of named children and a body `forward(run, x)` in which `run("name", x)` ca
 one of them; everything else in the library is built from these two.
 
 Where the input is `(x, lengths)`, sequences with padding, `Run` hands the lengths on
-from layer to layer: `steps.py` has the rules.
+from layer to layer: `inputs/steps.py` has the rules.
 """
 
 import dataclasses
@@ -36,6 +36,7 @@ from jaxnn.inputs.steps import (
 from jaxnn.keys import Key as Key
 from jaxnn.keys import check_key as check_key
 from jaxnn.keys import fold_in as fold_in
+from jaxnn.keys import needed_key as needed_key
 from jaxnn.spec import Spec, fields, show
 from jaxnn.trees import describe, nearest
 
@@ -50,7 +51,7 @@ class Layer(Spec):
     and `apply` find checked arrays in `x`, and `apply` those of JAX alone.
     """
 
-    #: How it takes sequences with lengths inside a network, as `steps.py` lists it.
+    #: How it takes sequences with lengths in a network: see `inputs/steps.py`.
     with_lengths = "unknown"
 
     def __init_subclass__(cls, **options: Any) -> None:

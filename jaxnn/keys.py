@@ -33,3 +33,14 @@ def check_key(key: Any, owner: str) -> None:
             f"{owner}: key must be one random key, got an array of them of shape "
             f"{shape}; pass key[0], or use jax.vmap over them"
         )
+
+
+def needed_key(owner: str, key: Key | None) -> Key:
+    """The key of a random layer in training, or an error that says how to give one."""
+    if key is None:
+        raise TypeError(
+            f"{owner}: training needs a random key and none was given; "
+            "pass net.apply(..., key=jax.random.key(seed), train=True)"
+        )
+    check_key(key, owner)
+    return key

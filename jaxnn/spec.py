@@ -4,7 +4,6 @@
 import dataclasses
 import functools
 import importlib
-import re
 import types
 from typing import Any, dataclass_transform
 
@@ -202,13 +201,3 @@ def _rebuilt(kind: type, values: dict[str, Any]) -> Any:
     for name, value in values.items():
         object.__setattr__(spec, name, value)
     return spec
-
-
-def snake_case(name: str) -> str:
-    """The standard form of a class name in a path.
-
-    >>> snake_case("BatchNorm"), snake_case("LSTMCell"), snake_case("PReLU")
-    ('batch_norm', 'lstm_cell', 'prelu')
-    """
-    name = name.replace("ReLU", "relu")
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,39 +11,71 @@ import pytest
 import jaxnn as nn
 
 ROOT = Path(nn.__file__).parent
-#: From the bottom up; a module imports from its own row or those before it.
-LEVELS = [
-    ["arrays", "files", "tensor_files"],
-    ["trees", "spec", "signatures", "keys", "data", "ops", "figures", "compile_cache"],
-    ["xla_guard"],
-    ["programs"],
-    ["checks", "inputs", "tree_files"],
-    ["contracts", "initializers", "losses", "metrics", "pairs"],
-    ["steps"],
-    ["core"],
-    ["layers"],
-    ["combine", "stateful", "transformer"],
-    ["surgery"],
-    ["freezing"],
-    ["feature_maps"],
-    ["torch_weights"],
-    ["io"],
-    ["train"],
-    ["doctor"],
-    ["pictures"],
-    ["optimizers", "schedules"],
-    ["search"],
-    ["decode"],
-    ["models"],
+#: From the bottom up: a room imports from lower floors only, and no room of its own
+#: floor. `python tests/test_imports.py` prints the table in CONTRIBUTING.md.
+FLOORS = [
+    {
+        "trees": "paths in trees",
+        "spec": "frozen specs",
+        "ops/": "arrays in, arrays out; knows no dict and no layer",
+    },
+    {
+        "checks": "the checks that layers share",
+        "keys": "random keys",
+        "files/": "trees, arrays and figures in files, each replaced in one piece",
+        "initializers": "how parameters begin",
+    },
+    {
+        "inputs/": "the arrays that come in; sequences with their lengths",
+        "losses/": "one family a file, and what a loss expects",
+        "schedules": "learning rates over steps",
+        "xla/": "the guard against XLA's fault on CPUs; the compilation cache",
+    },
+    {
+        "core": "`Layer`, `Composite`, `run`: the one file to read first",
+        "data/": "real data sets, splitting, scaling, augmentation",
+        "metrics/": "per example, and streaming",
+    },
+    {
+        "layers/": "one concept a file over an op; combinators; transformer blocks",
+        "surgery": "`edit`, `Tap`, `layer_paths`",
+        "summary": "the table of a network",
+    },
+    {
+        "models/": "one paper a file, returns a layer",
+        "train/": "state, step, epoch, fit, evaluate; knows no layer",
+        "torch_weights/": "weights from PyTorch and back",
+    },
+    {
+        "optimizers/": "what the recipe adds to Optax",
+        "decode": "generation, as one program",
+        "pictures/": "pictures of a network and its training",
+        "doctor/": "what is wrong with a training run",
+        "search/": "sweeps",
+        "io": "the door to `files/` and `torch_weights/`",
+    },
 ]
-LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+FLOOR = {
+    room.strip("/"): number for number, rooms in enumerate(FLOORS, 1) for room in rooms
+}
+ENTRANCE = {"__init__", "moved"}
 HEAVY = ["matplotlib", "scipy.optimize", "pandas", "safetensors", "urllib.request"]
 
 
+def taken(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every import of a file, lazy ones too; not those for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        yield from taken(node)
+
+
 def imports(path: Path) -> set[str]:
-    """What a file imports of jaxnn when it is itself imported."""
+    """The rooms of jaxnn that a file imports from."""
     found = set()
-    for node in ast.parse(path.read_text("utf8")).body:
+    for node in taken(ast.parse(path.read_text("utf8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxnn"):
             inside = node.module.split(".")[1:]
             found |= {inside[0]} if inside else {alias.name for alias in node.names}
@@ -51,22 +84,33 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def table() -> str:
+    """The floors as the table of CONTRIBUTING.md, from the bottom up."""
+    lines = ["| floor | place | what |", "| --- | --- | --- |"]
+    for number, rooms in enumerate(FLOORS, 1):
+        for room, what in rooms.items():
+            name = room if room.endswith("/") else f"{room}.py"
+            lines.append(f"| {number} | `{name}` | {what} |")
+    return "\n".join(lines)
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize(
     "path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_imports_go_downwards(path):
     own = path.relative_to(ROOT).with_suffix("").parts[0]
-    if own == "__init__":
+    if own in ENTRANCE:
         return
-    for name in imports(path):
-        assert LEVEL[name] <= LEVEL[own], f"{own} imports {name}, which is above it"
-    if own == "data":
-        assert imports(path) <= {"arrays", "data", "files", "ops"}
-    if own == "ops":
-        assert imports(path) <= {"ops"}
-    if own == "train":
-        assert not imports(path) & {"layers", "combine", "models"}
+    for name in imports(path) - {own, "__version__"}:
+        assert FLOOR[name] < FLOOR[own], f"{own} imports {name}, which is not below it"
+
+
+def test_contributing_shows_these_floors():
+    contributing = ROOT.parent / "CONTRIBUTING.md"
+    if not contributing.exists():
+        pytest.skip("jaxnn is installed without its checkout")
+    assert table() in contributing.read_text("utf8")
 
 
 def test_files_stay_short():
@@ -125,3 +169,16 @@ def test_names_found_later_are_those_that_type_checkers_see(package):
     assert later <= seen
     with pytest.raises(AttributeError, match="no attribute 'Densee'"):
         package.Densee  # noqa: B018
+
+
+def test_modules_that_moved_answer_to_their_old_names():
+    script = "import jaxnn as nn; from jaxnn.combine import Sequential; \
+assert Sequential is nn.Sequential and nn.feature_maps.grad_cam is nn.pictures.grad_cam"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert not run.returncode, run.stderr
+    for old in ("combine", "feature_maps"):
+        assert f"FutureWarning: jaxnn.{old} is now jaxnn." in run.stderr
+
+
+if __name__ == "__main__":
+    print(table())

@@ -2,7 +2,7 @@
 """All that is known of a run, measured once: what the checks look at."""
 
 import dataclasses
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -17,10 +17,11 @@ from jaxnn.doctor.probe import Inside, look_inside
 from jaxnn.doctor.reference import Reference, reference
 from jaxnn.doctor.tries import takes_scores
 from jaxnn.losses import contract_of, example_weights
+from jaxnn.train.batch import length, rows_of, unpack
 from jaxnn.train.evaluate import predict
 from jaxnn.train.facts import Facts, facts
 from jaxnn.train.history import History
-from jaxnn.train.step import loss_weights, unpack, weighted_sum
+from jaxnn.train.step import loss_weights, weighted_sum
 
 #: Below this quality a network may be called bad; above it, what is found is harmless.
 GOOD = 0.9
@@ -73,7 +74,7 @@ class Case:
     @cached_property
     def facts(self) -> Facts:
         """What the network puts out."""
-        return facts(self.net, self.params, self.state, one(self.x))
+        return facts(self.net, self.params, self.state, rows_of(self.x, 1))
 
     @cached_property
     def finite(self) -> bool:
@@ -209,14 +210,14 @@ class Case:
     @cached_property
     def start(self) -> tuple[Any, Any]:
         """The parameters and the state in which the run began, drawn again."""
-        return self.net.init(fold_in(self.key, "init"), one(self.x))
+        return self.net.init(fold_in(self.key, "init"), rows_of(self.x, 1))
 
     @cached_property
     def probed(self) -> np.ndarray:
         """Which of the sampled training examples the probe has room for."""
         least = self.history.settings.get("batch_size") or BATCH
-        room = rows_that_fit(self.net, self.start, one(self.x), least)
-        return drawn(trees_length(self.x), room)
+        room = rows_that_fit(self.net, self.start, rows_of(self.x, 1), least)
+        return drawn(length(self.x), room)
 
     def of_probed(self, data: Any) -> Any:
         """The probe's rows of what there is one of for each training example."""
@@ -269,7 +270,7 @@ class Case:
 
 def sample(data: Any, rows: int) -> Any:
     """So many rows, drawn once and for all, in their order."""
-    n = trees_length(data)
+    n = length(data)
     if n <= rows:
         return jax.tree.map(np.asarray, data)
     kept = drawn(n, rows)
@@ -279,18 +280,3 @@ def sample(data: Any, rows: int) -> Any:
 def drawn(n: int, rows: int) -> np.ndarray:
     """So many places of n, drawn once and for all, in their order; at most all."""
     return np.sort(np.random.default_rng(0).permutation(n)[:rows])
-
-
-def trees_length(data: Any) -> int:
-    """How many examples a tree of arrays holds."""
-    return jax.tree.leaves(data)[0].shape[0]
-
-
-def one(x: Any) -> Any:
-    """The shapes of one example, as JAX will see it."""
-    return jax.tree.map(partial(_row_shape), x)
-
-
-def _row_shape(a: Any) -> jax.ShapeDtypeStruct:
-    dtype = jax.dtypes.canonicalize_dtype(a.dtype)
-    return jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype)

@@ -10,9 +10,10 @@ import numpy as np
 from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer
 from jaxnn.doctor import curves, features, pairs, sets, signals
-from jaxnn.doctor.case import Case, trees_length
+from jaxnn.doctor.case import Case
 from jaxnn.doctor.given import check_memory, check_optimizer, checked_data
 from jaxnn.doctor.report import Report, ordered
+from jaxnn.train.batch import length
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.history import History
 from jaxnn.train.replay import NonFiniteError
@@ -191,7 +192,7 @@ def _missing(case: Case, own: bool) -> list[str]:
 
 def _summary(case: Case) -> tuple[str, ...]:
     """What was looked at, and the last numbers of the curves."""
-    rows = trees_length(case.all_x)
+    rows = length(case.all_x)
     looked = min(rows, case.examples)
     sample = "all" if looked == rows else f"{looked}"
     last = {n: v for n, v in case.history.last().items() if isinstance(v, float)}

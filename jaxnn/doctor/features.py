@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxnn.checks import is_float
 from jaxnn.core import trace
-from jaxnn.doctor.case import Case, one
+from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
+from jaxnn.train.batch import rows_of
 
 #: Inputs of deviation 1 have a root mean square of 1; counts and pixels to 16 stay
 #: below this one, pixels to 255 and columns in thousands do not.
@@ -70,7 +71,7 @@ def _seen(case: Case) -> np.ndarray | None:
     x = x if hasattr(x, "shape") else case.x
     if not hasattr(x, "shape") or not is_float(x):
         return None
-    calls = trace(case.net, one(case.x))
+    calls = trace(case.net, rows_of(case.x, 1))
     first = next((c for c in calls if jax.tree.leaves(c.params)), None)
     if first is None or "Norm" in type(first.layer).__name__:
         return None

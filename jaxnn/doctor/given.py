@@ -7,10 +7,10 @@ import jax
 
 from jaxnn import trees
 from jaxnn.core import Layer
-from jaxnn.doctor.case import one
 from jaxnn.train import checks
-from jaxnn.train.facts import Facts
-from jaxnn.train.targets import check_targets
+from jaxnn.train.batch import rows_of
+
+Variables = tuple[Any, Any]  # parameters and state
 
 
 def check_memory(state: Any) -> None:
@@ -54,30 +54,24 @@ def _kinds(opt_state: Any) -> str:
 
 def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]:
     """Both sets, which fit the network, the loss and one another."""
-    train = _checked_set(train, "train")
+    train = checks.checked_pair(train, "train")
     if validation is not None:
-        validation = _checked_set(validation, "validation")
-    found = _checked_network(net, params, state, train[0])
-    _check_set(found, loss, train, "train")
+        validation = checks.checked_pair(validation, "validation")
+    variables = params, state
+    _check_network(net, variables, train[0])
+    _check_set(net, variables, loss, train, "train")
     if validation is not None:
-        found = _check_alike(net, params, state, train, validation) or found
-        _check_set(found, loss, validation, "validation")
+        _check_alike(net, variables, train, validation)
+        _check_set(net, variables, loss, validation, "validation")
     return train, validation
 
 
-def _checked_set(data: Any, what: str) -> Any:
-    checks.check_pair(data, what)
-    data = checks.as_arrays(data, what)
-    checks.check_arrays(data, what)
-    return data
-
-
-def _checked_network(net, params, state, x) -> Facts:
-    """What the network puts out for training inputs, if it takes them."""
+def _check_network(net: Layer, variables: Variables, x: Any) -> None:
+    """Raise, and say what may be wrong, unless the network takes training inputs."""
     try:
-        return checks.check_network(net, params, state, one(x))
+        checks.check_network(net, *variables, rows_of(x, 1))
     except Exception as error:
-        if _is_of_several(net, params, x):
+        if _is_of_several(net, variables[0], x):
             raise ValueError(
                 "state: is that of an ensemble; look at one of its members, "
                 "nn.member(state, 0)"
@@ -89,7 +83,7 @@ def _checked_network(net, params, state, x) -> Facts:
 def _is_of_several(net: Layer, params: Any, x: Any) -> bool:
     """Whether every parameter has one more axis in front than the network's own."""
     try:
-        own = jax.eval_shape(net.init, jax.random.key(0), one(x))[0]
+        own = jax.eval_shape(net.init, jax.random.key(0), rows_of(x, 1))[0]
     except Exception:  # the network refuses the inputs: they are what is wrong
         return False
     own, given = trees.paths(own), trees.paths(params)
@@ -99,49 +93,43 @@ def _is_of_several(net: Layer, params: Any, x: Any) -> bool:
     )
 
 
-def _check_set(found: Facts, loss: Any, data: Any, what: str) -> None:
-    """Raise unless the network takes the inputs' values, and the loss the targets."""
-    checks.check_values(found, data[0], what)
-    if loss is None:
-        return
-    check_targets(loss, found.outputs, data[1], what)
-    pair = jax.tree.map(_two, (found.outputs, data[1]))
-    checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
+def _check_set(
+    net: Layer, variables: Variables, loss: Any, data: Any, what: str
+) -> None:
+    """Raise unless the network takes the inputs, and the loss its outputs."""
+    about = {"loss": loss, "what": what, "strict": False}
+    found = checks.check_together(net, variables, data, **about)
+    if loss is not None:  # of two examples: one would pass for the mean of one
+        pair = rows_of((found.outputs, data[1]), 2)
+        checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
 
 
-def _two(a: Any) -> jax.ShapeDtypeStruct:
-    """The shapes of two examples: one would pass for the mean of one."""
-    dtype = jax.dtypes.canonicalize_dtype(a.dtype)
-    return jax.ShapeDtypeStruct((2, *a.shape[1:]), dtype)
-
-
-def _check_alike(net, params, state, train, validation) -> Facts | None:
+def _check_alike(net: Layer, variables: Variables, train: Any, validation: Any) -> None:
     """Raise unless examples of both sets have the same shapes.
 
-    Sequences may be of another length, if the network takes them: then what it puts
-    out for validation inputs.
+    Sequences may be of another length, if the network takes them.
     """
-    found = None
+    longer = False
     for part, name in ((0, "inputs"), (1, "targets")):
         if _sizes(train[part]) == _sizes(validation[part]):
             continue
         if part == 0 and _axes(train[0]) == _axes(validation[0]):
-            found = _taken(net, params, state, validation[0])
-        if found is None or _axes(train[part]) != _axes(validation[part]):
+            longer = _takes(net, variables, validation[0])
+        if not longer or _axes(train[part]) != _axes(validation[part]):
             raise ValueError(
                 f"validation {name}: must have the shape of the training {name} but "
                 f"for the number of examples, {trees.describe(train[part])}, got "
                 f"{trees.describe(validation[part])}"
             )
-    return found
 
 
-def _taken(net, params, state, x) -> Facts | None:
-    """What the network puts out for inputs; None if it refuses them."""
+def _takes(net: Layer, variables: Variables, x: Any) -> bool:
+    """Whether the network takes such inputs."""
     try:
-        return checks.check_network(net, params, state, one(x))
+        checks.check_network(net, *variables, rows_of(x, 1))
     except Exception:  # any layer may refuse them in its own way
-        return None
+        return False
+    return True
 
 
 def _sizes(tree: Any) -> dict[str, tuple]:

@@ -9,12 +9,13 @@ import numpy as np
 
 from jaxnn.checks import is_float
 from jaxnn.core import Function, trace
-from jaxnn.doctor.case import Case, one
+from jaxnn.doctor.case import Case
 from jaxnn.doctor.probe import activation
 from jaxnn.doctor.quality import is_one_hot
 from jaxnn.doctor.report import Finding, finding
 from jaxnn.doctor.tries import same, takes_binary_logits, values
 from jaxnn.losses import contract_of
+from jaxnn.train.batch import rows_of
 from jaxnn.train.targets import check_loss, loss_name
 
 #: The share of targets that the outputs cannot reach.
@@ -46,7 +47,7 @@ def check_pair(case: Case) -> Iterator[Finding]:
 
 def _last_activation(case: Case) -> str | None:
     """The function at the network's end, as far as it is a known one."""
-    calls = trace(case.net, one(case.x))
+    calls = trace(case.net, rows_of(case.x, 1))
     layer = calls[-1].layer if calls else None
     return activation(layer.function) if isinstance(layer, Function) else None
 

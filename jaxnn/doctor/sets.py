@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxnn.checks import is_float
-from jaxnn.doctor.case import Case, trees_length
+from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
+from jaxnn.train.batch import length
 
 #: Natural data sets hold a few copies; this share of validation is no chance ...
 COPIES = 0.01
@@ -44,7 +45,7 @@ HARM = 0.1
 
 def check_overlap(case: Case) -> Iterator[Finding]:
     """Validation examples that are training examples, found by hashing rows."""
-    if case.all_u is None or trees_length(case.all_x) > ROWS:
+    if case.all_u is None or length(case.all_x) > ROWS:
         return
     seen, validation = Counter(_rows(case.all_x)), list(_rows(case.all_u))
     copies = sum(row in seen for row in validation)
@@ -212,7 +213,7 @@ def check_few(case: Case) -> Iterator[Finding]:
     good, there = case.qualities
     if good is None or there is None or good - there < HARM:
         return
-    n, classes = trees_length(case.all_x), 1
+    n, classes = length(case.all_x), 1
     if case.task in ("classes", "binary"):
         labels = case.labels(case.all_y)
         labels = labels[labels >= 0]

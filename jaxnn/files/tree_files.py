@@ -24,8 +24,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import trees
-from jaxnn.files import places as files
-from jaxnn.files import tensor_files
+from jaxnn.files import places, tensor_files
 
 VERSION = 2
 _RECORD = "/record/"
@@ -92,7 +91,7 @@ def write(
     text = json.dumps(note if record is None else note | {"record": packed})
     tensors = {n: _to_bytes(x) if n in dtypes else x for n, x in arrays.items()}
     metadata = {"jaxnn": text, "jaxnn_crc32": checksum(text, tensors)}
-    with files.replacing(path, owner) as beside:
+    with places.replacing(path, owner) as beside:
         tensor_files.write(beside, tensors, metadata)
 
 
@@ -106,7 +105,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         FileNotFoundError: there is no such file.
         ValueError: it is a folder or a device.
     """
-    target = files.place(path, "load")
+    target = places.place(path, "load")
     if not target.exists():
         folder = target.parent
         beside = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -120,8 +119,8 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 def read(file: BinaryIO) -> Content:
     """What is in a file, once it is clear that it is whole and as it was written."""
-    metadata, places = tensor_files.read_header(file)
-    tensors = tensor_files.read(file, places)
+    metadata, where = tensor_files.read_header(file)
+    tensors = tensor_files.read(file, where)
     note = _note(file.name, metadata)
     if note and metadata.get("jaxnn_crc32") != checksum(metadata["jaxnn"], tensors):
         raise ValueError(f"load: {file.name} was damaged or changed since it was saved")
@@ -142,8 +141,8 @@ def read_some(
     file: BinaryIO, names: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The JSON object and some tensors; the checksum is not looked at."""
-    metadata, places = tensor_files.read_header(file)
-    wanted = {name: places[name] for name in names if name in places}
+    metadata, where = tensor_files.read_header(file)
+    wanted = {name: where[name] for name in names if name in where}
     return _note(file.name, metadata), tensor_files.read(file, wanted)
 
 

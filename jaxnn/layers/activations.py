@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
-from jaxnn.layers.dense import check_width
 from jaxnn.ops.activations import prelu
 from jaxnn.ops.dense import dense
 
@@ -42,7 +41,7 @@ class PReLU(Layer):
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("PReLU", x, axes=1)
         if self.per_channel:
-            check_width("PReLU", x, params["scale"].shape[0])
+            checks.width("PReLU", x, params["scale"].shape[0])
         return prelu(x, params["scale"]), state
 
 
@@ -81,6 +80,6 @@ class Maxout(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("Maxout", x, axes=1)
-        check_width("Maxout", x, params["w"].shape[1])
+        checks.width("Maxout", x, params["w"].shape[1])
         pieces = zip(params["w"], params["b"], strict=True)
         return jnp.stack([dense(x, w, b) for w, b in pieces]).max(0), state

@@ -11,7 +11,6 @@ from jaxnn import checks, initializers
 from jaxnn.core import Layer, abstract, fold_in, place, unknown_child
 from jaxnn.inputs.steps import blank, within
 from jaxnn.layers.attention import check_attend
-from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import Attend
 from jaxnn.layers.recurrent import is_cell
 from jaxnn.ops.attention import additive_attention
@@ -82,7 +81,7 @@ class AdditiveAttention(Layer):
 
     def prepare(self, params: Any, given: Attend) -> tuple[Any, Any, Any]:
         """What all queries share: the memory, projected and as it is, and its mask."""
-        check_width("AdditiveAttention", given.memory, params["memory"]["w"].shape[0])
+        checks.width("AdditiveAttention", given.memory, params["memory"]["w"].shape[0])
         lengths = given.memory_lengths
         memory = blank(given.memory, lengths)
         mask = None if lengths is None else within(lengths, memory.shape[1])
@@ -90,7 +89,7 @@ class AdditiveAttention(Layer):
 
     def ask(self, params: Any, query: jax.Array, prepared: Any) -> tuple[Any, Any]:
         """`(context, weights)` for queries `[N, T, Q]`."""
-        check_width("AdditiveAttention", query, params["query"]["w"].shape[0])
+        checks.width("AdditiveAttention", query, params["query"]["w"].shape[0])
         projected = dense(query, **params["query"])
         keys, memory, mask = prepared
         v = params["score"]["w"][:, 0]

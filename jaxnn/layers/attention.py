@@ -9,11 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
-from jaxnn.core import Key, Layer, Params, fold_in
+from jaxnn.core import Key, Layer, Params, fold_in, needed_key
 from jaxnn.inputs.steps import blank, check_lengths, check_steps, within
-from jaxnn.layers.dense import check_width
-from jaxnn.layers.dropout import needed_key
-from jaxnn.layers.norm import check_switches
 from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
 from jaxnn.ops.attention import attention, rotary, visible, write
@@ -81,7 +78,7 @@ class MultiHeadAttention(Layer):
         for name in ("features", "kv_heads"):
             if getattr(self, name) is not None:
                 checks.positive_int(owner, name, getattr(self, name))
-        check_switches(owner, causal=self.causal, bias=self.bias)
+        checks.switches(owner, causal=self.causal, bias=self.bias)
         checks.probability(owner, "dropout", self.dropout)
         if not isinstance(self.rotary, numbers.Real) or self.rotary < 0:
             raise ValueError(
@@ -124,8 +121,8 @@ class MultiHeadAttention(Layer):
     def project(self, params: Params, given: Attend) -> list[jax.Array]:
         """Queries, keys and values, each `[N, heads, T, D]`."""
         owner, memory = "MultiHeadAttention", seen(given)
-        check_width(owner, given.x, params["query"]["w"].shape[0])
-        check_width(owner, memory, params["key"]["w"].shape[0])
+        checks.width(owner, given.x, params["query"]["w"].shape[0])
+        checks.width(owner, memory, params["key"]["w"].shape[0])
         # (Queries past the end give nothing, but NaN there would reach the gradient.)
         x, memory = blank(given.x, given.lengths), blank(memory, seen_lengths(given))
         q = dense(x, **params["query"])

@@ -11,12 +11,9 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Layer, only_shapes
 from jaxnn.inputs.steps import blank, real
-from jaxnn.layers.dense import check_width
 from jaxnn.layers.norm import (
     affine,
     array_and_lengths,
-    check_positive,
-    check_switches,
 )
 from jaxnn.ops.norm import (
     batch_norm,
@@ -67,9 +64,9 @@ class BatchNorm(Layer):
     axis_name: str | tuple[str, ...] | None = None
 
     def __post_init__(self):
-        check_positive("BatchNorm", "eps", self.eps)
+        checks.positive("BatchNorm", "eps", self.eps)
         checks.probability("BatchNorm", "momentum", self.momentum)
-        check_switches("BatchNorm", scale=self.scale, offset=self.offset)
+        checks.switches("BatchNorm", scale=self.scale, offset=self.offset)
         name = self.axis_name
         names = name if isinstance(name, tuple) else (name,)
         if name is not None and not all(isinstance(n, str) for n in names):
@@ -86,7 +83,7 @@ class BatchNorm(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         x, lengths = array_and_lengths("BatchNorm", x)
-        check_width("BatchNorm", x, state["mean"].shape[0])
+        checks.width("BatchNorm", x, state["mean"].shape[0])
         x, where = blank(x, lengths), real(x, lengths)
         if not train:
             return batch_norm(x, **state, **params, eps=self.eps), state

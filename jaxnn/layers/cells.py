@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jaxnn import checks, initializers
 from jaxnn.core import Layer, Params
 from jaxnn.layers.conv import Conv
-from jaxnn.layers.dense import check_width
 from jaxnn.ops import cells as ops
 from jaxnn.ops.dense import dense
 from jaxnn.trees import describe
@@ -95,7 +94,7 @@ def _check_step(owner: str, x: Any, params: Params | None = None) -> None:
             f"{describe(x)} at each step"
         )
     if params is not None:
-        check_width(owner, x, params["input"]["w"].shape[0])
+        checks.width(owner, x, params["input"]["w"].shape[0])
 
 
 def _inputs(owner: str, params: Params, x: jax.Array) -> tuple[Any, Any, Any]:

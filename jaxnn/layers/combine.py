@@ -3,6 +3,7 @@
 
 import functools
 import operator
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +23,6 @@ from jaxnn.core import (
 )
 from jaxnn.inputs.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.layers.shape import Identity
-from jaxnn.spec import snake_case
 from jaxnn.trees import describe
 
 
@@ -344,3 +344,13 @@ class Remat(Layer):
             return self.layer.apply(params, state, x, key=key, train=train)
 
         return jax.checkpoint(apply)(params, state, x, key)
+
+
+def snake_case(name: str) -> str:
+    """The standard form of a class name in a path.
+
+    >>> snake_case("BatchNorm"), snake_case("LSTMCell"), snake_case("PReLU")
+    ('batch_norm', 'lstm_cell', 'prelu')
+    """
+    name = name.replace("ReLU", "relu")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -89,7 +89,7 @@ class Conv(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         _channels("Conv", x, self.kernel, self.groups)
-        _check_width("Conv", x, params["w"].shape[-2] * self.groups)
+        checks.channels("Conv", x, params["w"].shape[-2] * self.groups)
         _, stride, pads, dilation = windows.place_windows(
             "Conv", x, self.kernel, self.stride, self.padding, self.dilation
         )
@@ -159,7 +159,7 @@ class ConvTranspose(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         _channels("ConvTranspose", x, self.kernel, self.groups)
-        _check_width("ConvTranspose", x, params["w"].shape[-2] * self.groups)
+        checks.channels("ConvTranspose", x, params["w"].shape[-2] * self.groups)
         sizes, stride, pads, dilation = self._window(x)
         y = conv_transpose(
             x,
@@ -277,14 +277,14 @@ class SeparableConv(Layer):
     def apply(self, params, state, x, *, key=None, train=False):
         channels = _channels("SeparableConv", x, self.kernel, 1)
         made = params["depthwise"]["w"].shape[-1]
-        _check_width("SeparableConv", x, made // self.multiplier)
+        checks.channels("SeparableConv", x, made // self.multiplier)
         for name, step in self._steps(channels).items():
             x, _ = step.apply(params[name], {}, x)
         return x, state
 
 
 def _with_lengths(layer: Any) -> str:
-    """How a convolution treats sequences with lengths: see `steps.py`."""
+    """How a convolution treats sequences with lengths: see `inputs/steps.py`."""
     axes = windows.spatial_axes(layer.kernel)
     kernel, stride, dilation = (
         spread(a, axes) for a in (layer.kernel, layer.stride, layer.dilation)
@@ -324,15 +324,6 @@ def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
         raise ValueError(f"{owner}: x must not be empty, got {describe(x)}")
     _check_groups(owner, x.shape[-1], "channels", groups, x)
     return x.shape[-1]
-
-
-def _check_width(owner: str, x: Any, channels: int) -> None:
-    """Raise unless `x` has as many channels as the weights."""
-    if x.shape[-1] != channels:
-        raise ValueError(
-            f"{owner}: x must have {channels} channels on its last axis, as at init, "
-            f"got {x.shape[-1]}: {describe(x)}; expected [N, ..., {channels}]"
-        )
 
 
 def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:

@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
 from jaxnn.ops.dense import dense
-from jaxnn.trees import describe
 
 
 class Dense(Layer):
@@ -48,14 +47,5 @@ class Dense(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("Dense", x, axes=1)
-        check_width("Dense", x, params["w"].shape[0])
+        checks.width("Dense", x, params["w"].shape[0])
         return dense(x, params["w"], params["b"] if self.bias else None), state
-
-
-def check_width(owner: str, x, width: int) -> None:
-    """Raise unless the last axis of `x` is as wide as the weights."""
-    if x.shape[-1] != width:
-        raise ValueError(
-            f"{owner}: x must have {width} features on its last axis, as at init, "
-            f"got {x.shape[-1]}: {describe(x)}; expected [..., {width}]"
-        )

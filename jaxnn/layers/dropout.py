@@ -4,7 +4,7 @@
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.core import Key, Layer, check_key
+from jaxnn.core import Layer, needed_key
 from jaxnn.ops.dropout import dropout
 
 
@@ -79,14 +79,3 @@ class SpatialDropout(Layer):
         one_a_channel = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
         ones, key = jnp.ones(one_a_channel, x.dtype), needed_key("SpatialDropout", key)
         return x * dropout(ones, key, self.rate), state
-
-
-def needed_key(owner: str, key: Key | None) -> Key:
-    """The key of a random layer in training, or an error that says how to give one."""
-    if key is None:
-        raise TypeError(
-            f"{owner}: training needs a random key and none was given; "
-            "pass net.apply(..., key=jax.random.key(seed), train=True)"
-        )
-    check_key(key, owner)
-    return key

@@ -11,7 +11,6 @@ import numpy as np
 from jaxnn import checks, initializers
 from jaxnn.core import Composite, Layer, Params
 from jaxnn.inputs.steps import blank, check_integers, check_lengths
-from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops.embed import embed, is_id, tied_logits
 from jaxnn.trees import describe
@@ -76,7 +75,7 @@ class Embed(Layer):
         >>> nn.Embed(3, 3).attend(params, jnp.array([[0.0, 2.0, 1.0]])).tolist()
         [[0.0, 2.0, 1.0]]
         """
-        check_width("Embed.attend", x, self.features)
+        checks.width("Embed.attend", x, self.features)
         return tied_logits(x, params["table"])
 
     def _check(self, x: Any) -> None:
@@ -137,5 +136,5 @@ class TiedOutput(Composite):
     def forward(self, run, x):
         y = run("body", run("embed", x))
         table = run.params["embed"]["table"]
-        check_width("TiedOutput", y, table.shape[1])
+        checks.width("TiedOutput", y, table.shape[1])
         return tied_logits(y, table)

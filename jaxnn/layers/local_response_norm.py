@@ -5,7 +5,6 @@ from dataclasses import KW_ONLY
 
 from jaxnn import checks
 from jaxnn.core import Layer
-from jaxnn.layers.norm import check_positive
 from jaxnn.ops.norm import local_response_norm
 
 
@@ -41,7 +40,7 @@ class LocalResponseNorm(Layer):
     def __post_init__(self):
         checks.positive_int("LocalResponseNorm", "size", self.size)
         for name in ("alpha", "beta", "k"):
-            check_positive("LocalResponseNorm", name, getattr(self, name))
+            checks.positive("LocalResponseNorm", name, getattr(self, name))
 
     def apply(self, params, state, x, *, key=None, train=False):
         checks.batch("LocalResponseNorm", x)

@@ -2,7 +2,6 @@
 """Normalization within each example: by layer, group, instance, or root mean square."""
 
 import math
-import numbers
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -11,26 +10,9 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Layer, Params
 from jaxnn.inputs.steps import blank, check_lengths, real
-from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops import norm
 from jaxnn.trees import describe
-
-
-def check_positive(owner: str, name: str, value: Any) -> None:
-    """Raise unless a hyperparameter is a finite number above 0; traced may pass."""
-    if checks.is_traced(value):
-        return
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < float(value) < math.inf:
-        raise ValueError(f"{owner}: {name} must be a number above 0, got {value!r}")
-
-
-def check_switches(owner: str, **switches: Any) -> None:
-    """Raise unless each hyperparameter is True or False."""
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
 
 
 def affine(x: Any, *, scale: bool, offset: bool) -> Params:
@@ -43,7 +25,7 @@ def affine(x: Any, *, scale: bool, offset: bool) -> Params:
 def check_channels(owner: str, x: Any, params: Params) -> None:
     """Raise unless `x` has as many channels as the parameters."""
     for a in params.values():
-        check_width(owner, x, a.shape[0])
+        checks.width(owner, x, a.shape[0])
 
 
 def array_and_lengths(owner: str, x: Any, axes: int = 2) -> tuple[Any, Any]:
@@ -89,8 +71,8 @@ class LayerNorm(Layer):
     offset: bool = True
 
     def __post_init__(self):
-        check_positive("LayerNorm", "eps", self.eps)
-        check_switches("LayerNorm", scale=self.scale, offset=self.offset)
+        checks.positive("LayerNorm", "eps", self.eps)
+        checks.switches("LayerNorm", scale=self.scale, offset=self.offset)
 
     def init(self, key, x):
         checks.batch("LayerNorm", x)
@@ -137,8 +119,8 @@ class GroupNorm(Layer):
 
     def __post_init__(self):
         checks.positive_int("GroupNorm", "groups", self.groups)
-        check_positive("GroupNorm", "eps", self.eps)
-        check_switches("GroupNorm", scale=self.scale, offset=self.offset)
+        checks.positive("GroupNorm", "eps", self.eps)
+        checks.switches("GroupNorm", scale=self.scale, offset=self.offset)
 
     def init(self, key, x):
         x, _ = self._check(x)
@@ -196,8 +178,8 @@ class InstanceNorm(Layer):
     offset: bool = True
 
     def __post_init__(self):
-        check_positive("InstanceNorm", "eps", self.eps)
-        check_switches("InstanceNorm", scale=self.scale, offset=self.offset)
+        checks.positive("InstanceNorm", "eps", self.eps)
+        checks.switches("InstanceNorm", scale=self.scale, offset=self.offset)
 
     def init(self, key, x):
         x, _ = self._check(x)
@@ -247,8 +229,8 @@ class RMSNorm(Layer):
     scale: bool = True
 
     def __post_init__(self):
-        check_positive("RMSNorm", "eps", self.eps)
-        check_switches("RMSNorm", scale=self.scale)
+        checks.positive("RMSNorm", "eps", self.eps)
+        checks.switches("RMSNorm", scale=self.scale)
 
     def init(self, key, x):
         checks.batch("RMSNorm", x)

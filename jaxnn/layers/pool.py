@@ -93,7 +93,7 @@ class AvgPool(Layer):
 
     def __post_init__(self):
         _check_window("AvgPool", self)
-        _check_bool("AvgPool", "count_padding", self.count_padding)
+        checks.switches("AvgPool", count_padding=self.count_padding)
 
     def apply(self, params, state, x, *, key=None, train=False):
         kernel, stride, pads, _ = _place("AvgPool", x, self)
@@ -215,7 +215,7 @@ def _check_window(owner: str, layer: MaxPool | AvgPool, dilation: IntOrEach = 1)
         windows.check_ints(owner, "stride", layer.stride, axes)
     windows.check_ints(owner, "dilation", dilation, axes)
     windows.check_padding(owner, layer.padding, axes)
-    _check_bool(owner, "ceil_mode", layer.ceil_mode)
+    checks.switches(owner, ceil_mode=layer.ceil_mode)
     if not isinstance(layer.padding, str):
         _check_pads(owner, layer, spread(dilation, axes))
 
@@ -231,11 +231,6 @@ def _check_pads(owner: str, layer: MaxPool | AvgPool, dilation: tuple[int, ...])
             f"nothing but padding; got padding={layer.padding!r} and a window of "
             f"{'x'.join(map(str, spans))}"
         )
-
-
-def _check_bool(owner: str, name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
 
 
 def _check_size(owner: str, size: Any) -> None:

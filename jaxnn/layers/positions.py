@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxnn import checks, initializers
 from jaxnn.core import Layer
 from jaxnn.inputs.steps import check_lengths
-from jaxnn.layers.dense import check_width
 from jaxnn.layers.padding import unpack
 from jaxnn.ops.attention import sinusoids
 from jaxnn.ops.embed import embed
@@ -87,7 +86,7 @@ class LearnedPositions(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         array = self._check(x)
-        check_width("LearnedPositions", array, params["table"].shape[1])
+        checks.width("LearnedPositions", array, params["table"].shape[1])
         _, _, put_back = unpack(x)
         rows = params["table"][: array.shape[1]].astype(array.dtype)
         return put_back(array + jnp.broadcast_to(rows, array.shape)), state

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxnn import checks
 from jaxnn.core import Composite, Layer
-from jaxnn.layers.dense import Dense, check_width
+from jaxnn.layers.dense import Dense
 from jaxnn.trees import describe
 
 
@@ -59,7 +59,7 @@ class SqueezeExcite(Layer):
         checks.batch("SqueezeExcite", x, axes=3)
         if 0 in x.shape[1:-1]:
             raise ValueError(f"SqueezeExcite: x must have positions, got {describe(x)}")
-        check_width("SqueezeExcite", x, params["squeeze"]["w"].shape[0])
+        checks.width("SqueezeExcite", x, params["squeeze"]["w"].shape[0])
         return self._gate(x).apply(params, state, x, key=key, train=train)
 
     def _gate(self, x) -> _Gate:

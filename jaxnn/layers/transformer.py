@@ -14,7 +14,7 @@ from jaxnn.layers.attention import MultiHeadAttention, check_attend
 from jaxnn.layers.combine import Repeat
 from jaxnn.layers.dense import Dense
 from jaxnn.layers.dropout import Dropout
-from jaxnn.layers.norm import LayerNorm, check_switches
+from jaxnn.layers.norm import LayerNorm
 from jaxnn.layers.padding import Attend
 from jaxnn.ops.materialize import materialize
 
@@ -344,7 +344,7 @@ def _check_sizes(net: _Transformer) -> None:
     owner = type(net).__name__
     checks.positive_int(owner, "layers", net.layers)
     checks.probability(owner, "dropout", net.dropout)
-    check_switches(owner, pre_norm=net.pre_norm, repeat=net.repeat)
+    checks.switches(owner, pre_norm=net.pre_norm, repeat=net.repeat)
     net.block()  # checks the other options where they belong
 
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxnn import surgery, trees
 from jaxnn.core import Layer, as_layer, check_key, fold_in
 from jaxnn.layers import BatchNorm
+from jaxnn.train.batch import length
 from jaxnn.train.checks import check_batch_size, on_device
-from jaxnn.train.epoch import epoch_order, gather, length
+from jaxnn.train.epoch import epoch_order, gather
 from jaxnn.train.freezing import freeze_statistics, frozen_patterns
 from jaxnn.train.programs import program
 from jaxnn.train.state import TrainState

@@ -13,16 +13,17 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import checks
-from jaxnn.core import Layer, Params, State, as_layer, trace
+from jaxnn.core import Layer, as_layer, trace
 from jaxnn.inputs.entry import on_device
+from jaxnn.inputs.variables import in_one
+from jaxnn.inputs.variables import variables as parts_of
 from jaxnn.ops.grids import filters_grid, maps_grid
 from jaxnn.surgery import Tap, edit, layer_paths
 from jaxnn.trees import describe, nearest
 
 
-def saliency(
-    net: Layer, params: Params, state: State, x: Any, target: Any = None
-) -> jax.Array:
+@in_one
+def saliency(net: Layer, variables: Any, x: Any, target: Any = None) -> jax.Array:
     """The gradient of a class score by the image: which pixels matter, and which way.
 
     `g = ∂ y[target] / ∂ x` for each image by itself, in evaluation. As a picture one
@@ -30,7 +31,7 @@ def saliency(
 
     Args:
         net: a network that gives class scores, the logits, `[N, classes]`.
-        params, state: its trees.
+        variables: its `(params, state)`, or a `TrainState`.
         x: images `[N, H, W, C]`, or any other batch of floats.
         target: a class, or one for each image `[N]`; None for the highest score.
 
@@ -44,10 +45,10 @@ def saliency(
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> params, x = {"w": jnp.array([[1.0, 5], [2, 6], [3, 7]])}, jnp.ones((1, 3))
-    >>> nn.pictures.saliency(nn.Dense(2, bias=False), params, {}, x, 0).tolist()
+    >>> nn.pictures.saliency(nn.Dense(2, bias=False), (params, {}), x, 0).tolist()
     [[1.0, 2.0, 3.0]]
     """
-    net = as_layer(net, "saliency")
+    net, (params, state) = as_layer(net, "saliency"), parts_of(variables)
     x = on_device("saliency: x", x)
     checks.batch("saliency", x)
 
@@ -58,10 +59,10 @@ def saliency(
     return jax.grad(score)(x)
 
 
+@in_one
 def grad_cam(
     net: Layer,
-    params: Params,
-    state: State,
+    variables: Any,
     x: Any,
     path: str,
     target: Any = None,
@@ -75,7 +76,7 @@ def grad_cam(
 
     Args:
         net: a network that gives class scores, the logits, `[N, classes]`.
-        params, state: its trees.
+        variables: its `(params, state)`, or a `TrainState`.
         x: images `[N, H, W, C]`.
         path: a layer inside that gives maps `[N, h, w, K]`; mostly the last such.
         target: a class, or one for each image `[N]`; None for the highest score.
@@ -94,11 +95,11 @@ def grad_cam(
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net = nn.Sequential(nn.Conv(8, 3, stride=2), nn.GlobalAvgPool(), nn.Dense(10))
     >>> x = jnp.ones((2, 28, 28, 1))
-    >>> params, state = net.init(jax.random.key(0), x)
-    >>> nn.pictures.grad_cam(net, params, state, x, "conv_1", target=3).shape
+    >>> variables = net.init(jax.random.key(0), x)
+    >>> nn.pictures.grad_cam(net, variables, x, "conv_1", target=3).shape
     (2, 28, 28)
     """
-    net = as_layer(net, "grad_cam")
+    net, (params, state) = as_layer(net, "grad_cam"), parts_of(variables)
     x = on_device("grad_cam: x", x)
     checks.batch("grad_cam", x, axes=4)
     _check_path(net, path)

@@ -15,8 +15,8 @@ from jaxnn import checks, trees
 from jaxnn.core import Layer, Params, as_layer, check_key, fold_in
 from jaxnn.files.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.pictures.units import owner, units
+from jaxnn.train.batch import length
 from jaxnn.train.checks import on_device
-from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import (
     BATCH,
     Evaluator,

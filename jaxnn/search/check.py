@@ -11,16 +11,13 @@ from jaxnn.search.parts import Parts
 from jaxnn.search.program import Task
 from jaxnn.search.space import Settings, in_trial
 from jaxnn.search.splits import Split
-from jaxnn.search.tracing import first_rows
 from jaxnn.train import checks
+from jaxnn.train.batch import length, rows_of
 from jaxnn.train.early_stopping import Watch
 from jaxnn.train.ensemble import Ensemble
-from jaxnn.train.epoch import length
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
-from jaxnn.train.step import unpack
-from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.trees import describe, nearest
 
 
@@ -32,18 +29,14 @@ def checked_data(data: Any, validation: Any, folds: Any) -> tuple[Any, Any]:
                 f"{name}: a sweep needs arrays (inputs, targets), got a "
                 f"{type(given).__name__}; all trials read the same data on the device"
             )
-    checks.check_pair(data, "data")
+    data = checks.checked_pair(data)
     if validation is not None:
-        checks.check_pair(validation, "validation")
-        validation = checks.as_arrays(validation, "validation")
-        checks.check_arrays(validation, "validation")
+        validation = checks.checked_pair(validation, "validation")
     if folds is not None and validation is not None:
         raise ValueError(
             "validation: must be None with folds=, which hold out a part of the data "
             "each; leave one of the two out"
         )
-    data = checks.as_arrays(data)
-    checks.check_arrays(data)
     return data, validation
 
 
@@ -128,21 +121,19 @@ def _check_parts(
             "sweep: net is an ensemble; sweep its network, and train the ensemble with "
             "the settings that win"
         )
-    step, batch = parts.step(task.metrics), first_rows(task.data, batch_size)
+    step, batch = parts.step(task.metrics), rows_of(task.data, batch_size)
     x, *_ = batch
     shapes = jax.eval_shape(
         lambda key: train_state(net, optimizer, x, key=key), task.key
     )
-    found = checks.check_network(step.net, shapes.params, shapes.state, x)
-    check_loss(loss, found.kind)
-    inputs, targets, _ = unpack(task.data)
-    checks.check_values(found, inputs)
-    check_targets(loss, found.outputs, targets, metrics=dict(step.metrics))
+    variables = shapes.params, shapes.state
+    about = {"loss": loss, "metrics": dict(step.metrics), "rows": batch_size}
+    checks.check_together(step.net, variables, task.data, **about)
     if task.validation is not None:
         evaluator = Evaluator(net, loss, task.metrics)
         evaluator.check(shapes.params, shapes.state, task.validation, "validation")
     counts = [length(task.data) if f.rows is None else f.rows.shape[1] for f in folds]
     if any(count % batch_size == 1 for count in counts):
         with checks.last_batch_of_one():
-            jax.eval_shape(step, shapes, first_rows(task.data, 1))
+            jax.eval_shape(step, shapes, rows_of(task.data, 1))
     return jax.eval_shape(step, shapes, batch)[1]

@@ -14,8 +14,9 @@ from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
 from jaxnn.search.splits import Split
 from jaxnn.search.start import starts
-from jaxnn.search.tracing import first_rows, stacked
+from jaxnn.search.tracing import stacked
 from jaxnn.spec import show
+from jaxnn.train.batch import rows_of
 from jaxnn.train.early_stopping import Watch
 from jaxnn.train.epoch import all_finite
 from jaxnn.train.programs import compiled_right
@@ -173,7 +174,7 @@ class Program:
         return Outcome(states, logs, *facts)
 
     def _begin(self, every: list[Settings], keys: list[Any]) -> TrainState:
-        x = first_rows(self.task.data, self.batch_size)[0]
+        x = rows_of(self.task.data, self.batch_size)[0]
         options, folds = self.task.options, len(self.split.folds)
         watch = Watch(options["early_stopping"], options["plateau"])
         states = starts(self.task.maker, every, self.traced, keys, x, watch)
@@ -261,7 +262,7 @@ def _join(*parts: np.ndarray) -> np.ndarray:
 def _affordable(task: Task, settings: Settings, batch_size: int) -> int:
     """How many networks fit into the memory that a sweep allows itself."""
     parts = task.maker(settings)
-    x, *_ = first_rows(task.data, batch_size)
+    x, *_ = rows_of(task.data, batch_size)
 
     def start():
         return train_state(parts.net, parts.optimizer, x, key=jax.random.key(0))

@@ -19,8 +19,8 @@ from jaxnn.search.space import Settings
 from jaxnn.search.splits import splits
 from jaxnn.search.tracing import tracing
 from jaxnn.train import checks
+from jaxnn.train.batch import length
 from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
-from jaxnn.train.epoch import length
 from jaxnn.train.progress import Progress
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxnn.search.groups import Works
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
+from jaxnn.train.batch import rows_of
 from jaxnn.train.start import train_state
 
 
@@ -16,7 +17,7 @@ def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Wo
     """Tells whether names can be traced, by tracing a step of one trial."""
 
     def works(settings: Settings, names: list[str]) -> bool:
-        x, *rest = first_rows(data, settings.get("batch_size", batch_size))
+        x, *rest = rows_of(data, settings.get("batch_size", batch_size))
 
         def step(values, key):
             parts = maker(settings | values)
@@ -45,13 +46,3 @@ def stacked(every: list[Settings], names: list[str]) -> dict[str, jax.Array]:
     return {
         name: jnp.stack([jnp.asarray(float(s[name])) for s in every]) for name in names
     }
-
-
-def first_rows(data: Any, rows: int) -> Any:
-    """The shapes of a batch."""
-
-    def one(a):
-        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
-        return jax.ShapeDtypeStruct((rows, *a.shape[1:]), dtype)
-
-    return jax.tree.map(one, data)

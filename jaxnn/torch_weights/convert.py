@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import Layer, abstract, as_layer
+from jaxnn.inputs.variables import in_one
+from jaxnn.inputs.variables import variables as parts_of
 from jaxnn.layers import Conv, ConvTranspose, Dense, Recurrent
 from jaxnn.surgery import layer_paths
 from jaxnn.torch_weights.arrays import find_slots, to_ours, to_theirs
@@ -95,10 +97,10 @@ def from_torch(
     return _nest("params", arrays), _nest("state", arrays)
 
 
+@in_one
 def to_torch(
     net: Layer,
-    params: Any,
-    state: Any,
+    variables: Any,
     *,
     x: Any = None,
     names: Names | None = None,
@@ -112,7 +114,7 @@ def to_torch(
 
     Args:
         net: a network.
-        params, state: its trees.
+        variables: its `(params, state)`, or a `TrainState`.
         x: an example batch, or only its `jax.ShapeDtypeStruct`. Needed only where it
             can not be told from the parameters: when the network flattens pictures of
             several channels before anything else, or they are far from square.
@@ -127,12 +129,12 @@ def to_torch(
 
     >>> import jax, numpy as np, jaxnn as nn
     >>> net, x = nn.Sequential(nn.Dense(2), jax.nn.relu), np.ones((1, 3), np.float32)
-    >>> params, state = net.init(jax.random.key(0), x)
-    >>> arrays = nn.io.to_torch(net, params, state, names={"dense_1": "0"})
+    >>> variables = net.init(jax.random.key(0), x)
+    >>> arrays = nn.io.to_torch(net, variables, names={"dense_1": "0"})
     >>> {name: a.shape for name, a in arrays.items()}
     {'0.weight': (2, 3), '0.bias': (2,)}
     """
-    net = as_layer(net, "to_torch")
+    net, (params, state) = as_layer(net, "to_torch"), parts_of(variables)
     given = _flat({"params": params, "state": state})
     x = _some_input(net, given) if x is None else _two(x)
     shapes, parts = _shapes(net, x), find_parts(net, x)

@@ -13,6 +13,7 @@ from jaxnn.checks import is_positive_int
 from jaxnn.files import tree_files
 from jaxnn.files.places import place
 from jaxnn.train.early_stopping import show_best
+from jaxnn.train.history import Callback as Callback
 from jaxnn.train.history import History
 
 if TYPE_CHECKING:

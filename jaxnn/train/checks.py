@@ -11,11 +11,66 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.checks import is_float, is_positive_int
 from jaxnn.inputs import arrays
+from jaxnn.train.batch import rows_of, unpack
 from jaxnn.train.facts import Facts, facts
+from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.trees import describe
 
 #: Weights that are smaller or larger would vanish or overflow in sums of float32.
 LEAST, MOST = 1e-20, 1e20
+
+
+def check_together(
+    net: Any,
+    variables: tuple[Any, Any],
+    data: Any,
+    *,
+    loss: Any = None,
+    metrics: Any = None,
+    what: str = "data",
+    rows: int | None = 1,
+    strict: bool = True,
+) -> Facts:
+    """Raise unless a network, a loss, metrics and data belong together.
+
+    The network takes such inputs and keeps examples apart; its layers take the values
+    of the inputs, the loss takes its outputs, and loss and metrics take the targets.
+
+    Args:
+        net: a network.
+        variables: its parameters and state, or their shapes.
+        data: what `checked_pair` gave.
+        loss, metrics: as in `fit`, or None.
+        what: whose the data are, for messages.
+        rows: of how many examples to trace the network; None for all.
+        strict: whether to refuse outputs of another kind than the loss takes, such as
+            probabilities for logits; the doctor makes a finding of it.
+
+    Returns:
+        What the trace told of the network.
+    """
+    inputs, targets, _ = unpack(data)
+    with inputs_of(what):
+        found = check_network(net, *variables, rows_of(inputs, rows))
+    check_values(found, inputs, what)
+    if strict:
+        check_loss(loss, found.kind)
+    check_targets(loss, found.outputs, targets, what, metrics)
+    return found
+
+
+def checked_pair(data: Any, what: str = "data", *, zero_weights: bool = False) -> Any:
+    """`(inputs, targets)`, perhaps with weights, as sound arrays of one length.
+
+    Args:
+        data: what the user gave.
+        what: whose they are, for messages.
+        zero_weights: whether all weights may be 0, as those of one batch of many.
+    """
+    check_pair(data, what)
+    data = as_arrays(data, what)
+    check_arrays(data, what, zero_weights=zero_weights)
+    return data
 
 
 def as_arrays(data: Any, what: str = "data", *, strict: bool = True) -> Any:

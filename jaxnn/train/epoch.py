@@ -14,6 +14,7 @@ from jaxnn.checks import is_float, is_known
 from jaxnn.core import fold_in
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
+from jaxnn.train.batch import length
 from jaxnn.train.checks import check_batch_size, on_device
 from jaxnn.train.early_stopping import put_back, set_aside
 from jaxnn.train.programs import KEPT, program
@@ -203,11 +204,6 @@ def all_finite(tree: Any) -> jax.Array:
 def gather(a: jax.Array, index: jax.Array) -> jax.Array:
     """Rows of `a`; the indices are known to be in bounds."""
     return a.at[index].get(mode="promise_in_bounds")
-
-
-def length(data: Any) -> int:
-    """How many examples a tree of arrays holds."""
-    return jax.tree.leaves(data)[0].shape[0]
 
 
 @traced_once

@@ -16,7 +16,7 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.metrics import Mean, Metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
-from jaxnn.train.epoch import length
+from jaxnn.train.batch import length, rows_of, unpack
 from jaxnn.train.facts import Facts, facts
 from jaxnn.train.programs import Program, program
 from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
@@ -29,8 +29,7 @@ from jaxnn.train.source import (
     watched,
 )
 from jaxnn.train.state import variables
-from jaxnn.train.step import in_metric, loss_weights, named_metrics, unpack
-from jaxnn.train.targets import check_loss, check_targets
+from jaxnn.train.step import in_metric, loss_weights, named_metrics
 from jaxnn.trees import describe
 
 BATCH = 256
@@ -113,19 +112,14 @@ class Evaluator:
         zero_weights: bool = False,
     ) -> None:
         """Raise if the batch does not fit the network, the loss or the metrics."""
-        checks.check_pair(batch, what)
-        batch = checks.as_arrays(batch, what)
-        checks.check_arrays(batch, what, zero_weights=zero_weights)
+        batch = checks.checked_pair(batch, what, zero_weights=zero_weights)
         x, targets, _ = unpack(batch)
         with checks.inputs_of(what), _without_memory(state):
-            found = _trace(self.net, params, state, x)
-        checks.check_values(found, x, what)
-        if self.loss is not None:
-            check_loss(self.loss, found.kind)
-        given = self.loss, found.outputs, targets, what
-        check_targets(*given, metrics=self.measures)
+            _trace(self.net, params, state, x)
+        about = {"loss": self.loss, "metrics": self.measures, "what": what}
+        checks.check_together(self.net, (params, state), batch, **about)
         some = min(length(x), 2)
-        example = _rows((x, targets), some)
+        example = rows_of((x, targets), some)
         self._check_values(params, state, example, some)
 
     def _check_values(
@@ -292,16 +286,6 @@ def _fill_up(a: np.ndarray) -> np.ndarray:
     return np.pad(a, [(0, rest)] + [(0, 0)] * (a.ndim - 1))
 
 
-def _rows(x: Any, rows: int) -> Any:
-    """The shapes of `x` with another number of examples."""
-    return jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(
-            (rows, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)
-        ),
-        x,
-    )
-
-
 def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> Any:
     """The outputs of a network for any number of inputs, in batches.
 
@@ -368,8 +352,8 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size):
 def _trace(net: Layer, params: Any, state: Any, x: Any) -> Facts:
     """Trace the network on one example; the memory of one does not do for several."""
     if checks.has_memory(state) and length(x) > 1:
-        checks.check_network(net, params, state, _rows(x, 2))
-    return checks.check_network(net, params, state, _rows(x, 1))
+        checks.check_network(net, params, state, rows_of(x, 2))
+    return checks.check_network(net, params, state, rows_of(x, 1))
 
 
 @contextmanager

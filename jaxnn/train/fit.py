@@ -15,12 +15,12 @@ from jaxnn.core import Layer, as_layer, check_key
 from jaxnn.inputs.arrays import checked
 from jaxnn.spec import fields
 from jaxnn.train import checks
+from jaxnn.train.batch import length, rows_of, unpack
 from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
 from jaxnn.train.ensemble import member
-from jaxnn.train.epoch import AnyStep, Stats, as_step, length, stats_shapes
+from jaxnn.train.epoch import AnyStep, Stats, as_step, stats_shapes
 from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.example_weights import with_weights
-from jaxnn.train.facts import Facts
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
 from jaxnn.train.source import (
@@ -33,8 +33,7 @@ from jaxnn.train.source import (
 )
 from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState, copy, steps_taken
-from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
-from jaxnn.train.targets import check_loss, check_targets
+from jaxnn.train.step import EnsembleStep, TrainStep, train_step
 from jaxnn.train.traced_once import traced_once
 
 
@@ -236,7 +235,7 @@ def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
     if pairs:
         checks.check_pair(source.example, source.first)
     checks.check_arrays(source.example, source.first, zero_weights=True)
-    return source, _rows_of(source.example, None)
+    return source, rows_of(source.example, None)
 
 
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
@@ -247,17 +246,7 @@ def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
     checks.check_batch_size(batch_size, examples)
     on_device = fits_device(data) if on_device is None else on_device
     kind = ArraySource if on_device else HostSource
-    return kind(data, int(batch_size), shuffle, key), _rows_of(data, batch_size)
-
-
-def _rows_of(data: Any, rows: int | None) -> Any:
-    """The shapes of a batch, as JAX will see it."""
-
-    def one(a):
-        shape = a.shape if rows is None else (rows, *a.shape[1:])
-        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(a.dtype))
-
-    return jax.tree.map(one, data)
+    return kind(data, int(batch_size), shuffle, key), rows_of(data, batch_size)
 
 
 def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> Any:
@@ -326,22 +315,13 @@ def _check_step(
     """Trace a step, so that what is wrong is said before compiling; its statistics."""
     check_batch = None
     if isinstance(step, TrainStep):
-        x, _, _ = unpack(example)
-        net, alone = step.net, shapes
-        if isinstance(step, EnsembleStep):  # its members are equal: look at one
-            net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
-        find = partial(checks.check_network, net, alone.params, alone.state)
-        found = find(x)
-        check_loss(step.loss, found.kind)
-        # (Batches of an iterable may have shapes of their own.)
-        own = find if isinstance(source, StreamSource) else lambda x: found
-        check_batch = partial(_check_batch, step, own)
+        check_batch = partial(_check_batch, step, shapes)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
             check_batch(source.example, source.first)
-    elif check_batch is not None:
-        check_batch(tuple(data))  # on the host, where they were given
+    elif check_batch is not None:  # on the host, where they were given
+        check_batch(tuple(data), rows=length(example))
     if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
         _check_single(step, shapes, example)
     return stats_shapes(step, shapes, example)
@@ -350,17 +330,19 @@ def _check_step(
 def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
     """Trace a step on one example, which batch normalization may refuse."""
     with checks.last_batch_of_one():
-        stats_shapes(step, shapes, _rows_of(example, 1))
+        stats_shapes(step, shapes, rows_of(example, 1))
 
 
 def _check_batch(
-    step: TrainStep, find: Callable[[Any], Facts], batch: Any, what: str = "data"
+    step: TrainStep, shapes: Any, batch: Any, what: str = "data", rows: Any = None
 ) -> None:
     """Hold inputs and targets against what the network and the loss ask of them."""
-    x, targets, _ = unpack(batch)
-    found = find(_rows_of(x, None))  # (remembered for inputs of these shapes)
-    checks.check_values(found, x, what)
-    check_targets(step.loss, found.outputs, targets, what, metrics=dict(step.metrics))
+    net, alone = step.net, shapes
+    if isinstance(step, EnsembleStep):  # its members are equal: look at one
+        net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
+    about = {"loss": step.loss, "metrics": dict(step.metrics), "what": what}
+    variables = alone.params, alone.state
+    checks.check_together(net, variables, batch, rows=rows, **about)
 
 
 def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:

@@ -13,8 +13,7 @@ from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.programs import program
 from jaxnn.train.state import TrainState, variables
-from jaxnn.train.step import EnsembleStep, TrainStep, train_step, unpack
-from jaxnn.train.targets import check_loss, check_targets
+from jaxnn.train.step import EnsembleStep, TrainStep, train_step
 
 _NONE = optax.identity()  # one for all: another would be another program
 
@@ -45,12 +44,9 @@ def loss_gradients(
     """
     params, net_state = variables(state)
     step = train_step(net, loss, _NONE)
-    checks.check_pair(batch, "batch")
-    batch = checks.as_arrays(batch, "batch")
-    checks.check_arrays(batch, "batch")
-    found = checks.check_network(step.net, params, net_state, unpack(batch)[0])
-    check_loss(loss, found.kind)
-    check_targets(loss, found.outputs, unpack(batch)[1], "batch")
+    batch = checks.checked_pair(batch, "batch")
+    about = {"loss": loss, "what": "batch", "rows": None}
+    checks.check_together(step.net, (params, net_state), batch, **about)
     batch = checks.on_device(batch, "batch")
     key = _key(step, state) if key is None else _spread(step, key)
     frozen = frozen_patterns(getattr(state, "opt_state", ()))

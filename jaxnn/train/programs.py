@@ -22,7 +22,7 @@ class Program:
 
     Two things set it apart from `jax.jit`: what was not used for long is forgotten, and
     on a CPU the compiled text is looked through for reductions that XLA gets wrong (see
-    `guard.py`). Inside another program it is the plain function.
+    `xla/guard.py`). Inside another program it is the plain function.
 
     Args:
         function: positional arguments are arrays, keyword arguments static.

@@ -15,12 +15,12 @@ from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer, check_key
 from jaxnn.files.figures import finish, new_figure
 from jaxnn.train import checks
-from jaxnn.train.epoch import epoch_order, gather, length
+from jaxnn.train.batch import length, rows_of
+from jaxnn.train.epoch import epoch_order, gather
 from jaxnn.train.programs import program
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
-from jaxnn.train.step import train_step, unpack
-from jaxnn.train.targets import check_loss, check_targets
+from jaxnn.train.step import train_step
 
 #: The share of the smoothed loss that a step keeps.
 KEPT = 0.7
@@ -140,7 +140,7 @@ def find_learning_rate(
 def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
     """What each step of a run through the rates adds up of its loss, and its weight."""
     order = _batches(key, length(data), batch_size, len(rates))
-    state = train_state(net, optimizer(rates[0]), _row(data)[0], key=key)
+    state = train_state(net, optimizer(rates[0]), rows_of(data, 1)[0], key=key)
 
     def body(state, part):
         rate, rows = part
@@ -166,16 +166,6 @@ def _batches(key: jax.Array, examples: int, size: int, steps: int) -> jax.Array:
     epochs = jnp.arange(-(-steps // each))
     order = jax.vmap(lambda epoch: epoch_order(key, epoch, examples))(epochs)
     return order[:, : each * size].reshape(-1, size)[:steps]
-
-
-def _row(data: Any) -> Any:
-    """The shapes of one example."""
-
-    def one(a):
-        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
-        return jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype)
-
-    return jax.tree.map(one, data)
 
 
 def _conclude(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
@@ -277,19 +267,14 @@ def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
             "find_learning_rate: data must be arrays (inputs, targets), got "
             f"{type(data).__name__}; take some batches of it together"
         )
-    checks.check_pair(data, "data")
-    data = checks.as_arrays(tuple(data))
-    examples = checks.check_arrays(data)
-    checks.check_batch_size(batch_size, examples)
-    x, targets, _ = unpack(data)
-    one = _row(x)
+    data = checks.checked_pair(data)
+    checks.check_batch_size(batch_size, length(data))
+    one = rows_of(data[0], 1)
     shapes = jax.eval_shape(
         lambda key: train_state(step.net, step.optimizer, one, key=key), key
     )
-    found = checks.check_network(step.net, shapes.params, shapes.state, one)
-    check_loss(step.loss, found.kind)
-    checks.check_values(found, x)
-    check_targets(step.loss, found.outputs, targets)
+    variables = shapes.params, shapes.state
+    checks.check_together(step.net, variables, data, loss=step.loss)
     return data
 
 

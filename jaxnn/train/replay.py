@@ -11,10 +11,11 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import trace
 from jaxnn.surgery import Tap, layer_paths
+from jaxnn.train.batch import unpack
 from jaxnn.train.ensemble import member
 from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.history import History
-from jaxnn.train.step import EnsembleStep, TrainStep, unpack
+from jaxnn.train.step import EnsembleStep, TrainStep
 
 SLOWER = (
     "Try a smaller learning rate, or "

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.metrics import Mean
+from jaxnn.train.batch import length
 from jaxnn.train.checks import check_batch_size, check_epochs, on_device
 from jaxnn.train.early_stopping import (
     EarlyStopping,
@@ -16,7 +17,7 @@ from jaxnn.train.early_stopping import (
     rate_scale,
     show_best,
 )
-from jaxnn.train.epoch import AnyStep, as_step, gather, length, train_epoch
+from jaxnn.train.epoch import AnyStep, as_step, gather, train_epoch
 from jaxnn.train.evaluate import BATCH, Measurement, as_measures, statistics
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import TrainStep

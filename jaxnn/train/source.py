@@ -15,7 +15,8 @@ import numpy as np
 from jaxnn.checks import needed
 from jaxnn.inputs.arrays import zeros
 from jaxnn.train import checks
-from jaxnn.train.epoch import epoch_order, length
+from jaxnn.train.batch import length
+from jaxnn.train.epoch import epoch_order
 from jaxnn.train.reader import Reader
 from jaxnn.trees import describe
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.core import Params, State
-from jaxnn.trees import describe
+from jaxnn.inputs.variables import variables as variables
 
 
 class TrainState(NamedTuple):
@@ -38,20 +38,3 @@ def copy(tree: Any) -> Any:
         return jnp.copy(a)
 
     return jax.tree.map(one, tree)
-
-
-def variables(state: Any) -> tuple[Any, Any]:
-    """Parameters and state out of a `TrainState` or a pair."""
-    if isinstance(state, TrainState):
-        return state.params, state.state
-    if isinstance(state, tuple) and len(state) == 2:
-        if isinstance(state[0], TrainState):
-            raise TypeError(
-                "state: must be a TrainState, got the pair (state, history) that fit "
-                "gives; take the first of it"
-            )
-        return state
-    raise TypeError(
-        "state: must be a TrainState or a pair (params, state), got "
-        f"{describe(state):.100}"
-    )

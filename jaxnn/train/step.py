@@ -15,6 +15,7 @@ from jaxnn.core import Layer, as_layer, fold_in
 from jaxnn.losses.contracts import example_weights
 from jaxnn.metrics import Metric, as_metric, beside
 from jaxnn.spec import Spec
+from jaxnn.train.batch import unpack
 from jaxnn.train.checks import check_each, check_function, check_optimizer
 from jaxnn.train.early_stopping import rate_scale
 from jaxnn.train.ensemble import Ensemble
@@ -313,17 +314,6 @@ class FunctionStep(Spec):
         weight = jnp.float32(jax.tree.leaves(batch)[0].shape[0])
         totals = {n: jnp.asarray(v, jnp.float32) * weight for n, v in logs.items()}
         return state, {n: {"total": t, "weight": weight} for n, t in totals.items()}
-
-
-def unpack(batch: Any) -> tuple[Any, Any, Any]:
-    """A batch as inputs, targets and weights (or None)."""
-    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
-        raise TypeError(
-            "batch: must be a tuple (inputs, targets) or (inputs, targets, weights), "
-            f"got {describe(batch):.100}"
-        )
-    x, targets, *weights = batch
-    return x, targets, weights[0] if weights else None
 
 
 def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Array:

@@ -9,7 +9,7 @@ is a window over dilated inputs; a product of seven axes, summed, ends the proce
 details.
 
 `import jaxnn` therefore sets an XLA flag that leaves reductions to XLA itself, in all
-programs of the process. jaxnn's own programs (see `programs.py`) ask for the fused
+programs of the process. jaxnn's own programs (`train/programs.py`) ask for the fused
 reductions, are looked through, and are compiled without them where one is wrong: that
 keeps an LSTM's training 1.25 times faster than under the flag.
 

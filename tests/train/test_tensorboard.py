@@ -112,7 +112,7 @@ def test_images_are_the_inputs_and_the_filters(tmp_path):
 
     shown = pixels(found["inputs/3"][1])
     np.testing.assert_allclose(shown, IMAGES[3].repeat(3, -1), atol=1 / 255)
-    drawn = nn.feature_maps.filters_picture(state.params["conv_1"]["w"])
+    drawn = nn.pictures.filters_picture(state.params["conv_1"]["w"])
     filters = pixels(found["filters/conv_1/w"][2])[..., :1]
     np.testing.assert_allclose(filters, drawn, atol=1 / 255)
     assert values(tmp_path / "training", "histo") == {}

@@ -29,7 +29,7 @@ from hypothesis.extra import numpy as hnp
 from jaxnn import io, trees
 from jaxnn.files import tree_files
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = f"{v1.FLOATS} {v1.RARE} {v1.INTEGERS} bool".split()
 JAX_NAMES = [name for name in NAMES if jnp.asarray(np.zeros(1, name)).dtype == name]
 

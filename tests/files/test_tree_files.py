@@ -9,13 +9,13 @@ import pytest
 from golden import v1, v2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_io import assert_same, raises
+from test_saving import assert_same, raises
 
 import jaxnn as nn
 from jaxnn import io
 from jaxnn.files import tensor_files, tree_files
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 TREE = {"w": np.arange(3.0), "key": v1.train_state().key, "step": np.array(4)}
 
 pytestmark = pytest.mark.quick

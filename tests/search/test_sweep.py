@@ -615,7 +615,7 @@ def test_ranges_are_checked(make, said):
 @pytest.mark.slow
 def test_the_benchmark_compares_what_is_equal(tmp_path):
     """It raises unless all ways come to the same losses."""
-    script = Path(__file__).parents[1] / "benchmarks" / "sweep.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "sweep.py"
     command = [sys.executable, "-W", "error", str(script), "--small", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

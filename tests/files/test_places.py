@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import jaxnn as nn
-from jaxnn.files import places as files
+from jaxnn.files import places
 
 pytestmark = pytest.mark.quick
 
 
 def write(path, text="new"):
-    with files.replacing(path, "save") as beside:
+    with places.replacing(path, "save") as beside:
         beside.write_text(text)
 
 
@@ -85,7 +85,7 @@ def test_a_file_keeps_its_mode(file):
 
 def test_a_secret_is_never_readable_for_others(file):
     file.chmod(0o600)
-    with files.replacing(file, "save") as beside:
+    with places.replacing(file, "save") as beside:
         assert stat.S_IMODE(beside.stat().st_mode) == 0o600
         beside.write_text("secret")
 
@@ -108,7 +108,7 @@ def test_a_file_keeps_its_owner(file):
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "full"), SystemExit(3)])
 def test_a_failure_leaves_the_old_file_alone(failure, file):
-    with pytest.raises(type(failure)), files.replacing(file, "save") as beside:
+    with pytest.raises(type(failure)), places.replacing(file, "save") as beside:
         beside.write_text("half")
         raise failure
     assert file.read_text() == "old" and names(file) == ["net"]
@@ -118,7 +118,7 @@ def test_errors_name_the_function_the_file_and_the_reason(file):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
         pytest.raises(OSError, match=r"save: cannot write .*net: No space left") as got,
-        files.replacing(file, "save"),
+        places.replacing(file, "save"),
     ):
         raise full
     assert got.value.errno == errno.ENOSPC
@@ -167,8 +167,8 @@ def test_a_folder_that_is_closed_is_said(mode, file):
 
 KILLED = """
 import os, signal, sys
-from jaxnn.files import places as files
-with files.replacing(sys.argv[1], "save") as beside:
+from jaxnn.files import places
+with places.replacing(sys.argv[1], "save") as beside:
     beside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -184,7 +184,7 @@ def test_what_a_killed_process_left_goes_with_the_next_save(file):
 
 
 def test_what_another_one_is_writing_stays(file):
-    with files.replacing(file, "save") as beside:
+    with places.replacing(file, "save") as beside:
         write(file.with_name("other"))
         write(file, "from the side")
         beside.write_text("last")
@@ -192,7 +192,7 @@ def test_what_another_one_is_writing_stays(file):
 
 
 def test_a_file_swept_before_it_was_locked_is_made_again(file, monkeypatch):
-    lock, swept = files._lock, []
+    lock, swept = places._lock, []
 
     def late(opened, wait=True):
         if wait and not swept:  # another save comes between
@@ -200,7 +200,7 @@ def test_a_file_swept_before_it_was_locked_is_made_again(file, monkeypatch):
             Path(opened.name).unlink()
         return lock(opened, wait)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(places, "_lock", late)
     write(file)
     assert swept and file.read_text() == "new" and names(file) == ["net"]
 
@@ -225,7 +225,7 @@ def test_many_writers_leave_a_whole_file_and_nothing_else(file):
 
 
 def test_without_locks_nothing_is_swept(file, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(places, "fcntl", None)
     left = file.with_name(".jaxnn-0123.tmp")
     left.touch()
     write(file)

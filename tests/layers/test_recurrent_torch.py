@@ -63,7 +63,7 @@ def test_a_stack_in_both_directions_is_pytorchs(kind):
         ways = [(i, way) for i in (1, 2) for way in ("forward", "backward")]
         ours = [carry[f"layer{i}"][way][name] for i, way in ways]
         close(np.stack(ours), a)
-    gradients = nn.io.to_torch(net, by_params, state)
+    gradients = nn.io.to_torch(net, (by_params, state))
     for name, a in theirs.named_parameters():
         if not name.startswith("bias_hh") or kind == "gru":  # elsewhere a sum
             close(gradients[name], a.grad)
@@ -73,7 +73,7 @@ def test_a_stack_in_both_directions_is_pytorchs(kind):
 def test_weights_go_to_pytorch_and_back(kind):
     net = nn.Sequential(body=getattr(nn, kind)(3, layers=2), head=nn.Dense(2))
     params, state = net.init(jax.random.key(0), X)
-    given = nn.io.to_torch(net, params, state)
+    given = nn.io.to_torch(net, (params, state))
     theirs = torch.nn.ModuleDict(
         {"body": module(kind, num_layers=2), "head": torch.nn.Linear(3, 2)}
     )

@@ -235,7 +235,7 @@ def test_decoding_and_saliency_are_of_what_was_given():
         nn.decode.greedy(net, variables, np.full((1, 2), 2**32), 2)
     with pytest.raises(ValueError, match=r"^saliency: x: must not be masked"):
         x = np.ma.masked_array(X, X > 3)
-        nn.feature_maps.saliency(nn.Dense(2), {}, {}, x, 0)
+        nn.pictures.saliency(nn.Dense(2), ({}, {}), x, 0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import jaxnn as nn
 
-feature_maps = nn.feature_maps
+feature_maps = nn.pictures
 NET = nn.Sequential(
     nn.Conv(4, 3),
     nn.BatchNorm(),
@@ -42,7 +42,7 @@ def scores(trees, x):
 
 def test_saliency_is_the_gradient_of_each_images_own_score(trees):
     target = jnp.array([4, 0, 2])
-    found = feature_maps.saliency(NET, *trees, X, target)
+    found = feature_maps.saliency(NET, trees, X, target)
 
     def one(x, t):
         return scores(trees, x[None])[0, t]
@@ -52,7 +52,7 @@ def test_saliency_is_the_gradient_of_each_images_own_score(trees):
 
 def test_saliency_agrees_with_finite_differences(trees):
     smooth = nn.edit(NET, "relu_1", lambda _: jnp.tanh)
-    found = feature_maps.saliency(smooth, *trees, X[:1], 3)
+    found = feature_maps.saliency(smooth, trees, X[:1], 3)
     rng, eps = np.random.default_rng(0), 1e-2
     ways = jnp.asarray(rng.normal(size=(5, *X.shape[1:])), X.dtype)
     ahead, behind = (
@@ -68,22 +68,22 @@ def test_saliency_agrees_with_finite_differences(trees):
 def test_saliency_of_the_highest_score_by_default(trees):
     best = scores(trees, X).argmax(-1)
     assert len(set(best.tolist())) > 1  # else one class for all would do as well
-    expected = feature_maps.saliency(NET, *trees, X, best)
-    chex.assert_trees_all_close(feature_maps.saliency(NET, *trees, X), expected)
+    expected = feature_maps.saliency(NET, trees, X, best)
+    chex.assert_trees_all_close(feature_maps.saliency(NET, trees, X), expected)
 
 
 def test_saliency_takes_labels_as_data_sets_hold_them(trees):
     labels = np.array([1, 2, 3], np.uint8)
-    expected = feature_maps.saliency(NET, *trees, X, jnp.array([1, 2, 3]))
-    found = feature_maps.saliency(NET, *trees, np.asarray(X), labels)
+    expected = feature_maps.saliency(NET, trees, X, jnp.array([1, 2, 3]))
+    found = feature_maps.saliency(NET, trees, np.asarray(X), labels)
     chex.assert_trees_all_close(found, expected)
 
 
 def test_saliency_compiles(trees):
     target = jnp.array([4, 0, 2])
     fast = jax.jit(feature_maps.saliency, static_argnums=0)
-    expected = feature_maps.saliency(NET, *trees, X, target)
-    chex.assert_trees_all_close(fast(NET, *trees, X, target), expected, atol=1e-6)
+    expected = feature_maps.saliency(NET, trees, X, target)
+    chex.assert_trees_all_close(fast(NET, trees, X, target), expected, atol=1e-6)
 
 
 # ---- Grad-CAM ----
@@ -100,9 +100,9 @@ def test_grad_cam_by_hand():
     x = jnp.array([[1.0, -2.0], [3.0, 0.5]]).reshape(1, 2, 2, 1)
     # Each place of map k moves the mean by 1/4: the slopes are 8/4 = 2 and 4/4 = 1.
     # Map 0 is x and map 1 is -x, so the heat is relu(2x - x) = relu(x).
-    heat = feature_maps.grad_cam(net, params, {}, x, "conv_1", 1)
+    heat = feature_maps.grad_cam(net, (params, {}), x, "conv_1", 1)
     np.testing.assert_allclose(heat[0], [[1.0, 0.0], [3.0, 0.5]])
-    nothing = feature_maps.grad_cam(net, params, {}, x, "conv_1", 0)
+    nothing = feature_maps.grad_cam(net, (params, {}), x, "conv_1", 0)
     np.testing.assert_allclose(nothing[0], 0.0)
 
 
@@ -125,22 +125,22 @@ def test_grad_cam_agrees_with_the_network_cut_in_two(trees, path):
     expected = np.maximum(
         sum(maps[..., k] * slopes[:, k, None, None] for k in range(maps.shape[-1])), 0
     )
-    found = feature_maps.grad_cam(NET, params, state, X, path, target, enlarge=False)
+    found = feature_maps.grad_cam(NET, (params, state), X, path, target, enlarge=False)
     chex.assert_trees_all_close(found, expected, atol=1e-6)
     assert found.max() > 0
 
 
 def test_grad_cam_is_enlarged_to_the_image(trees):
-    small = feature_maps.grad_cam(NET, *trees, X, "conv_2", 1, enlarge=False)
-    large = feature_maps.grad_cam(NET, *trees, X, "conv_2", 1)
+    small = feature_maps.grad_cam(NET, trees, X, "conv_2", 1, enlarge=False)
+    large = feature_maps.grad_cam(NET, trees, X, "conv_2", 1)
     assert small.shape == (3, 4, 4) and large.shape == (3, 8, 8)
     chex.assert_trees_all_close(large, jax.image.resize(small, (3, 8, 8), "linear"))
 
 
 def test_grad_cam_compiles(trees):
-    fast = jax.jit(feature_maps.grad_cam, static_argnums=(0, 4))
-    expected = feature_maps.grad_cam(NET, *trees, X, "conv_2")
-    chex.assert_trees_all_close(fast(NET, *trees, X, "conv_2"), expected, atol=1e-6)
+    fast = jax.jit(feature_maps.grad_cam, static_argnums=(0, 3))
+    expected = feature_maps.grad_cam(NET, trees, X, "conv_2")
+    chex.assert_trees_all_close(fast(NET, trees, X, "conv_2"), expected, atol=1e-6)
 
 
 def test_grad_cam_looks_inside_blocks_and_wrappers(key):
@@ -149,10 +149,10 @@ def test_grad_cam_looks_inside_blocks_and_wrappers(key):
     plain = nn.Sequential(nn.Conv(4, 3), block, *tail)
     params, state = plain.init(key, X)
     at = "residual_1/body/conv"
-    expected = feature_maps.grad_cam(plain, params, state, X, at, 2)
+    expected = feature_maps.grad_cam(plain, (params, state), X, at, 2)
     assert expected.max() > 0
     saving = nn.edit(plain, "residual_1", nn.Remat(block))
-    found = feature_maps.grad_cam(saving, params, state, X, at, 2)
+    found = feature_maps.grad_cam(saving, (params, state), X, at, 2)
     chex.assert_trees_all_close(found, expected, atol=1e-6)
 
 
@@ -183,18 +183,18 @@ def test_grad_cam_agrees_with_hooks_in_pytorch(key):
     dense(relu(conv(x)).mean((2, 3)))[:, 2].sum().backward()
     weights = kept["slopes"].mean((2, 3), keepdim=True)
     expected = torch.relu((weights * kept["maps"]).sum(1)).numpy()
-    found = feature_maps.grad_cam(net, params, state, X, "relu_1", 2)
+    found = feature_maps.grad_cam(net, (params, state), X, "relu_1", 2)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_unknown_path_names_the_nearest(trees):
     with pytest.raises(KeyError, match=r"no layer at 'conv2' \(nearest: 'conv_2'\)"):
-        feature_maps.grad_cam(NET, *trees, X, "conv2")
+        feature_maps.grad_cam(NET, trees, X, "conv2")
 
 
 def test_layer_without_maps_names_the_last_with_maps(trees):
     with pytest.raises(ValueError, match=r"'dense_1' must .*3,5\]; .* is 'tanh_1'"):
-        feature_maps.grad_cam(NET, *trees, X, "dense_1")
+        feature_maps.grad_cam(NET, trees, X, "dense_1")
 
 
 def test_layer_that_is_called_twice_is_refused(key):
@@ -206,15 +206,15 @@ def test_layer_that_is_called_twice_is_refused(key):
 
     net = Twice(nn.Conv(2, 3))
     with pytest.raises(ValueError, match="'conv' is called 2 times"):
-        feature_maps.grad_cam(net, *net.init(key, X), X, "conv")
+        feature_maps.grad_cam(net, net.init(key, X), X, "conv")
 
 
 both = pytest.mark.parametrize(
     "look",
     [
         feature_maps.saliency,
-        lambda net, params, state, x, target=None: feature_maps.grad_cam(
-            net, params, state, x, "conv_1", target
+        lambda net, variables, x, target=None: feature_maps.grad_cam(
+            net, variables, x, "conv_1", target
         ),
     ],
     ids=["saliency", "grad_cam"],
@@ -234,20 +234,20 @@ both = pytest.mark.parametrize(
 )
 def test_impossible_targets(look, trees, target, error, match):
     with pytest.raises(error, match=match):
-        look(NET, *trees, X, target)
+        look(NET, trees, X, target)
 
 
 @both
 def test_bytes_are_refused(look, trees):
     with pytest.raises(TypeError, match="x must hold floating-point numbers"):
-        look(NET, *trees, np.zeros((1, 8, 8, 2), np.uint8))
+        look(NET, trees, np.zeros((1, 8, 8, 2), np.uint8))
 
 
 @both
 def test_network_without_class_scores(look, key):
     net = nn.Sequential(nn.Conv(2, 3))
     with pytest.raises(ValueError, match=r"class scores \[N, classes\], got float32"):
-        look(net, *net.init(key, X), X, 0)
+        look(net, net.init(key, X), X, 0)
 
 
 # ---- pictures ----
@@ -298,3 +298,9 @@ def test_impossible_pictures():
         feature_maps.filters_picture(np.zeros((3, 3, 1, 8), np.float32), columns=0)
     with pytest.raises(ValueError, match="maps_picture: gap must be a positive int"):
         feature_maps.maps_picture(np.zeros((4, 4, 8), np.float32), gap=-1)
+
+
+def test_variables_may_be_given_apart_for_one_more_version(trees):
+    with pytest.warns(FutureWarning, match=r"saliency\(net, \(params, state\), "):
+        old = feature_maps.saliency(NET, *trees, X, 0)
+    chex.assert_trees_all_equal(old, feature_maps.saliency(NET, trees, X, 0))

@@ -161,7 +161,7 @@ def test_there_and_back(name, net, build, shape):
     expected = jax.eval_shape(net.init, jax.random.key(0), images((2, *shape)))
     for got, want in zip(trees_, expected, strict=True):
         assert jax.tree.map(trees.describe, got) == jax.tree.map(trees.describe, want)
-    arrays = to_torch(net, *trees_, names=naming)
+    arrays = to_torch(net, trees_, names=naming)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -170,7 +170,7 @@ def test_there_and_back(name, net, build, shape):
     for k, v in model.state_dict().items():
         assert torch.equal(v, before[k]), k
     if name in ("lenet5", "alexnet", "vgg11_bn", "resnet18"):
-        again = to_torch(net, *trees_, x=x, names=naming)
+        again = to_torch(net, trees_, x=x, names=naming)
         assert arrays.keys() == again.keys()
         assert all(np.array_equal(again[k], v) for k, v in arrays.items())
 
@@ -237,7 +237,7 @@ def test_resnet18s_gradients_and_running_statistics_are_pytorchs():
         model.train(train).zero_grad()
         (model(channels_first(x)) * torch.tensor(weights)).sum().backward()
         grads, after = slopes(params, state, train)
-        ours = to_torch(RESNET18, grads, after)
+        ours = to_torch(RESNET18, (grads, after))
         for name, parameter in model.named_parameters():
             close(ours[name], parameter.grad.numpy(), 1e-3 if train else 1e-4)
         for name, buffer in model.named_buffers():
@@ -343,7 +343,7 @@ def test_several_layers_may_see_one_flattened_picture():
     x = images((2, 3, 4, 2))
     params, state = from_torch(Heads(), x, model.state_dict())
     close(Heads().apply(params, state, x)[0], logits_of(model, x))
-    arrays = to_torch(Heads(), params, state, x=x)
+    arrays = to_torch(Heads(), (params, state), x=x)
     for name, tensor in model.state_dict().items():
         np.testing.assert_array_equal(arrays[name], tensor.numpy())
 
@@ -412,7 +412,7 @@ def test_nothing_is_shared_with_the_tensors():
 def test_bfloat16_parameters_go_to_torch_as_float32():
     params, state = from_torch(PLAIN, IMAGES, plain().state_dict())
     narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
-    arrays = to_torch(PLAIN, narrow, state, x=IMAGES)
+    arrays = to_torch(PLAIN, (narrow, state), x=IMAGES)
     assert {a.dtype.name for a in arrays.values()} == {"float32", "int64"}
     assert all(a.flags.writeable and a.flags.c_contiguous for a in arrays.values())
 
@@ -446,7 +446,7 @@ def test_transposed_convolution(groups):
     x = images((3, 4, 5, 6))
     params, state = from_torch(ours, x, theirs.state_dict())
     close(ours.apply(params, state, x)[0], logits_of(theirs, x))
-    back = to_torch(ours, params, state, x=x)
+    back = to_torch(ours, (params, state), x=x)
     np.testing.assert_array_equal(back["weight"], theirs.weight.detach().numpy())
 
 
@@ -480,7 +480,7 @@ def test_names_of_ones_own():
     names = {"a": "first", "b": "second"}
     params, state = from_torch(net, x, given, names=names)
     np.testing.assert_array_equal(params["a"]["w"], -w.T)
-    back = to_torch(net, params, state, names=names)
+    back = to_torch(net, (params, state), names=names)
     assert back.keys() == given.keys()
     with pytest.raises(ValueError, match=r"no layer with arrays at 'bb'.*nearest: 'b'"):
         from_torch(net, x, given, names={"bb": "second"})
@@ -490,7 +490,7 @@ def test_our_own_paths_come_back():
     """What `to_torch` names by paths, `from_torch` finds by them, in any order."""
     net, x = nn.Sequential(a=nn.Dense(3), b=nn.Dense(3)), np.ones((1, 3), np.float32)
     params, state = net.init(jax.random.key(0), x)
-    arrays = to_torch(net, params, state)
+    arrays = to_torch(net, (params, state))
     turned = dict(reversed(arrays.items()))
     again, _ = from_torch(net, x, turned)
     np.testing.assert_array_equal(again["a"]["w"], params["a"]["w"])
@@ -711,4 +711,4 @@ def test_to_torch_refuses_other_trees():
     words = ["params/dense_1/w", "float32[3,4]", "float32[3,2]"]
     refused(words, to_torch, net, wide, state, x=x)
     refused(["pass x="], to_torch, net, wide, state)
-    assert to_torch(net, params, state)["dense_1.weight"].shape == (2, 3)
+    assert to_torch(net, (params, state))["dense_1.weight"].shape == (2, 3)

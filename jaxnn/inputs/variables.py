@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network's variables, its parameters and its state, as functions are given them."""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxnn.trees import describe
+
+
+def variables(given: Any) -> tuple[Any, Any]:
+    """Parameters and state out of a pair, or of a record of both such as `TrainState`.
+
+    >>> variables(({"w": 1.0}, {}))
+    ({'w': 1.0}, {})
+    """
+    if _is_record(given):
+        return given.params, given.state
+    if isinstance(given, tuple) and len(given) == 2:
+        if _is_record(given[0]):
+            raise TypeError(
+                "state: must be a TrainState, got the pair (state, history) that fit "
+                "gives; take the first of it"
+            )
+        return given
+    raise TypeError(
+        "state: must be a TrainState or a pair (params, state), got "
+        f"{describe(given):.100}"
+    )
+
+
+def _is_record(given: Any) -> bool:
+    return hasattr(given, "params") and hasattr(given, "state")
+
+
+def in_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `function(net, variables, ...)` take them as two arguments, with a warning.
+
+    That was the way of version 0.1, and goes with version 0.3.
+    """
+
+    @functools.wraps(function)
+    def call(net, variables, *rest, **options):
+        apart = rest[:1] if rest else (options.get("state"),)
+        if isinstance(variables, Mapping) and isinstance(apart[0], Mapping):
+            name = function.__name__
+            warnings.warn(
+                f"{name}(net, params, state, ...) is now {name}(net, (params, state), "
+                "...); the old way goes with version 0.3",
+                FutureWarning,
+                stacklevel=2,
+            )
+            options.pop("state", None)
+            variables, rest = (variables, apart[0]), rest[1:]
+        return function(net, variables, *rest, **options)
+
+    return call
