@@ -38,7 +38,7 @@ from jaxnn.keys import check_key as check_key
 from jaxnn.keys import fold_in as fold_in
 from jaxnn.keys import needed_key as needed_key
 from jaxnn.spec import Spec, fields, show
-from jaxnn.trees import describe, nearest
+from jaxnn.trees import describe, nearest, put
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -180,8 +180,9 @@ class Composite(Layer):
         for call in trace(self, x):
             if call.first:
                 new_params, new_state = _init_at(call, key)
-                _hang(params, call.path, new_params)
-                _hang(state, call.path, new_state)
+                for tree, part in ((params, new_params), (state, new_state)):
+                    if part:
+                        put(tree, call.path, part)
         return params, state
 
     def apply(self, params, state, x, *, key=None, train=False):
@@ -386,15 +387,6 @@ def _init_at(call: Call, key: Key) -> tuple[Params, State]:
         key = fold_in(key, name)
     with place(call.path, call.layer, call.x):
         return call.layer.init(key, call.x)
-
-
-def _hang(tree: dict, path: str, part: dict) -> None:
-    """Hang `part` into nested dicts at `path`, unless it is empty."""
-    if part:
-        *above, last = path.split("/")
-        for name in above:
-            tree = tree.setdefault(name, {})
-        tree[last] = part
 
 
 def abstract(tree: Any) -> Any:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+LISTED = 20  # names of a kind in one error message
 
 
 def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
@@ -48,6 +50,25 @@ def _name(key: Any) -> str:
     return name
 
 
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value into nested dicts at a path; dicts on the way are made.
+
+    Raises:
+        ValueError: something is there already, or a leaf is on the way.
+
+    >>> tree = {"dense_1": {"w": 1.0}}
+    >>> put(tree, "dense_1/b", 2.0)
+    >>> tree
+    {'dense_1': {'w': 1.0, 'b': 2.0}}
+    """
+    *above, last = path.split("/")
+    for name in above:
+        tree = tree.setdefault(name, {}) if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or last in tree:
+        raise ValueError(f"{path!r} is both a leaf and a folder")
+    tree[last] = value
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether a glob pattern matches a path; `*` also crosses `/`.
 
@@ -71,6 +92,39 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(islice(names, 1000)), n=1)
     return f" (nearest: {close[0]!r})" if close else ""
+
+
+class Difference(NamedTuple):
+    """How what was found by name differs from what was wanted."""
+
+    missing: list[str]
+    unexpected: list[str]
+    different: list[str]
+
+
+def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Difference:
+    """The names that are missing, unexpected, or have another value.
+
+    >>> difference({"w": "float32[3]", "c": "int32[]"}, {"w": "float32[4]", "b": ""})
+    Difference(missing=['b'], unexpected=['c'], different=['w'])
+    """
+    return Difference(
+        [name for name in wanted if name not in found],
+        [name for name in found if name not in wanted],
+        [name for name in wanted if name in found and found[name] != wanted[name]],
+    )
+
+
+def listed(title: str, names: Iterable[str], text: Callable[[str], str]) -> list[str]:
+    """Lines of an error message, one a name, for the first twenty.
+
+    >>> listed("missing", ["w", "b"], repr)
+    ["missing: 'w'", "missing: 'b'"]
+    """
+    names = list(names)
+    lines = [f"{title}: {text(name)}" for name in names[:LISTED]]
+    more = len(names) - LISTED
+    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
 
 
 def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:

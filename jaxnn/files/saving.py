@@ -5,7 +5,7 @@ What is in such a file is told in `tree_files`; nothing in it is ever executed.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,8 +14,6 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.files import tree_files
-
-_LISTED = 20  # names in one error message
 
 
 def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
@@ -115,27 +113,25 @@ def _nest(path: Any, items: list[tuple[str, Any]]) -> Any:
         return items[0][1]
     tree: dict[str, Any] = {}
     for name, leaf in items:
-        *folders, last = name.split("/")
-        node: Any = tree
-        for folder in folders:
-            node = node.setdefault(folder, {}) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or last in node:
+        try:
+            trees.put(tree, name, leaf)
+        except ValueError:
             raise ValueError(
                 f"load: {path} has {name!r} both as a leaf and as a folder"
-            )
-        node[last] = leaf
+            ) from None
     return tree
 
 
 def _check_fit(path: Any, leaves: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    missing = [name for name in wanted if name not in leaves]
-    unexpected = [name for name in leaves if name not in wanted]
-    pairs = {n: (_kind(leaves[n]), _kind(x)) for n, x in wanted.items() if n in leaves}
-    different = [name for name, (found, want) in pairs.items() if found != want]
+    found = {name: _kind(leaf) for name, leaf in leaves.items()}
+    want = {name: _kind(leaf) for name, leaf in wanted.items()}
+    missing, unexpected, different = trees.difference(found, want)
     problems = [
-        *_listed("missing", missing, lambda n: n + trees.nearest(n, unexpected)),
-        *_listed("unexpected", unexpected, str),
-        *_listed("different", different, lambda n: _contrast(n, *pairs[n])),
+        *trees.listed(
+            "missing", missing, lambda n: _at(n) + trees.nearest(n, unexpected)
+        ),
+        *trees.listed("unexpected", unexpected, _at),
+        *trees.listed("different", different, lambda n: _contrast(n, found, want)),
     ]
     if any(name.startswith("watch/") for name in unexpected):
         problems.append("give train_state the run's early_stopping= and plateau= too")
@@ -149,16 +145,12 @@ def _kind(leaf: Any) -> str:
     )
 
 
-def _contrast(name: str, found: str, wanted: str) -> str:
-    return f"{name}: the file has {found}, like has {wanted}"
+def _at(name: str) -> str:
+    return name or "(the tree itself)"
 
 
-def _listed(title: str, names: list[str], text: Callable[[str], str]) -> list[str]:
-    lines = [
-        f"{title}: {text(name) or '(the tree itself)'}" for name in names[:_LISTED]
-    ]
-    more = len(names) - _LISTED
-    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
+def _contrast(name: str, found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    return f"{_at(name)}: the file has {found[name]}, like has {wanted[name]}"
 
 
 def _restore(name: str, found: Any, like: Any) -> Any:

@@ -176,11 +176,7 @@ def _nest(kind: str, arrays: Mapping[tuple[str, str], np.ndarray]) -> dict[str, 
     tree: dict[str, Any] = {}
     for (of, path), array in arrays.items():
         if of == kind:
-            *above, last = path.split("/")
-            node = tree
-            for name in above:
-                node = node.setdefault(name, {})
-            node[last] = jnp.asarray(array)
+            trees.put(tree, path, jnp.asarray(array))
     return tree
 
 

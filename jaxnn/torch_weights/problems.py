@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does not fit, in words."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from jaxnn.torch_weights.arrays import Slot
 from jaxnn.torch_weights.read import Given
 
 COUNT = "num_batches_tracked"  # nothing here has such a count
-_LISTED = 20  # names of a kind in one error message
 
 
 class Misfit(NamedTuple):
@@ -39,9 +38,9 @@ class Misfit(NamedTuple):
             return name + trees.nearest(name, self.missing)
 
         lines = [
-            *_listed("missing", self.missing, missing),
-            *_listed("misshapen", self.misshapen, misshapen),
-            *_listed("unexpected", self.unexpected, unexpected),
+            *trees.listed("missing", self.missing, missing),
+            *trees.listed("misshapen", self.misshapen, misshapen),
+            *trees.listed("unexpected", self.unexpected, unexpected),
         ]
         return "\n  ".join(lines)
 
@@ -63,13 +62,6 @@ def by(shape: tuple[int, ...]) -> str:
     return str(list(shape)).replace(" ", "")
 
 
-def _listed(title: str, names: Iterable[str], text: Callable) -> list[str]:
-    names = list(names)
-    lines = [f"{title}: {text(name)}" for name in names[:_LISTED]]
-    more = len(names) - _LISTED
-    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
-
-
 def check_trees(given: Mapping, shapes: Mapping) -> None:
     """Raise unless params and state are the network's."""
     wrong = [at for at in {**given, **shapes} if not fits(given, shapes, at)]
@@ -77,7 +69,7 @@ def check_trees(given: Mapping, shapes: Mapping) -> None:
         lines = [
             f"{'/'.join(at)}: got {trees.describe(given.get(at))}, the network has "
             f"{trees.describe(shapes.get(at))}"
-            for at in wrong[:_LISTED]
+            for at in wrong[: trees.LISTED]
         ]
         title = "to_torch: params and state do not fit the network:"
         raise ValueError("\n  ".join([title, *lines]))

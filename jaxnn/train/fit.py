@@ -283,28 +283,21 @@ def _check_state(state: Any, shapes: TrainState) -> None:
         ("state", "network"),
         ("opt_state", "optimizer"),
     ):
-        has = {
-            p: trees.describe(a) for p, a in trees.paths(getattr(state, part)).items()
-        }
-        wants = {
-            p: trees.describe(a) for p, a in trees.paths(getattr(shapes, part)).items()
-        }
+        has, wants = (
+            {p: trees.describe(a) for p, a in trees.paths(getattr(of, part)).items()}
+            for of in (state, shapes)
+        )
         if has != wants:
             raise ValueError(
                 f"state: its {part} are not those of this {made_by}; "
-                + trees_difference(has, wants)
+                + _difference(has, wants)
             )
 
 
-def trees_difference(has: dict[str, str], wants: dict[str, str]) -> str:
+def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
     """What is missing, unexpected or misshapen, in words."""
-    missing = [p for p in wants if p not in has]
-    extra = [p for p in has if p not in wants]
-    other = [
-        f"{p} is {has[p]} for {wants[p]}"
-        for p in wants
-        if p in has and has[p] != wants[p]
-    ]
+    missing, extra, other = trees.difference(has, wants)
+    other = [f"{p} is {has[p]} for {wants[p]}" for p in other]
     said = [("missing", missing), ("unexpected", extra), ("of another shape", other)]
     return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
 
