@@ -62,11 +62,12 @@ def put(tree: dict[str, Any], path: str, value: Any) -> None:
     {'dense_1': {'w': 1.0, 'b': 2.0}}
     """
     *above, last = path.split("/")
+    node: Any = tree
     for name in above:
-        tree = tree.setdefault(name, {}) if isinstance(tree, dict) else None
-    if not isinstance(tree, dict) or last in tree:
+        node = node.setdefault(name, {}) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last in node:
         raise ValueError(f"{path!r} is both a leaf and a folder")
-    tree[last] = value
+    node[last] = value
 
 
 def matches(pattern: str, path: str) -> bool:
