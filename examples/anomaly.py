@@ -23,7 +23,7 @@ The fifth was chosen on the made-up series of --small, and the number of trainin
 with the counts of these four in sight, which favors them a little. The fifth buys
 precision with recall: without it (--margin 1) there are twice as many alarms and one
 window more is found. The office's temperature shows where this ends: in spring it
-swings as it never did in the first months, and the network can not know that this is
+swings as it never did in the first months, and the network cannot know that this is
 not what was meant.
 """
 

@@ -20,7 +20,7 @@ net = nn.Sequential(
     nn.Flatten(),
     nn.Dense(256),
     jax.nn.relu,
-    nn.Dropout(0.4),  # so few examples would otherwise be learnt by heart
+    nn.Dropout(0.4),  # so few examples would otherwise be learned by heart
     nn.Dense(128),
     jax.nn.relu,
     nn.Dropout(0.4),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bunch of networks beats one: sixteen small ones read MNIST together.
+"""An ensemble beats one network: sixteen small ones read MNIST together.
 
 Sixteen networks of one hidden layer differ in nothing but their start and the order in
 which they see the images. Each makes mistakes of its own; the mean of their
@@ -93,7 +93,7 @@ def draw(path: Path, said: np.ndarray, labels: np.ndarray, seed: int) -> None:
     axes.fill_between(counts, errors.min(0), errors.max(0), alpha=0.25, label=label)
     axes.plot(counts, errors.mean(0), "o-", label="mean")
     axes.set(xlabel="networks asked together", ylabel="test error in %")
-    axes.set(xticks=counts[:: -(-members // 16)], title="A bunch of networks beats one")
+    axes.set(xticks=counts[:: -(-members // 16)], title="An ensemble beats one network")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

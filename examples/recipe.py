@@ -3,7 +3,7 @@
 
 Is it good on the training data? No: another loss, another activation, an adaptive
 learning rate with momentum. Is it good on data it has not seen? No: early stopping,
-weight decay, dropout, more data by augmentation, another structure, a bunch of
+weight decay, dropout, more data by augmentation, another structure, an ensemble of
 networks. Each step changes one thing and keeps those before it, but for steps that
 lost more than chance: they are left out of the next. After each the doctor
 (`nn.diagnose`) says what is wrong with the run and what it would do.

@@ -243,7 +243,7 @@ def load_data(small: bool) -> tuple[str, dict[str, Part]]:
 
 
 def made_up(count: int) -> tuple[list[str], np.ndarray]:
-    """Sentences in which "not" turns a word's meaning around: a bag can not tell."""
+    """Sentences in which "not" turns a word's meaning around: a bag cannot tell."""
     rng = np.random.default_rng(0)
     texts, labels = [], rng.integers(0, 2, count, dtype=np.int32)
     good, bad = ["witty", "moving", "fresh"], ["dull", "flat", "silly"]

@@ -131,7 +131,7 @@ def arguments(function: Any) -> list[str]:
 
 
 def needed(function: Any) -> list[str]:
-    """The names that a function can not do without."""
+    """The names that a function cannot do without."""
     every = parameters(function)
     return [n for n in arguments(function) if every[n].default is inspect._empty]
 
@@ -162,7 +162,7 @@ def values(check: Callable[..., None], *arrays: Any) -> None:
 
 @contextmanager
 def deferred() -> Iterator[list[Deferred]]:
-    """Gather the checks of values that the trace inside can not make."""
+    """Gather the checks of values that the trace inside cannot make."""
     token = _deferred.set([])
     try:
         yield _deferred.get()  # type: ignore[misc]

@@ -256,7 +256,7 @@ class Run:
         return x
 
     def _own_form(self, y: Any) -> Any:
-        """What a child gave as a `forward` of one's own gets it: arrays and pairs."""
+        """What a child gave as a custom `forward` gets it: arrays and pairs."""
         if not isinstance(y, Steps) or self._layer.with_lengths == "carries":
             return y
         if self._given is not None and y.lengths is self._given.lengths:

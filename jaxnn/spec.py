@@ -165,7 +165,7 @@ class _Made:
 
 
 def _by_name(value: Any) -> Any:
-    """A field with its functions by name: Python can not pickle those that are jitted.
+    """A field with its functions by name: Python cannot pickle those that are jitted.
 
     Public names outlast a release of JAX; its private modules do not.
     """

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
 
 class Twice(nn.Composite):
-    """A composite of one's own that shares a child and reads a tied weight."""
+    """A custom composite that shares a child and reads a tied weight."""
 
     layer: nn.Layer
 

@@ -65,7 +65,7 @@ def test_networks_of_order_beat_the_bag_on_the_stand_in(offline, tmp_path, capsy
     result = load("sentiment").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()
     assert "stand-in" in said[0]
-    assert result["bag"] < 0.7  # what "not" turns around, a bag can not know
+    assert result["bag"] < 0.7  # what "not" turns around, a bag cannot know
     assert result["cnn"] > 0.9 and result["lstm"] > 0.9
     assert f"all {result['all']:.1%}" in said[-1]
     for name in ("learning_curves", "words"):

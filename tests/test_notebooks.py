@@ -309,7 +309,7 @@ def test_recipe_makes_it_good_on_new_data(recipe):
     }
     loss, accuracy, moved = table["nothing"]
     assert all(row[0] < loss for name, row in table.items() if name != "nothing")
-    best = table["a bunch of four"]
+    best = table["an ensemble of four"]
     assert best[1] > accuracy + 0.03 and best[2] > moved + 0.4
     before, after = (
         float(line.split()[-1]) for line in text(recipe["test"]).splitlines()

@@ -39,7 +39,7 @@ def test_every_layer_can_be_pickled_and_copied(entry):
         functools.partial(jax.nn.leaky_relu, negative_slope=0.2),
         functools.partial(jnp.clip, min=0.0),
     ],
-    ids=["custom_jvp", "jitted", "plain", "of one's own", "partial", "jitted partial"],
+    ids=["custom_jvp", "jitted", "plain", "custom", "partial", "jitted partial"],
 )
 def test_functions_come_back_as_themselves(function):
     net = nn.Sequential(nn.Dense(2), function)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jaxnn: the step that `fit` scans, as a jitted call a step in a loop of one's own."""
+"""jaxnn: the step that `fit` scans, as a jitted call a step in a custom loop."""
 
 import jax
 import jax.numpy as jnp

@@ -113,7 +113,7 @@ def leaves(weights: Any) -> list[np.ndarray]:
 
 
 def parameters(weights: Any) -> int:
-    """How many numbers are learnt."""
+    """How many numbers are learned."""
     return sum(leaf.size for leaf in leaves(weights))
 
 

@@ -87,9 +87,9 @@ class Contender(first_call.Deep):
         jax.block_until_ready(self.state)
         self.step = flax_nnx.make_step(graph)
         self.rows = jnp.arange(batch_size)
-        self.count = sum(p.size for p in jax.tree.leaves(self.learnt(graph)))
+        self.count = sum(p.size for p in jax.tree.leaves(self.learned(graph)))
 
-    def learnt(self, graph):
+    def learned(self, graph):
         """The parameters."""
         return nnx.state(nnx.merge(graph, self.state)[0], nnx.Param)
 

@@ -44,7 +44,7 @@ class Work(NamedTuple):
         return sequences.transformer(VOCABULARY, *sizes, rng)
 
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """How many numbers are learned."""
         return networks.parameters(self.weights(0))
 
     def flops(self) -> int:

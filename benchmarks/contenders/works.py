@@ -38,7 +38,7 @@ class Work(NamedTuple):
         return "x".join(map(str, self.image))
 
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """How many numbers are learned."""
         return networks.parameters(self.weights(0))
 
     def flops(self) -> int:

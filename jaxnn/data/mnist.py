@@ -248,7 +248,7 @@ def _advice(dataset: IdxSet, file: IdxFile, tried: list[str]) -> str:
 
 
 def _largest(file: IdxFile) -> int:
-    """Bytes that a file has at most: gzip adds little to what it can not pack."""
+    """Bytes that a file has at most: gzip adds little to what it cannot pack."""
     size = len(file.header) + math.prod(file.shape)
     return size + size // 100 + 1000
 

@@ -53,7 +53,7 @@ def _last_activation(case: Case) -> str | None:
 
 
 def _refused(case: Case, kind: str | None) -> str | None:
-    """What `fit` refuses too: a run of one's own loop may have it."""
+    """What `fit` refuses too: a custom loop may have it."""
     try:
         check_loss(case.loss, kind)
     except ValueError as error:

@@ -50,7 +50,7 @@ def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
 
     Raises:
         ValueError: `path` is a folder or a device, or can be no file.
-        OSError: it can not be written; `path` is as it was.
+        OSError: it cannot be written; `path` is as it was.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "note.txt")

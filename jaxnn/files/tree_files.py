@@ -63,8 +63,8 @@ def write(
         owner: the function that was called, for the errors.
 
     Raises:
-        TypeError, ValueError: something can not be kept in a file.
-        OSError: the file can not be written.
+        TypeError, ValueError: something cannot be kept in a file.
+        OSError: the file cannot be written.
     """
     nodes = trees.paths(tree, is_leaf=_is_empty)
     leaves = {name: x for name, x in nodes.items() if not _is_empty(x)}

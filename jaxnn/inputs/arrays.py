@@ -166,7 +166,7 @@ def to_jax(name: str, a: Any) -> "jax.Array":
     """An array of JAX that no one else can change, copied once.
 
     On a CPU JAX takes the memory of a NumPy array as its own where it can, and copies
-    it while the program goes on where it can not: what its owner writes next would be
+    it while the program goes on where it cannot: what its owner writes next would be
     read.
     """
     import jax

@@ -7,9 +7,9 @@ A network takes `(x, lengths)`.  Between its layers the two travel as `Steps`, w
     "each"     works on every step by itself: it gets the array, zeros past the ends
     "uses"     takes `(x, lengths)` and gives an array
     "carries"  takes `Steps` and gives them; also a composite that passes them on
-    "forward"  a composite of one's own: `forward` gets arrays, its children the lengths
+    "forward"  a custom composite: `forward` gets arrays, its children the lengths
     "mixes"    mixes steps and knows no lengths: an error
-    "unknown"  a layer of one's own: it gets the array, as "each", or the pair itself
+    "unknown"  a custom layer: it gets the array, as "each", or the pair itself
                where the user made it
 
 An output with as many steps has the same lengths; the outermost network gives an array.
@@ -165,7 +165,7 @@ def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
                 [np.asarray(a, complex) for a in jax.tree.leaves(function(given))]
                 for given in (alone, padded)
             ]
-    except Exception:  # it can not be tried: made for this T, or of traced values
+    except Exception:  # it cannot be tried: made for this T, or of traced values
         shapes = jax.tree.leaves(jax.eval_shape(function, x))
         return [True] * len(shapes) if all(alike(y, x) for y in shapes) else None
     found = [_keeps_one(a, b, steps) for a, b in zip(*both, strict=True)]

@@ -316,7 +316,7 @@ class CachedAttention(Layer):
             )
         if given.memory is None and given.mask is not None:
             raise ValueError(
-                "stateful: a mask can not be told apart from call to call; leave it out"
+                "stateful: a mask cannot be told apart from call to call; leave it out"
             )
         if given.memory is None and not checks.is_positive_int(self.length):
             raise ValueError(

@@ -2,7 +2,7 @@
 """Recurrent cells: one step of a recurrence, `(carry, x) -> (carry, y)`.
 
 A cell is a layer with a method more, `zero_carry(x)`: the memory before the first step
-for inputs of one step like `x` `[N, ...]`.  Any such layer, a `Composite` of one's own
+for inputs of one step like `x` `[N, ...]`.  Any such layer, a custom `Composite`
 too, runs over time in `nn.Recurrent(cell)`.  The cells here also know a faster way over
 all steps at once, `over_time`.
 """

@@ -100,7 +100,7 @@ class Sequential(Listed):
 
     Args:
         layers: layers or functions, numbered by kind.
-        named: more of them, under names of one's own.
+        named: more of them, under names that you choose.
 
     >>> import jax, jaxnn as nn
     >>> net = nn.Sequential(nn.Dense(32), jax.nn.relu, head=nn.Dense(10))

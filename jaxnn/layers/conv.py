@@ -43,8 +43,8 @@ class Conv(Layer):
 
     Raises:
         ValueError: for an impossible option when built; at `init` and `apply` if `x`
-            has another rank or channel count, if `groups` divides them not, or if the
-            kernel is larger than the padded input.
+            has another rank or channel count, if `groups` does not divide the channels,
+            or if the kernel is larger than the padded input.
 
     Reference: LeCun et al., Gradient-Based Learning Applied to Document Recognition,
     1998.

@@ -62,7 +62,7 @@ class Recurrent(Layer):
         if self.reverse:
             raise ValueError(
                 "stateful: a layer that runs in reverse needs the whole sequence and "
-                "can not go on from step to step"
+                "cannot go on from step to step"
             )
         return _Remembering(self)
 

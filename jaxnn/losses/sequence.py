@@ -27,7 +27,7 @@ def ctc(logits: ArrayLike, targets: Transcripts, *, blank: int = 0) -> jax.Array
         targets: labels [N, S], integers filled up with `blank` behind their ends; or
             `(labels, label_lengths)`, or `(labels, label_lengths, lengths)`, where
             lengths [N] say how many of the T steps are real. What logits and labels
-            are behind those matters not.
+            are behind those does not matter.
         blank: the class that stands for no label.
     Returns: [N]; 0 for no labels on no steps. A label outside 0 to C − 1, a blank
         among the labels, or a length outside 0 to S or T gives NaN.

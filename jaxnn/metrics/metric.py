@@ -76,7 +76,7 @@ def as_metric(metric: Callable | Metric) -> Metric:
 def beside(loss: Callable | None, metric: Metric) -> Metric:
     """The metric as it counts beside a loss: what that ignores, it ignores too.
 
-    A metric with an `ignore_label` of its own keeps it. One that can not ignore a label
+    A metric with an `ignore_label` of its own keeps it. One that cannot ignore a label
     stays as it is; examples that do not count in the loss are then left out as a whole.
 
     Example:

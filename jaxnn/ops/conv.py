@@ -101,7 +101,7 @@ def _vary(a, axes):
     return lax.pvary(a, tuple(axes))  # type: ignore
 
 
-# What XLA is asked for by default: its convolution and that one's own transposes.
+# What XLA is asked for by default: its convolution and the transposes of that one.
 
 
 def _lax_conv(x, w, *, window: Window):

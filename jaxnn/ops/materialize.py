@@ -25,7 +25,7 @@ def materialize(x: jax.Array) -> jax.Array:
 
 
 def _stored(x: jax.Array) -> jax.Array:
-    """`x` divided by a one that the compiler can not tell from another number."""
+    """`x` divided by a one that the compiler cannot tell from another number."""
     if not x.size:
         return x
     bits = lax.bitcast_convert_type(x.reshape(-1)[0].astype(jnp.float32), jnp.int32)

@@ -147,7 +147,7 @@ def freeze(
     `SpectralNorm`) compute as in evaluation: `BatchNorm` normalizes by its running
     statistics and keeps them. What the rest learns from is then what a frozen body puts
     out in evaluation too, in any batches. Dropout in a frozen body still drops, and a
-    memory goes on. For a loop of one's own see `freeze_statistics`.
+    memory goes on. For a custom loop see `freeze_statistics`.
 
     Args:
         optimizer: what trains the other parameters.

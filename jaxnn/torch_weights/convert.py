@@ -116,7 +116,7 @@ def to_torch(
         net: a network.
         variables: its `(params, state)`, or a `TrainState`.
         x: an example batch, or only its `jax.ShapeDtypeStruct`. Needed only where it
-            can not be told from the parameters: when the network flattens pictures of
+            cannot be told from the parameters: when the network flattens pictures of
             several channels before anything else, or they are far from square.
         names: the names of modules by the path of the layer, as in `{"dense_1": "0"}`.
 
@@ -181,7 +181,7 @@ def _nest(kind: str, arrays: Mapping[tuple[str, str], np.ndarray]) -> dict[str, 
 
 
 def _two(x: Any) -> Any:
-    """The shapes of a batch of two: batch norm can not be traced on one value."""
+    """The shapes of a batch of two: batch norm cannot be traced on one value."""
 
     def two(a):
         return jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype) if a.shape else a
@@ -203,7 +203,7 @@ def _some_input(net: Layer, given: Mapping) -> Any:
         if all(fits(given, shapes, at) for at in {**given, **shapes}):
             return x
     raise ValueError(
-        "to_torch: can not tell from the parameters what the network takes (or they "
+        "to_torch: cannot tell from the parameters what the network takes (or they "
         "are another network's); pass x=, an example batch or its shape"
     )
 

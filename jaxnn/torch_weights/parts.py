@@ -178,7 +178,7 @@ def _check_known(layer: Layer, path: str) -> None:
 
 
 def own_namings(parts: list[Part]) -> Iterator[Names]:
-    """What modules may be called going by the network: as in torchvision, or alike."""
+    """What modules may be called: as in torchvision, or by path with dots."""
     paths = [part.name for part in parts]
     yield from filter(None, (naming(paths) for naming in NAMINGS))
     yield {path: path.replace("/", ".") for path in paths}

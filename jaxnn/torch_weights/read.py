@@ -151,7 +151,7 @@ def as_array(given: Given, dtype: Any) -> np.ndarray:
         lost = (array > limit) | (array < -limit)
     if np.any(lost):
         raise ValueError(
-            f"from_torch: {given.name!r} holds numbers that {np.dtype(dtype)} can not: "
+            f"from_torch: {given.name!r} holds numbers that {np.dtype(dtype)} cannot: "
             f"{array[lost][0]} ({array.dtype})"
         )
     return cast

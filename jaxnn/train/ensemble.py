@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bunch of equal networks with different starts, trained and asked as one."""
+"""An ensemble: identical networks, initialized differently, trained as one."""
 
 from collections.abc import Callable
 from typing import Any

@@ -177,14 +177,14 @@ def run_steps(
     """Steps `start` to `stop` of an epoch, and whether the state is finite then.
 
     Start and stop are run-time values: one executable serves every chunk. State and
-    totals are donated, so call it with buffers of one's own.
+    totals are donated, so call it with buffers that nothing else needs.
     """
     state, totals = _loop(
         *(state, totals, data, order, start, stop, step, batch_size),
         advance=_advance(step),
     )
-    learnt = (state.params, state.state) if isinstance(state, TrainState) else ()
-    return state, totals, all_finite(learnt)
+    learned = (state.params, state.state) if isinstance(state, TrainState) else ()
+    return state, totals, all_finite(learned)
 
 
 def all_finite(tree: Any) -> jax.Array:

@@ -31,7 +31,7 @@ class Facts(NamedTuple):
 
     Attributes:
         outputs: their shapes.
-        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None where it can not be
+        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None where it cannot be
             told.
         checks: `check(inputs)`, what the layers ask of the values of the inputs.
     """

@@ -69,7 +69,7 @@ def fit(
     anything is compiled.
 
     Ctrl-C and SIGTERM end the run after the current chunk: `fit` returns what was
-    learnt, `history.stopped` says why, and the program goes on; what has a checkpoint
+    learned, `history.stopped` says why, and the program goes on; what has a checkpoint
     is saved by then. A second one ends the run at once. A signal that is ignored, or
     has a handler of your own, is left to it. Any exception that ends the run, also the
     `SystemExit` of such a handler, has the last `state` and `history` as attributes.
@@ -91,7 +91,7 @@ def fit(
         batch_size: examples a step; the last batch of an epoch is smaller where it does
             not divide N. None for an iterable, which brings its own.
         key: the run's random key; a run that goes on from `state` keeps the key in it.
-        validation: data in the same form, or for a step of one's own a function
+        validation: data in the same form, or for a custom step a function
             `validation(state) -> logs`.
         metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`. What
             the loss ignores (`ignore_label`), metrics ignore that can; what has no
@@ -206,7 +206,7 @@ def _make_step(net_or_step, loss, optimizer, metrics, augment) -> AnyStep:
     given = dict(loss=loss, optimizer=optimizer, metrics=metrics, augment=augment)
     for name, value in given.items():
         if value is not None:
-            raise TypeError(f"fit: {name} is the step's own business; leave it out")
+            raise TypeError(f"fit: {name} belongs to the step; leave it out")
     return as_step(net_or_step)
 
 
@@ -256,7 +256,7 @@ def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> An
             checked(f"state {path}", a)
     if not isinstance(step, TrainStep):
         if state is None:
-            raise TypeError("fit: a step of one's own needs state=, where to begin")
+            raise TypeError("fit: a custom step needs state=, where to begin")
         return jax.eval_shape(lambda: state)
     shapes = _shapes_of(step, unpack(example)[0], key)
     if state is not None:
@@ -356,7 +356,7 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     if not isinstance(step, TrainStep):
         if not callable(validation):
             raise TypeError(
-                "validation: for a step of one's own, give a function "
+                "validation: for a custom step, give a function "
                 "validation(state) -> logs"
             )
         return validation
@@ -387,7 +387,7 @@ def _check_watch(watch: Watch, step: AnyStep, stats: Stats, validation: Any) -> 
     logs = set(stats)
     if validation is not None:
         if not isinstance(step, TrainStep):
-            return  # what a function of one's own logs is known when it has run
+            return  # what a custom function logs is known when it has run
         logs |= {f"val_{name}" for name in stats}
     watch.check(logs)
 

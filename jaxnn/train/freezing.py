@@ -55,7 +55,7 @@ def freeze_statistics(net: Layer, state: State, *patterns: str) -> Layer:
     """The network, in which layers whose statistics match a pattern are at rest.
 
     Such a layer computes in training as in evaluation, and keeps its state.
-    `train_step` does this for what `freeze` and `partition` freeze; a loop of one's own
+    `train_step` does this for what `freeze` and `partition` freeze; a custom loop
     does `net = freeze_statistics(net, state, "body")` for its training calls.
 
     Args:

@@ -32,8 +32,8 @@ class History:
         programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
         settings: what the run was: `net`, `loss`, `optimizer`, `metrics`, `augment`,
-            `batch_size`, `epochs`; empty for a step of one's own, and in a history
-            from a file. A pickle has as text what can not be pickled.
+            `batch_size`, `epochs`; empty for a custom step, and in a history
+            from a file. A pickle has as text what cannot be pickled.
         unfinished: what is known of an epoch that was interrupted, or None.
 
     >>> history = History()
@@ -217,7 +217,7 @@ class History:
 
     def __deepcopy__(self, memo: Any) -> "History":
         own = {n: v for n, v in vars(self).items() if n != "settings"}
-        # What a run was made of is shared: it may hold what can not be copied.
+        # What a run was made of is shared: it may hold what cannot be copied.
         return self._with(copy.deepcopy(own, memo) | {"settings": dict(self.settings)})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def _is_whole(history: History) -> bool:
 
 
 def _portable(value: Any) -> Any:
-    """A setting, or what it says where it can not be pickled."""
+    """A setting, or what it says where it cannot be pickled."""
     try:
         pickle.dumps(value)
     except Exception:  # whatever a user's own object raises

@@ -257,7 +257,7 @@ class Fit:
         epoch: int,
     ) -> None:
         """Stop the run if a loss or a parameter is not finite."""
-        # (a step of one's own may log several; of a network's, one is descended)
+        # (a custom step may log several; of a network's, one is descended)
         alone = isinstance(self.step, TrainStep)
         shown = [n == "loss" if alone else n.endswith("loss") for n in names]
         losses = rows[:, shown, 0]
@@ -315,14 +315,16 @@ class Fit:
         )
 
     def _hand_over(self, error: BaseException) -> None:
-        """Hang what was learnt on the exception that ends the run."""
+        """Hang what was learned on the exception that ends the run."""
         if isinstance(error, replay.NonFiniteError):
             return
         last = self.state if self.whole else None
         error.history = self.history  # type: ignore[attr-defined]
         # Inside a chunk: the state that it began with, which the history knows.
         error.state = last if self.before is None else self.before  # type: ignore[attr-defined]
-        error.add_note("fit: error.state and error.history hold what was learnt before")
+        error.add_note(
+            "fit: error.state and error.history hold what was learned before"
+        )
 
 
 @partial(jax.jit, static_argnames="watch")

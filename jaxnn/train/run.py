@@ -54,7 +54,7 @@ def run(
         data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
         epochs: the total, as in `fit`.
         batch_size: examples a step; the last batch of an epoch may be smaller.
-        validation: data in the same form; for a step of one's own a function
+        validation: data in the same form; for a custom step a function
             `validation(state) -> logs`.
         early_stopping: an `EarlyStopping`; the state then has the best weights.
         plateau: a `Plateau`.
@@ -140,7 +140,7 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
     if not isinstance(step, TrainStep):
         if not callable(data):
             raise TypeError(
-                "validation: for a step of one's own, give a function "
+                "validation: for a custom step, give a function "
                 "validation(state) -> logs"
             )
         return data

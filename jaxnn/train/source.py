@@ -193,7 +193,7 @@ class StreamSource:
             raise ValueError(
                 f"data: its length says {self.steps} batches an epoch, and epoch "
                 f"{epoch + 1} gave {more}{min(seen, self.steps)}: "  # type: ignore
-                "where the run stopped can not be told from its steps. Mend __len__, "
+                "where the run stopped cannot be told from its steps. Mend __len__, "
                 "or pass a function, lambda: data, whose batches are read again"
             )
 
@@ -203,7 +203,7 @@ class StreamSource:
 
 
 def check_stream(batches: Any, epochs: int, what: str) -> None:
-    """Raise if batches are empty, can not be made, or serve fewer epochs than asked."""
+    """Raise if batches are empty, cannot be made, or serve fewer epochs than asked."""
     if count_of(batches) == 0:
         raise ValueError(f"{what}: is empty; there is no batch")
     is_function = callable(batches) and not hasattr(batches, "__iter__")

@@ -13,7 +13,7 @@ programs of the process. jaxnn's own programs (`train/programs.py`) ask for the 
 reductions, are looked through, and are compiled without them where one is wrong: that
 keeps an LSTM's training 1.25 times faster than under the flag.
 
-`JAXNN_XLA_GUARD=0` turns all of this off; a flag of one's own in `XLA_FLAGS` is kept.
+`JAXNN_XLA_GUARD=0` turns all of this off; a flag of your own in `XLA_FLAGS` is kept.
 """
 
 import functools

@@ -14,7 +14,7 @@ import jaxnn as nn
 #: Sequences of vectors, of narrow ones, of rows, of pictures.
 SHAPES = [(1, 3, 24), (1, 3, 3), (1, 3, 4, 12), (1, 3, 2, 2, 2)]
 LENGTHS = jnp.array([2])
-STEPS = nn.Dropout(0.0)  # after it a body of one's own gets an array and no pair
+STEPS = nn.Dropout(0.0)  # after it a custom body gets an array and no pair
 CLOSE = {"rtol": 1e-4, "atol": 2e-4}
 #: Those that mix steps and know no lengths: they say so.
 REFUSES = {
@@ -197,7 +197,7 @@ def test_networks_give_arrays_and_embeddings_pairs():
 
 
 class Block(nn.Composite):
-    """A body of one's own that knows nothing of lengths."""
+    """A custom body that knows nothing of lengths."""
 
     first: nn.Layer
     second: nn.Layer
@@ -214,7 +214,7 @@ class Around(nn.Composite):
 
 
 class Explicit(nn.Composite):
-    """A body of one's own that is given pairs and hands them on."""
+    """A custom body that is given pairs and hands them on."""
 
     body: nn.Layer
 

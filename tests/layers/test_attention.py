@@ -290,7 +290,7 @@ def test_only_causal_attention_with_a_length_has_a_cache(key):
     with pytest.raises(ValueError, match="needs a length"):
         nn.stateful(MHA(2, causal=True)).init(key, x)
     masked = nn.Attend(x, mask=jnp.ones((3, 3), bool))
-    with pytest.raises(ValueError, match="a mask can not"):
+    with pytest.raises(ValueError, match="a mask cannot"):
         nn.stateful(MHA(2, causal=True), 8).init(key, masked)
     asked = nn.Attend(x, x)
     params, state = nn.stateful(MHA(2)).init(key, asked)

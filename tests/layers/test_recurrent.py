@@ -1,4 +1,4 @@
-"""Recurrence: lengths, carries, gradients, stacks, cells of one's own, bad input."""
+"""Recurrence: lengths, carries, gradients, stacks, custom cells, bad input."""
 
 import chex
 import jax
@@ -34,7 +34,7 @@ class Plain(nn.Composite):
 
 
 class Noisy(nn.Composite):
-    """A cell of one's own with random and ordinary layers inside."""
+    """A custom cell with random and ordinary layers inside."""
 
     dense: nn.Layer = nn.Dense(2)
     drop: nn.Layer = nn.Dropout(0.5)

@@ -562,7 +562,7 @@ def test_metrics_beside_a_loss_ignore_what_it_ignores():
     for own in (F1(3, ignore_label=2), Mean(part(metrics.accuracy, ignore_label=2))):
         assert metrics.beside(loss, own) is own  # they were told otherwise
     for plain in (RocAuc(), Mean(losses.huber), Mean(lambda y, t: y)):
-        assert metrics.beside(loss, plain) is plain  # they can not
+        assert metrics.beside(loss, plain) is plain  # they cannot
     for loss in (None, losses.softmax_cross_entropy, part(max, ignore_label=0)):
         assert metrics.beside(loss, F1(3)) == F1(3)
 

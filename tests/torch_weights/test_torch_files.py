@@ -289,7 +289,7 @@ def test_one_storage_under_two_names_is_two_arrays(tmp_path):
         (np.ma.masked_array(W.numpy(), W.numpy() > 3), "masked array", TypeError),
         (np.zeros((2, 3), [("a", "f4")]), "real numbers", TypeError),
         (jax.ShapeDtypeStruct((2, 3), "float32"), "real numbers", TypeError),
-        (W.double() * 1e300, "numbers that float32 can not", ValueError),
+        (W.double() * 1e300, "numbers that float32 cannot", ValueError),
         (W.long() + 2**24, "16777217 (int64)", ValueError),
         ([[1.0]], "must be a tensor, got list", TypeError),
         (None, "must be a tensor, got NoneType", TypeError),

@@ -258,7 +258,7 @@ def test_googlenets_auxiliary_logits_are_pytorchs():
         close(got, want.numpy(), 1e-3)
 
 
-# Networks of one's own
+# Custom networks
 
 PLAIN = nn.Sequential(
     nn.Conv(4, 3, padding=1),

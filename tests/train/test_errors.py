@@ -147,7 +147,7 @@ CASES = {
     ),
     "a step and its loss": (
         lambda: fit(net=nn.train_step(NET, CROSS_ENTROPY, SGD)),
-        ["loss is the step's own business"],
+        ["loss belongs to the step"],
     ),
     "foreign arrays": (
         lambda: fit((Foreign(), Y)),

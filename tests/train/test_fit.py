@@ -109,7 +109,7 @@ def run_for(steps, **options):
             fit(chunk_seconds=0.0, **options)
     finally:
         loop.Fit._report = original
-    same(caught.value.state, keep[0])  # a failure hands over what was learnt
+    same(caught.value.state, keep[0])  # a failure hands over what was learned
     return caught.value.state
 
 

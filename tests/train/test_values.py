@@ -50,7 +50,7 @@ def test_an_unknown_id_is_named_before_training(bad):
         nn.evaluate(Classifier(), params, data, loss=CROSS_ENTROPY)
 
 
-def test_what_stands_in_the_padding_is_nobody_s_business():
+def test_what_stands_in_the_padding_is_ignored():
     state, history = fit((ids(p72=-1), np.array([6] * 7 + [2])))
     assert np.isfinite(history["loss"][0])
     state_2, _ = fit((ids(p72=3), np.array([6] * 7 + [2])))

@@ -213,7 +213,7 @@ def sample(images: jax.Array, points: jax.Array, fill: float | str) -> jax.Array
     """The pictures' values at points from the middle, bilinearly interpolated.
 
     `map_coordinates` takes 0.11 ms for 128 pictures of 28x28 inside a loop on two
-    cores, and 0.25 ms for 64 of 32x32x3: a gather of one's own gains nothing.
+    cores, and 0.25 ms for 64 of 32x32x3: a custom gather gains nothing.
     """
     h, w = images.shape[1:3]
     mode, value = ("constant", fill) if not isinstance(fill, str) else (fill, 0.0)
