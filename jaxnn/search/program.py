@@ -67,9 +67,9 @@ class Task(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """One lane of a program: settings and a seed."""
+    """Settings and a seed, which a program trains beside others."""
 
-    arm: int
+    row: int
     seed: int | None
     settings: Settings
 
@@ -93,7 +93,7 @@ class Program:
         traced: the names that its units may differ in.
         split: the folds.
         batch_size: examples a step.
-        lanes: units that train at once, whatever their number, so that one program
+        width: units that train at once, whatever their number, so that one program
             serves any; None for all of them, in a program for each number.
     """
 
@@ -104,10 +104,10 @@ class Program:
         traced: list[str],
         split: Split,
         batch_size: int,
-        lanes: int | None,
+        width: int | None,
     ):
         self.task, self.fixed, self.traced = task, fixed, traced
-        self.split, self.batch_size, self.lanes = split, batch_size, lanes
+        self.split, self.batch_size, self.width = split, batch_size, width
         self._compiled: dict[int, Any] = {}
         self._room: int | None = task.at_once
 
@@ -137,8 +137,8 @@ class Program:
     def size(self, units: list[Unit]) -> int:
         """How many units go into the program."""
         room = self.room(units[0])
-        if self.lanes is not None:
-            return min(self.lanes, room)
+        if self.width is not None:
+            return min(self.width, room)
         return math.ceil(len(units) / math.ceil(len(units) / room))
 
     def room(self, unit: Unit) -> int:
@@ -191,11 +191,11 @@ class Program:
         folds = len(self.split.folds)
         split = None if self.split.rows is None else 0
         keys = 0 if given[1].shape else None
-        lanes = jax.vmap(
-            self._lane, (0, keys, 0, None, None, None, None, None, None), axis_size=size
+        mapped = jax.vmap(
+            self._one, (0, keys, 0, None, None, None, None, None, None), axis_size=size
         )
         every = jax.vmap(
-            lanes,
+            mapped,
             (None, None, 0, None, None, split, split, None, None),
             axis_size=folds,
         )
@@ -211,7 +211,7 @@ class Program:
         )
         return compiled
 
-    def _lane(
+    def _one(
         self, values, key, state, begun, until, rows, held_out, data, validation
     ) -> tuple:
         """One run on one fold, a pure function."""

@@ -68,7 +68,7 @@ class SweepResult:
         self.monitor, self.mode, self.rungs = search.monitor, mode, search.stages
         self.over = search.over
         self.trials = [trial for trial in search.trials.values() if trial.epochs]
-        self.rows = [_row(search.arms[arm], search.of(arm)) for arm in order]
+        self.rows = [_row(search.rows[row], search.of(row)) for row in order]
         self.logs = _logs(self.trials)
         self.epochs = sum(trial.epochs for trial in self.trials)
         self.programs, self.seconds = task.cost.programs, task.cost.seconds

@@ -29,8 +29,8 @@ class Trial:
         logs: from each name to its value in each epoch.
     """
 
-    def __init__(self, arm: int, unit: Unit, fold: int | None):
-        self.arm, self.fold = arm, fold
+    def __init__(self, row: int, unit: Unit, fold: int | None):
+        self.row, self.fold = row, fold
         own = {} if unit.seed is None else {"seed": unit.seed}
         self.settings: Settings = unit.settings | own
         self.epochs, self.shown, self.score = 0, 0, math.nan
@@ -68,7 +68,7 @@ class Search:
     Args:
         task: what all trials share.
         over: what they go over, seeds left out.
-        arms: the settings, without seeds.
+        rows: the settings, without seeds.
         seeds: the seeds, or `[None]`.
         groups: which settings share a program.
         parts: the folds by size.
@@ -82,7 +82,7 @@ class Search:
         self,
         task: Task,
         over: dict[str, list | Range],
-        arms: list[Settings],
+        rows: list[Settings],
         seeds: list[int | None],
         groups: list[Group],
         parts: list[Split],
@@ -92,34 +92,34 @@ class Search:
         mode: str,
         progress: Progress,
     ):
-        self.task, self.arms, self.groups, self.parts = task, arms, groups, parts
+        self.task, self.rows, self.groups, self.parts = task, rows, groups, parts
         self.over, self.stages = over, stages
         self.monitor, self.sign = monitor, 1 if mode == "min" else -1
         self.progress = progress
-        self.units = [[Unit(a, s, arm) for s in seeds] for a, arm in enumerate(arms)]
+        self.units = [[Unit(a, s, row) for s in seeds] for a, row in enumerate(rows)]
         self.folds = sorted((f for part in parts for f in part.folds), key=_number)
         self.trials = {
-            (unit.arm, unit.seed, fold): Trial(unit.arm, unit, fold)
+            (unit.row, unit.seed, fold): Trial(unit.row, unit, fold)
             for units in self.units
             for unit in units
             for fold in self.folds
         }
-        lanes = self._lanes()
+        width = self._width()
         self.programs = [
             [
-                Program(task, g.fixed, g.traced, part, batch_sizes[g.members[0]], lanes)
+                Program(task, g.fixed, g.traced, part, batch_sizes[g.members[0]], width)
                 for part in parts
             ]
             for g in groups
         ]
-        self.stage = [0] * len(arms)
+        self.stage = [0] * len(rows)
 
-    def _lanes(self) -> int | None:
+    def _width(self) -> int | None:
         """How many units train at once in every stage; None for all there are.
 
-        On a CPU many lanes gain little and a program takes seconds to compile: as many
-        as the last stage has, and one program serves all stages. Elsewhere lanes cost
-        next to nothing.
+        On a CPU many side by side gain little and a program takes seconds to compile:
+        as many as the last stage has, and one program serves all stages. Elsewhere more
+        of them cost next to nothing.
         """
         if len(self.stages) == 1 or jax.default_backend() != "cpu":
             return None
@@ -128,42 +128,42 @@ class Search:
 
     def __call__(self) -> list[int]:
         """Train through all stages; the settings in order, best first."""
-        alive, begun = list(range(len(self.arms))), 0
+        alive, begun = list(range(len(self.rows))), 0
         for number, stage in enumerate(self.stages):
             alive = self.ranking(alive)[: stage.settings]
-            for arm in alive:
-                self.stage[arm] = number
+            for row in alive:
+                self.stage[row] = number
             for group, programs in zip(self.groups, self.programs, strict=True):
                 self._train(group, programs, set(alive), begun, stage.epochs)
             begun = stage.epochs
-        return self.ranking(range(len(self.arms)))
+        return self.ranking(range(len(self.rows)))
 
     def done(self) -> list[int]:
         """The settings that have trained on all folds with all seeds."""
-        every = range(len(self.arms))
-        return [arm for arm in every if all(trial.epochs for trial in self.of(arm))]
+        every = range(len(self.rows))
+        return [row for row in every if all(trial.epochs for trial in self.of(row))]
 
-    def of(self, arm: int) -> list[Trial]:
+    def of(self, row: int) -> list[Trial]:
         """The trials of one of the settings."""
-        found = [(u.arm, u.seed, f) for u in self.units[arm] for f in self.folds]
+        found = [(u.row, u.seed, f) for u in self.units[row] for f in self.folds]
         return [self.trials[label] for label in found]
 
-    def ranking(self, arms: Any) -> list[int]:
+    def ranking(self, rows: Any) -> list[int]:
         """Settings, best first: none diverged, the latest stage, the best mean."""
-        return sorted(arms, key=self._rank)
+        return sorted(rows, key=self._rank)
 
-    def _rank(self, arm: int) -> tuple:
-        trials = self.of(arm)
+    def _rank(self, row: int) -> tuple:
+        trials = self.of(row)
         if not trials[0].epochs:
-            return (arm,)
+            return (row,)
         scores = [t.score for t in trials if not t.diverged]
         mean = self.sign * float(np.mean(scores)) if scores else math.inf
-        return (len(trials) - len(scores), -self.stage[arm], mean)
+        return (len(trials) - len(scores), -self.stage[row], mean)
 
     def _train(
         self, group: Group, programs: list, alive: set[int], begun: int, epochs: int
     ) -> None:
-        units = [u for arm in group.members if arm in alive for u in self.units[arm]]
+        units = [u for row in group.members if row in alive for u in self.units[row]]
         if not units:
             return
         before = dict(self.task.cost.seconds)
@@ -176,13 +176,13 @@ class Search:
                 raise
             for u, unit in enumerate(units):
                 for f, fold in enumerate(part.folds):
-                    trial = self.trials[unit.arm, unit.seed, fold]
+                    trial = self.trials[unit.row, unit.seed, fold]
                     trial.add(outcome, (f, u), self.monitor)
         self._say(group, units, begun, epochs, before)
 
     def _states(self, units: list[Unit], part: Split) -> TrainState:
         """Where units stand: they have been in one program so far."""
-        trials = [self.trials[unit.arm, unit.seed, part.folds[0]] for unit in units]
+        trials = [self.trials[unit.row, unit.seed, part.folds[0]] for unit in units]
         outcome = trials[0].outcome
         assert outcome is not None
         return take(outcome.states, np.array([trial.place[1] for trial in trials]))
@@ -192,7 +192,7 @@ class Search:
     ) -> None:
         seconds = {name: s - before[name] for name, s in self.task.cost.seconds.items()}
         fixed = ", ".join(f"{name}={show(v)}" for name, v in group.fixed.items())
-        best = self.ranking({unit.arm for unit in units})[0]
+        best = self.ranking({unit.row for unit in units})[0]
         scores = [t.score for t in self.of(best) if not t.diverged]
         came = f"{float(np.mean(scores)):.4g}" if scores else "diverged"
         span = "" if epochs == begun + 1 else f"s {begun + 1} to"

@@ -117,8 +117,8 @@ def sweep(
     ranges = space.read(over)
     seeds: Any = ranges.pop("seed", [None])
     maker = Maker(net, optimizer, loss, augment, ranges)
-    arms = space.settings_of(ranges, samples, key)
-    stages = rungs(len(arms), epochs, halving)
+    rows = space.settings_of(ranges, samples, key)
+    stages = rungs(len(rows), epochs, halving)
     data, validation = check.checked_data(data, validation, folds)
     examples = length(data)
     parts = splits(key, examples, folds)
@@ -126,8 +126,8 @@ def sweep(
     validated = validation is not None or folds is not None
     watch = Watch(early_stopping, plateau)
     mode = check.check_monitor(monitor, mode, metrics, validated, watch)
-    made = [_built(maker, arm) for arm in arms]
-    batch_sizes = [arm.get("batch_size", batch_size) for arm in arms]
+    made = [_built(maker, row) for row in rows]
+    batch_sizes = [row.get("batch_size", batch_size) for row in rows]
     task = Task(
         maker,
         checks.on_device(data),
@@ -140,13 +140,13 @@ def sweep(
         Cost(),
     )
     works = tracing(maker, metrics, data, batch_size)
-    found = groups(arms, space.floats(ranges), works)
+    found = groups(rows, space.floats(ranges), works)
     for group in found:
         i = group.members[0]
-        check.check_parts(task, made[i], arms[i], batch_sizes[i], monitor, parts)
+        check.check_parts(task, made[i], rows[i], batch_sizes[i], monitor, parts)
     told = Progress(None, 0, epochs, progress)
     search = Search(
-        *(task, ranges, arms, seeds, found, parts, batch_sizes),
+        *(task, ranges, rows, seeds, found, parts, batch_sizes),
         *(stages, monitor, mode, told),
     )
     try:
@@ -159,11 +159,11 @@ def sweep(
 def _hand_over(error: BaseException, search: Search, mode: str) -> None:
     """Hang what is done on the error: nothing is lost."""
     done = search.done()
-    if not done or all(trial.diverged for arm in done for trial in search.of(arm)):
+    if not done or all(trial.diverged for row in done for trial in search.of(row)):
         return
     error.result = SweepResult(search, search.ranking(done), mode)  # type: ignore
     error.add_note(
-        f"sweep: error.result holds the {len(done)} of {len(search.arms)} settings "
+        f"sweep: error.result holds the {len(done)} of {len(search.rows)} settings "
         "that were trained before"
     )
 
