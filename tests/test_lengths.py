@@ -24,8 +24,8 @@ REFUSES = {
     *("adaptive_max_pool", "adaptive_avg_pool", "upsample", "upsample_bilinear"),
     *("pixel_shuffle", "pixel_unshuffle", "squeeze_excite"),
 }
-#: One of each way to treat steps: each by itself, with its neighbors, with all before
-#: it, with all (in order, by attention, by statistics, of the batch), to one; not known.
+#: One of each way to treat steps: each alone, with its neighbors, with those before it,
+#: with all (in order, by attention, by statistics), all as one; without lengths.
 AFTER = {
     *("dense", "conv", "recurrent_gru", "bidirectional", "attention", "group_norm"),
     *("batch_norm", "global_max_pool", "max_pool_1d", "flatten"),

@@ -228,6 +228,7 @@ def batch_norm_of_real_steps(
         return a if axis_name is None else lax.psum(a, axis_name)
 
     count = total(counted)
+
     def average(a):
         return _channels(total(counted * a) / count, like)
 
