@@ -177,6 +177,7 @@ def pictures(tmp_path_factory):
     return printed, report, (out / "train_cnn.md").read_text()
 
 
+@pytest.mark.slow
 def test_pictures_are_reported_as_a_table_too(pictures):
     printed, report, table = pictures
     assert table in printed
@@ -188,6 +189,7 @@ def test_pictures_are_reported_as_a_table_too(pictures):
         assert f"{result['ms_a_step']['median']:.2f}" in cells
 
 
+@pytest.mark.slow
 def test_every_contender_trains_the_same_network_on_pictures(pictures):
     _, report, _ = pictures
     results = report["results"]
@@ -199,6 +201,7 @@ def test_every_contender_trains_the_same_network_on_pictures(pictures):
         assert r["probe_losses"] == pytest.approx(reference, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_raw_scan_takes_fewer_steps_on_a_cpu_and_says_so(pictures):
     printed, report, _ = pictures
     by_name = {r["contender"]: r for r in report["results"]}
@@ -211,6 +214,7 @@ def test_raw_scan_takes_fewer_steps_on_a_cpu_and_says_so(pictures):
     assert few["ratio_to_jaxnn"] == pytest.approx(time / own)
 
 
+@pytest.mark.slow
 def test_memory_and_compiling_are_each_contenders_own(pictures):
     _, report, _ = pictures
     for r in report["results"]:
@@ -371,6 +375,7 @@ def text(tmp_path_factory):
     return done.stdout, report, (out / "train_sequences.md").read_text()
 
 
+@pytest.mark.slow
 def test_text_is_reported_as_tables(text):
     printed, report, tables = text
     assert tables in printed
@@ -387,6 +392,7 @@ def test_text_is_reported_as_tables(text):
         assert f"{result['compile_seconds']:.2f}" in row
 
 
+@pytest.mark.slow
 def test_every_contender_trains_the_same_network_on_text(text):
     _, report, _ = text
     own, raw = report["results"]
@@ -399,6 +405,7 @@ def test_every_contender_trains_the_same_network_on_text(text):
         assert r["tokens_a_second"] == pytest.approx(1e3 * tokens / median)
 
 
+@pytest.mark.slow
 def test_generation_counts_the_tokens_of_all_rows(text):
     _, report, _ = text
     found = [(r["batch_size"], r["contender"]) for r in report["generation"]]

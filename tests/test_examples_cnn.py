@@ -37,6 +37,7 @@ def test_mnist_cnn_learns_and_looks_inside(run, tmp_path):
     assert set(saved["params"]) >= {"conv_1", "conv_2", "conv_3", "dense_2"}
 
 
+@pytest.mark.slow
 def test_fashion_cnn_learns_and_shows_confusions(run):
     numbers, pictures, lines = run("fashion_cnn")
     assert 0.9 < numbers["accuracy"] <= 1
@@ -44,6 +45,7 @@ def test_fashion_cnn_learns_and_shows_confusions(run):
     assert f"accuracy {numbers['accuracy']:.2%}" in lines[-1]
 
 
+@pytest.mark.slow
 def test_deep_dream_makes_layers_livelier(run):
     numbers, pictures, lines = run("deep_dream")
     assert numbers["accuracy"] > 0.85

@@ -24,6 +24,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_small_one_is_trained_and_drawn(folder):
     for picture in ("augmented", "mistakes", "error_by_networks", "learning_curves"):
         assert drawn(folder / f"{picture}.png"), picture
@@ -32,6 +33,7 @@ def test_the_small_one_is_trained_and_drawn(folder):
     assert sorted(members) == [f"member_{i:02}_{c:02}" for i, c in kept]
 
 
+@pytest.mark.slow
 def test_evaluate_gives_what_training_gave(folder, tmp_path, capsys):
     example = load("mnist_record")
     weights = str(folder / "mnist_record.safetensors")
@@ -43,6 +45,7 @@ def test_evaluate_gives_what_training_gave(folder, tmp_path, capsys):
     assert example.main(options) == result
 
 
+@pytest.mark.slow
 def test_what_is_asked_is_what_is_kept(folder):
     """Kernels in 16 bits, and the mean of a member's probabilities over views."""
     example = load("mnist_record")
@@ -61,6 +64,7 @@ def test_what_is_asked_is_what_is_kept(folder):
     np.testing.assert_allclose(said[0][0], wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_gives_the_same_members(folder, tmp_path):
     """Stopped within a cycle, gone on; and one network at a time."""
     example = load("mnist_record")
@@ -113,6 +117,7 @@ def test_the_learning_rate_rises_and_falls_in_each_cycle():
     assert rate[80:].max() == pytest.approx(0.002, rel=0.01)
 
 
+@pytest.mark.slow
 def test_each_network_has_one_vote(folder, tmp_path, monkeypatch):
     """Whatever the number of its snapshots."""
     example = load("mnist_record")

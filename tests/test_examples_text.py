@@ -114,6 +114,7 @@ def test_reviews_are_told_apart(tmp_path):
 # ---- translation ----
 
 
+@pytest.mark.slow
 def test_both_translators_learn_the_stand_in(offline, tmp_path, capsys):
     pytest.importorskip("sacrebleu")
     result = load("translate").main(["--small", "--out", str(tmp_path)])

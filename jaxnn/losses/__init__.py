@@ -44,6 +44,7 @@ from jaxnn.losses.classification import softmax_cross_entropy as softmax_cross_e
 from jaxnn.losses.contracts import Contract as Contract
 from jaxnn.losses.contracts import contract_of as contract_of
 from jaxnn.losses.contracts import example_weights as example_weights
+from jaxnn.losses.contracts import expects as expects
 from jaxnn.losses.contracts import ignored_label as ignored_label
 from jaxnn.losses.regression import huber as huber
 from jaxnn.losses.regression import log_cosh as log_cosh

@@ -608,7 +608,7 @@ def test_layers_of_other_shapes_need_no_names():
 def test_to_torch_refuses_one_name_for_two_layers():
     params, state = TWO.init(jax.random.key(0), ROW)
     names = {"dense_1": "fc", "dense_2": "fc"}
-    refused(["fc.weight", "of its own"], to_torch, TWO, params, state, names=names)
+    refused(["fc.weight", "of its own"], to_torch, TWO, (params, state), names=names)
 
 
 # Refusals
@@ -709,6 +709,6 @@ def test_to_torch_refuses_other_trees():
     params, state = net.init(jax.random.key(0), x)
     wide = {"dense_1": {"w": jnp.ones((3, 4)), "b": jnp.ones(2)}}
     words = ["params/dense_1/w", "float32[3,4]", "float32[3,2]"]
-    refused(words, to_torch, net, wide, state, x=x)
-    refused(["pass x="], to_torch, net, wide, state)
+    refused(words, to_torch, net, (wide, state), x=x)
+    refused(["pass x="], to_torch, net, (wide, state))
     assert to_torch(net, (params, state))["dense_1.weight"].shape == (2, 3)

@@ -339,7 +339,7 @@ def test_history_goes_on_without_what_is_no_longer_logged(tmp_path):
 def test_a_step_of_ones_own_is_checked():
     with pytest.raises(TypeError, match="state="):
         nn.fit(lambda s, b: (s, {}), (X, Y), epochs=1, batch_size=4, key=KEY)
-    with pytest.raises(TypeError, match="loss is the step's own"):
+    with pytest.raises(TypeError, match="loss belongs to the step"):
         nn.fit(lambda s, b: (s, {}), (X, Y), epochs=1, batch_size=4, key=KEY, loss=max)
     with pytest.raises(ValueError, match="must be one number"):
         bad = lambda s, b: (s, {"loss": jnp.ones(3)})  # noqa: E731
