@@ -31,7 +31,7 @@ def network(features: int) -> nn.Layer:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Train all, ask each and all, draw; returns the errors on the test images."""
+    """Train all, evaluate each and all, draw; returns the test errors."""
     args = parse(argv)
     train, test = nn.data.digits() if args.small else nn.data.mnist()
     net = network(args.features)
@@ -92,7 +92,7 @@ def draw(path: Path, said: np.ndarray, labels: np.ndarray, seed: int) -> None:
     label = "least and most of 30 random choices"
     axes.fill_between(counts, errors.min(0), errors.max(0), alpha=0.25, label=label)
     axes.plot(counts, errors.mean(0), "o-", label="mean")
-    axes.set(xlabel="networks asked together", ylabel="test error in %")
+    axes.set(xlabel="networks in the ensemble", ylabel="test error in %")
     axes.set(xticks=counts[:: -(-members // 16)], title="An ensemble beats one network")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

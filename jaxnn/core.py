@@ -47,7 +47,7 @@ State = dict[str, Any]
 class Layer(Spec):
     """A spec with two pure functions, `init` and `apply`.
 
-    A subclass is final: a variant wraps a layer or is a layer of its own.  Its `init`
+    A subclass is final: a variant wraps a layer or is a separate layer.  Its `init`
     and `apply` find checked arrays in `x`, and `apply` those of JAX alone.
     """
 
@@ -126,7 +126,7 @@ class Function(Layer):
 
 
 def written(layer: Layer) -> str:
-    """A child as one writes it: a bare function stands without its `Function`."""
+    """A child as it is written in code: a bare function without its `Function`."""
     return show(layer.function) if isinstance(layer, Function) else repr(layer)
 
 
@@ -436,7 +436,7 @@ class place:
 
 
 def unknown_child(layer: Layer, name: str) -> str:
-    """What to say of a name that is no child's."""
+    """The error for a name that is not a child's."""
     names = list(layer.children())
     has = f"it has {', '.join(names)}" if names else "it has none"
     if isinstance(layer, Composite):

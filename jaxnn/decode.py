@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text out of a network: greedy, by sampling, by beam search; each one program.
+"""Text from a network: greedy, sampling, beam search; each is one program.
 
 A network from ids `[N, T]` to logits `[N, T, V]`, such as a language model, goes on
 from a prompt. It is made stateful (`nn.stateful`), so that the prompt is read at once
@@ -16,7 +16,7 @@ the prompt and the loop over tokens, is compiled as one program, once for a shap
 >>> tokens.shape, scores.shape
 ((1, 2, 4), (1, 2))
 
-A decoder that asks a memory takes `(ids, context)`: pass what it asks as `context`, any
+A decoder that attends to a memory takes `(ids, context)`: pass it as `context`, any
 tree of arrays with N in front, which stays as it is while tokens come:
 
     class Translator(nn.Composite):
@@ -69,7 +69,7 @@ def greedy(
     lengths: Any = None,
     context: Any = None,
 ) -> jax.Array:
-    """The likeliest token, time after time.
+    """Greedy decoding: the most likely token at every step.
 
     Args:
         net: a network from ids `[N, T]` (or `(ids, context)`) to logits `[N, T, V]`.
@@ -153,7 +153,7 @@ def beam(
     lengths: Any = None,
     context: Any = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The best of many continuations, found by keeping the best `beams` at each step.
+    """Beam search: the best continuations, the `beams` best kept at each step.
 
     The score is `log p / L^length_penalty`, L tokens with the `end`, if there is one.
     A continuation that has ended keeps its place as long as it is among the best. With

@@ -112,7 +112,7 @@ def _probe(layer: Layer) -> Layer:
 
 
 class Tap(Layer):
-    """A network that also gives what layers inside it put out.
+    """A network that also returns the outputs of layers inside it.
 
     `apply` gives `(y, {path: output})` in place of `y`.  Parameters, state and paths
     are those of the network, so that a tap reads a trained one.  A layer that is called

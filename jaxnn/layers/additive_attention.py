@@ -77,7 +77,7 @@ class AdditiveAttention(Layer):
             both, state = self.apply(params, state, given)
             return jax.tree.map(lambda a: a[:, 0], both), state
         query = blank(given.x, given.lengths)
-        return self.ask(params, query, self.prepare(params, given)), state
+        return self.attend(params, query, self.prepare(params, given)), state
 
     def prepare(self, params: Any, given: Attend) -> tuple[Any, Any, Any]:
         """What all queries share: the memory, projected and as it is, and its mask."""
@@ -87,7 +87,7 @@ class AdditiveAttention(Layer):
         mask = None if lengths is None else within(lengths, memory.shape[1])
         return dense(memory, **params["memory"]), memory, mask
 
-    def ask(self, params: Any, query: jax.Array, prepared: Any) -> tuple[Any, Any]:
+    def attend(self, params: Any, query: jax.Array, prepared: Any) -> tuple[Any, Any]:
         """`(context, weights)` for queries `[N, T, Q]`."""
         checks.width("AdditiveAttention", query, params["query"]["w"].shape[0])
         projected = dense(query, **params["query"])
@@ -100,14 +100,14 @@ class AdditiveAttention(Layer):
 
 
 class AttentiveRecurrent(Layer):
-    """A recurrent cell that asks a memory before every step.
+    """A recurrent cell that attends to a memory before every step.
 
     `c[t] = attention(y[t-1], memory)`, `y[t] = cell([x[t], c[t]])`, output
     `[y[t], c[t]]`, all steps in one scan; the first query is zero.
 
-    It takes an `nn.Attend`, `x` `[N, T, C]` with a memory `[N, S, M]` and lengths of
-    either, and gives `[N, T, H + M]`, zeros past each end. Parameters are those of its
-    children, `cell` and `attention`. The weights of the memory's steps are those of
+    The input is an `nn.Attend`: `x` `[N, T, C]`, a memory `[N, S, M]`, and lengths of
+    either. The output is `[N, T, H + M]`, zeros past each end. Parameters are those of
+    its children, `cell` and `attention`. The weights of the memory's steps are those of
     `attention` for the queries `y[t-1]`.
 
     Args:
@@ -115,7 +115,7 @@ class AttentiveRecurrent(Layer):
         attention: an `nn.AdditiveAttention`.
 
     Raises:
-        TypeError: the cell is none.
+        TypeError: `cell` is not a recurrent cell.
         ValueError: there is no memory.
 
     Reference: Bahdanau, Cho and Bengio, Neural Machine Translation by Jointly Learning
@@ -195,7 +195,7 @@ class AttentiveRecurrent(Layer):
             carry, own = both
             x, real, index = part
             query = carry["output"][:, None]
-            context, _ = self.attention.ask(params["attention"], query, prepared)
+            context, _ = self.attention.attend(params["attention"], query, prepared)
             x = jnp.concatenate([x, context[:, 0].astype(x.dtype)], -1)
             options = {"key": _fold(key, index), "train": train}
             with place("cell", self.cell, x):

@@ -19,28 +19,28 @@ from jaxnn.trees import describe
 
 
 class MultiHeadAttention(Layer):
-    """Each step's average of what it finds in others: `softmax(q kᵀ / √D) v`, by head.
+    """Multi-head scaled dot-product attention: `softmax(q kᵀ / √D) v` in each head.
 
-    Queries are `x w + b` for the step that asks, keys and values the same for the steps
-    that are asked; head h sees D = features / heads of their numbers. The heads'
-    averages, side by side, go through `out`. Parameters: `query/w`, `[C, features]`,
-    `key/w` and `value/w`, `[M, kv_heads · D]`, `out/w`, `[features, features]`, and
-    `b` of each.
+    Queries are projections `x w + b` of `x`; keys and values are projections of the
+    memory, or of `x` itself. Each head has D = features / heads of their numbers. The
+    heads' averages are concatenated and projected by `out`. Parameters: `query/w`,
+    `[C, features]`, `key/w` and `value/w`, `[M, kv_heads · D]`, `out/w`,
+    `[features, features]`, and a `b` for each.
 
-    It takes `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` for a memory to ask
-    or a mask, and gives `[N, T, features]`. A step that may see nothing, by a mask,
+    The input is `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` with a memory or
+    a mask; the output is `[N, T, features]`. A step that the mask lets see nothing
     gets zeros (and `out/b`), and no gradient passes.
 
     Args:
-        heads: how many, H.
-        features: of all heads together and of the output; by default C.
-        kv_heads: how many heads keys and values have; H / kv_heads neighboring heads
-            share one. By default H; 1 is multi-query attention.
+        heads: the number of heads, H.
+        features: the width of all heads together and of the output; C by default.
+        kv_heads: the number of heads of keys and values; H / kv_heads neighboring
+            heads share one. H by default; 1 is multi-query attention.
         causal: whether a step sees only those before it and itself.
         bias: whether there are `b`.
-        dropout: in training, the probability of dropping a weight of the average.
-        rotary: whether queries and keys are turned by their position; True turns with
-            base 10000, a number with that base.
+        dropout: in training, the probability of dropping an attention weight.
+        rotary: whether queries and keys are rotated by their position; True uses base
+            10000, a number that base.
         w_init: initializer of all `w`.
 
     Raises:
@@ -55,8 +55,8 @@ class MultiHeadAttention(Layer):
     >>> params, state = layer.init(jax.random.key(0), x)
     >>> layer.apply(params, state, x)[0].shape
     (2, 5, 8)
-    >>> asked = nn.Attend(x, jnp.ones((2, 3, 6)), memory_lengths=jnp.array([3, 1]))
-    >>> params, state = nn.MultiHeadAttention(4).init(jax.random.key(0), asked)
+    >>> cross = nn.Attend(x, jnp.ones((2, 3, 6)), memory_lengths=jnp.array([3, 1]))
+    >>> params, state = nn.MultiHeadAttention(4).init(jax.random.key(0), cross)
     >>> params["key"]["w"].shape
     (6, 8)
     """
@@ -138,7 +138,7 @@ class MultiHeadAttention(Layer):
         return dense(y.swapaxes(1, 2).reshape(n, t, heads * size), **params["out"])
 
     def turn(self, x: jax.Array, positions: jax.Array) -> jax.Array:
-        """Queries or keys turned by their positions."""
+        """Queries or keys rotated by their positions."""
         return rotary(x, positions, 10000.0 if self.rotary is True else self.rotary)
 
     def dropped(self, key: Key | None, train: bool) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def as_attend(x: Any) -> Attend:
 
 
 def seen(given: Attend) -> Any:
-    """What is asked: the memory, or `x` itself."""
+    """Where keys and values come from: the memory, or `x` itself."""
     return given.x if given.memory is None else given.memory
 
 
@@ -248,7 +248,7 @@ def _four(shape: tuple[int, ...]) -> tuple[int, ...] | None:
 
 
 def allowed(given: Attend) -> jax.Array | None:
-    """Who may see what by the lengths and the mask, as `[N, heads, T, S]` or ones."""
+    """Which steps may see which, by lengths and mask, `[N, heads, T, S]` or ones."""
     lengths, mask = seen_lengths(given), given.mask
     if mask is not None:
         mask = mask.reshape(_four(mask.shape))

@@ -114,7 +114,7 @@ class RNNCell(Cell):
     `recurrent/w` `[F, F]`.
 
     Args:
-        features: how many numbers it remembers and puts out, F.
+        features: the number of hidden units, F.
         activation: the function f of each number.
         bias: whether there is a `b`.
         w_init: initializer of `input/w`.
@@ -165,7 +165,7 @@ class GRUCell(Cell):
     `input/w` `[C, 3 F]`, `input/b` `[3 F]`, `recurrent/w` `[F, 3 F]`, `recurrent/b`.
 
     Args:
-        features: how many numbers it remembers and puts out, F.
+        features: the number of hidden units, F.
         bias: whether there are `b` and `b'`.
         w_init: initializer of `input/w`.
         recurrent_init: initializer of `recurrent/w`, of each part.
@@ -212,7 +212,7 @@ class LSTMCell(Cell):
     `recurrent/w` `[F, 4 F]`.
 
     Args:
-        features: how many numbers it remembers and puts out, F.
+        features: the number of hidden units, F.
         forget_bias: first value of the forget gate's bias; with 1 it begins by
             remembering (Jozefowicz et al., 2015).
         peepholes: whether the gates i, f and o see the memory c too, each through
@@ -280,7 +280,7 @@ class ConvLSTMCell(Cell):
     `recurrent/w` `[*kernel, F, 4 F]`.
 
     Args:
-        features: how many channels it remembers and puts out, F.
+        features: the number of hidden channels, F.
         kernel: size of both convolutions' windows, as for `Conv`.
         forget_bias: first value of the forget gate's bias.
         bias: whether there is a `b`.

@@ -181,11 +181,12 @@ class Sum(Listed):
 
 
 class Residual(Composite):
-    """A body and a way around it: `y = body(x) + shortcut(x)` (He et al., 2015).
+    """A body with a skip connection: `y = body(x) + shortcut(x)` (He et al., 2015).
 
     Args:
         body: a layer.
-        shortcut: the way around; a layer that maps to the body's shape, if it changes.
+        shortcut: the skip connection; where the body changes the shape, a layer that
+            does the same.
 
     >>> import jax, jaxnn as nn
     >>> net, x = nn.Residual(nn.Dense(4)), jax.numpy.ones((2, 4))

@@ -19,13 +19,13 @@ def unpack(x: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
 
 
 class Attend(NamedTuple):
-    """What attention takes when there is more than `x` and its lengths.
+    """The input of attention when there is more than `x` and its lengths.
 
     Attributes:
-        x: `[N, T, C]`, whose steps ask.
-        memory: `[N, S, M]`, which is asked; `x` itself by default.
+        x: `[N, T, C]`, from which the queries come.
+        memory: `[N, S, M]`, from which keys and values come; `x` itself by default.
         lengths: `[N]` integers, how many steps of `x` are real; all by default.
-        memory_lengths: the same of the memory.
+        memory_lengths: the same for the memory.
         mask: booleans, which steps of the memory (or of `x`) each step of `x` may see:
             `[T, S]`, `[N, T, S]` or `[N, heads, T, S]`. A step that may see nothing
             gets zeros.

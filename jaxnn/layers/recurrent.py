@@ -321,7 +321,8 @@ def lstm(
     `layer1/forward` and `layer1/backward`.
 
     Args:
-        features: how many numbers each layer puts out, F; in both directions 2 F.
+        features: the hidden units of each layer, F; the output of both directions has
+            2 F.
         layers: how many lie one on the other.
         bidirectional: whether each also runs backward.
         dropout: in training, the probability of dropping what goes from layer to layer.

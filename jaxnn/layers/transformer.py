@@ -76,24 +76,25 @@ class _UpDown(Composite):
 
 
 class EncoderBlock(Composite):
-    """Attention and a feed-forward network, each with a way around it.
+    """A transformer encoder block: attention and feed-forward, with skip connections.
 
-    `x ← x + attention(norm(x))`, `x ← x + mlp(norm(x))`; or, with the norm behind,
+    Pre-norm: `x ← x + attention(norm(x))`, `x ← x + mlp(norm(x))`. Post-norm:
     `x ← norm(x + attention(x))`, `x ← norm(x + mlp(x))`.
 
-    It takes `x`, `[N, T, C]`, or `(x, lengths)`, and gives `[N, T, C]`; of an
-    `nn.Attend` it gives an `nn.Attend` with another `x`, so that blocks follow on
-    each other.
+    The input is `x`, `[N, T, C]`, or `(x, lengths)`, and the output `[N, T, C]`. For an
+    `nn.Attend` the output is an `nn.Attend` with a new `x`, so that blocks can be
+    chained.
 
     Args:
         attention: a `MultiHeadAttention`.
         mlp: a `FeedForward`.
-        norm1, norm2: the normalization at each of the two.
-        dropout: a `Dropout` of what is added.
-        pre_norm: whether the norm is in front (as most have it today) or behind.
+        norm1, norm2: the normalization of each.
+        dropout: the `Dropout` of each residual branch.
+        pre_norm: whether norms come before each layer (the usual choice today) or after
+            each sum.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017; Xiong et al., On Layer
-    Normalization in the Transformer Architecture, 2020 (in front).
+    Normalization in the Transformer Architecture, 2020 (pre-norm).
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.EncoderBlock(nn.MultiHeadAttention(2)), jnp.ones((2, 5, 8))
@@ -123,18 +124,18 @@ class EncoderBlock(Composite):
 
 
 class DecoderBlock(Composite):
-    """Causal attention, attention to a memory, and a feed-forward network.
+    """A transformer decoder block: causal attention, cross-attention, feed-forward.
 
-    Each with a norm and a way around it, as in `EncoderBlock`. It takes an `nn.Attend`
-    with a memory and gives an `nn.Attend` with another `x`.
+    Each has a norm and a skip connection, as in `EncoderBlock`. The input is an
+    `nn.Attend` with a memory, the output an `nn.Attend` with a new `x`.
 
     Args:
         attention: a causal `MultiHeadAttention`.
-        cross: the `MultiHeadAttention` that asks the memory.
+        cross: the `MultiHeadAttention` over the memory.
         mlp: a `FeedForward`.
-        norm1, norm2, norm3: the normalization at each of the three.
-        dropout: a `Dropout` of what is added.
-        pre_norm: whether the norm is in front or behind.
+        norm1, norm2, norm3: the normalization of each.
+        dropout: the `Dropout` of each residual branch.
+        pre_norm: as for `EncoderBlock`.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017.
 
@@ -163,17 +164,17 @@ class DecoderBlock(Composite):
         def attend(x):
             return run("attention", Attend(x, lengths=given.lengths, mask=given.mask))
 
-        def ask(x):
+        def cross(x):
             return run("cross", given._replace(x=x, mask=None))
 
         y = around("norm1", attend, given.x)
-        y = around("norm2", ask, y)
+        y = around("norm2", cross, y)
         y = around("norm3", lambda x: run("mlp", x), y)
         return given._replace(x=y)
 
 
 class _Around:
-    """A layer with norm, dropout and a way around."""
+    """A layer with norm, dropout and a skip connection."""
 
     def __init__(self, run, pre_norm: bool):
         self.run, self.pre_norm = run, pre_norm
@@ -210,18 +211,18 @@ class TransformerEncoder(Composite):
     made of: `nn.stateful` and `nn.decode` run it with a cache.
 
     Args:
-        layers: how many blocks.
+        layers: the number of blocks.
         heads: of each block's attention.
-        hidden: features of each `FeedForward` in between; by default 4 C.
+        hidden: the hidden features of each `FeedForward`; 4 C by default.
         activation: of each `FeedForward`.
-        dropout: in training, the probability of dropping a weight of attention, a
-            number between the two layers of a `FeedForward`, and one of what is added.
+        dropout: in training, the probability of dropping an attention weight, a hidden
+            number of a `FeedForward`, or an output of a residual branch.
         causal, kv_heads, rotary: as for `MultiHeadAttention`.
         norm: the normalization.
-        pre_norm: whether it is in front of each part of a block, or behind.
+        pre_norm: whether norms come before each layer or after each sum.
         repeat: whether the blocks run as one `nn.Repeat`: compile time does not grow
             with their number, and each parameter has a new first axis.
-        edited: blocks and layers that were exchanged, by name; `nn.edit` writes it.
+        edited: blocks and layers that `nn.edit` has replaced, by name.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017.
 
@@ -270,24 +271,25 @@ class TransformerEncoder(Composite):
 
 
 class TransformerDecoder(Composite):
-    """Blocks of causal attention that also ask a memory, what an encoder gave.
+    """A transformer decoder: blocks of causal attention and of cross-attention.
 
-    It takes an `nn.Attend`, `x` `[N, T, C]` with `memory` `[N, S, M]`, and lengths of
-    either, and gives `[N, T, C]`, zeros past each end. Children: `block1`, `block2`,
-    ..., each a `DecoderBlock`, or `blocks` for all with `repeat`; and `norm`.
+    The input is an `nn.Attend`: `x` `[N, T, C]`, `memory` `[N, S, M]` (what an encoder
+    gave), and lengths of either. The output is `[N, T, C]`, zeros past each end.
+    Children: `block1`, `block2`, ..., each a `DecoderBlock`, or `blocks` for all with
+    `repeat`; and `norm`.
 
     Args:
-        layers: how many blocks.
+        layers: the number of blocks.
         heads: of each block's two attentions.
-        hidden: features of each `FeedForward` in between; by default 4 C.
+        hidden: the hidden features of each `FeedForward`; 4 C by default.
         activation: of each `FeedForward`.
         dropout: as for `TransformerEncoder`.
         kv_heads: as for `MultiHeadAttention`.
         rotary: of the causal attention, as for `MultiHeadAttention`.
         norm: the normalization.
-        pre_norm: whether it is in front of each part of a block, or behind.
+        pre_norm: whether norms come before each layer or after each sum.
         repeat: whether the blocks run as one `nn.Repeat`.
-        edited: blocks and layers that were exchanged, by name; `nn.edit` writes it.
+        edited: blocks and layers that `nn.edit` has replaced, by name.
 
     Raises:
         ValueError: there is no memory.

@@ -15,7 +15,7 @@ from jaxnn.trees import describe
 
 
 class Outputs(NamedTuple):
-    """What a network with auxiliary classifiers puts out in training."""
+    """The outputs of a network with auxiliary classifiers in training."""
 
     main: Any
     auxiliary: tuple[Any, ...]

@@ -16,7 +16,7 @@ from jaxnn.models.stages import stage
 
 
 class PadShortcut(Layer):
-    """Every second pixel, and channels of zeros: a way around without parameters.
+    """Every second pixel, and channels of zeros: a shortcut without parameters.
 
     Option A of He et al., 2015. Half of the new channels come before the old ones and
     half behind.

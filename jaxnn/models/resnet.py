@@ -23,7 +23,7 @@ STAGES = {
 
 
 class BasicBlock(Composite):
-    """Two convolutions and a way around: `y = relu(f(x) + shortcut(x))`."""
+    """Two convolutions and a skip connection: `y = relu(f(x) + shortcut(x))`."""
 
     conv1: Layer
     norm1: Layer
@@ -38,7 +38,7 @@ class BasicBlock(Composite):
 
 
 class Bottleneck(Composite):
-    """Three convolutions, the middle one narrow, and a way around them."""
+    """Three convolutions, the middle one narrow, and a skip connection."""
 
     conv1: Layer
     norm1: Layer
@@ -56,7 +56,7 @@ class Bottleneck(Composite):
 
 
 class PreactivationBlock(Composite):
-    """Norm and ReLU come before each convolution; nothing is left on the way around.
+    """Norm and ReLU come before each convolution; the skip connection is bare.
 
     A shortcut that changes the shape starts behind the first norm and ReLU.
     """
@@ -172,10 +172,10 @@ def block(
     """One residual block, of one of the four kinds.
 
     Args:
-        features: of its 3x3 convolutions; a bottleneck puts out four times as many.
+        features: of its 3x3 convolutions; a bottleneck has four times as many outputs.
         stride: of its first 3x3 convolution.
-        shortcut: the way around, which must change the shape as the convolutions do;
-            without one the input itself.
+        shortcut: the skip connection, which must change the shape as the convolutions
+            do; None for the identity.
         bottleneck: whether a 3x3 convolution stands between two 1x1.
         preactivation: whether norm and ReLU come before the convolutions.
 

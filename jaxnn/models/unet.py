@@ -13,7 +13,7 @@ from jaxnn.trees import describe
 
 
 class UNet(Listed):
-    """Down, through the bottom and up again, with a bridge across on each level.
+    """A contracting and an expanding path, with a skip connection on each level.
 
     Args:
         depth: how many levels lie above the bottom.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the layers of a network put out: how large, how spread, how often nothing."""
+"""The outputs of each layer: how large, how spread out, how often zero."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,7 +22,7 @@ BINS = 60
 
 
 class Activation(NamedTuple):
-    """The numbers that one layer puts out for a batch.
+    """The outputs of one layer for a batch.
 
     Attributes:
         mean: their mean.
@@ -49,7 +49,7 @@ def activation_statistics(
     train: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Activation]:
-    """Statistics of what each layer puts out for a batch.
+    """Statistics of the outputs of each layer for a batch.
 
     Args:
         net: a network.
@@ -85,7 +85,9 @@ def activation_statistics(
         for y in filter(_is_float, calls):
             found += parts(path, inside, np.asarray(y, np.float64))
     if not found:
-        raise ValueError("activations: no layer of the network puts out floats")
+        raise ValueError(
+            "activations: no layer of the network has floating-point outputs"
+        )
     names: Counter[str] = Counter()
     statistics = {}
     for part in sorted(found, key=lambda part: part.order):
@@ -97,7 +99,7 @@ def activation_statistics(
 
 @program()
 def _outputs(params: Any, state: Any, x: Any, key: Any, *, net: Layer, train: bool):
-    """What each layer inside puts out, by path."""
+    """The outputs of each layer inside, by path."""
     paths = tuple(path for path in units(net) if path)
     if not paths:  # a network of one layer
         return {"": net.apply(params, state, x, key=key, train=train)[0]}
@@ -125,7 +127,7 @@ def activations(
     train: bool = False,
     key: jax.Array | None = None,
 ) -> Any:
-    """Draw what each layer puts out: its distribution, its spread, its zeros.
+    """Draw the outputs of each layer: their distribution, spread and zeros.
 
     Args:
         net, state, x, train, key: as in `activation_statistics`.

@@ -24,7 +24,7 @@ from jaxnn.trees import describe, nearest
 
 @in_one
 def saliency(net: Layer, variables: Any, x: Any, target: Any = None) -> jax.Array:
-    """The gradient of a class score by the image: which pixels matter, and which way.
+    """Saliency: the gradient of a class score with respect to the image.
 
     `g = ∂ y[target] / ∂ x` for each image by itself, in evaluation. As a picture one
     draws `|g|`, of several colors the largest: `jnp.abs(g).max(-1)`.
@@ -69,9 +69,9 @@ def grad_cam(
     *,
     enlarge: bool = True,
 ) -> jax.Array:
-    """Where in each image a network finds evidence for a class, by one layer's maps.
+    """Grad-CAM: where in each image one layer finds evidence for a class.
 
-    `relu(sum over k of a[k] A[k])` for the maps A that the layer puts out, each
+    `relu(sum over k of a[k] A[k])` for the layer's maps A, each
     weighted by its mean slope, `a[k] = mean over places of ∂ y[target] / ∂ A[k]`.
 
     Args:
@@ -159,7 +159,7 @@ def maps_picture(
     Black is a map's smallest value and white its largest, for each map by itself.
 
     Args:
-        maps: what a layer puts out for one image, `[h, w, K]`; see `nn.Tap`.
+        maps: a layer's output for one image, `[h, w, K]`; see `nn.Tap`.
         columns: maps in a row; None for about as many as rows.
         gap: pixels between maps.
         background: what is in the gaps: 1 for white, 0 for black, NaN for nothing.

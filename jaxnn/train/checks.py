@@ -265,7 +265,7 @@ def check_epochs(epochs: Any) -> None:
 
 
 def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
-    """Trace the network on a batch's shapes: what it puts out, and asks for."""
+    """Trace the network on a batch's shapes: its outputs and its requirements."""
     found = facts(net, params, state, x)
     rows = jax.tree.leaves(x)[0].shape[0]
     # (By JAX's own paths: a Tap's outputs are named by paths themselves.)

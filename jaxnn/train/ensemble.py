@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ensemble: identical networks, initialized differently, trained as one."""
+"""Ensembles: identical networks, initialized differently, trained as one program."""
 
 from collections.abc import Callable
 from typing import Any

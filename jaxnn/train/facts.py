@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network puts out and asks of its inputs, found by tracing it once."""
+"""A network's outputs, and what it requires of its inputs, from one trace."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -68,10 +68,10 @@ def fit(
     callbacks, `chunk_seconds` or an interruption. Data and network are checked before
     anything is compiled.
 
-    Ctrl-C and SIGTERM end the run after the current chunk: `fit` returns what was
-    learned, `history.stopped` says why, and the program goes on; what has a checkpoint
-    is saved by then. A second one ends the run at once. A signal that is ignored, or
-    has a handler of your own, is left to it. Any exception that ends the run, also the
+    Ctrl-C and SIGTERM end the run after the current chunk: checkpoints are written,
+    `fit` returns what was learned so far, `history.stopped` says why, and your program
+    continues. A second signal ends the run at once. An ignored signal stays ignored,
+    and your own handlers are called instead. Any exception that ends the run, also the
     `SystemExit` of such a handler, has the last `state` and `history` as attributes.
 
     Args:
@@ -85,9 +85,10 @@ def fit(
             passes over whole epochs where there is a `__len__`.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        epochs: the total. With a `state` that has seen four, 10 runs six more. Epochs
-            are counted in steps: to go on with other data or another
-            `batch_size`, count anew, `state=state._replace(step=0 * state.step)`.
+        epochs: the total number. With a `state` that has seen 4, `epochs=10` runs 6
+            more. Epochs are counted in steps: to continue with other data or another
+            `batch_size`, start the count again, `state=state._replace(step=0 *
+            state.step)`.
         batch_size: examples a step; the last batch of an epoch is smaller where it does
             not divide N. None for an iterable, which brings its own.
         key: the run's random key; a run that goes on from `state` keeps the key in it.

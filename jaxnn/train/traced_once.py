@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What programs put out, found by tracing, and traced once."""
+"""The output shapes of functions, traced once and remembered."""
 
 import functools
 from collections.abc import Callable, Hashable
