@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read MNIST as well as the course's record: an ensemble of many networks.
+"""Read MNIST as well as the published record: an ensemble of many networks.
 
 The course quotes an error of 0.23 % for 35 convolutional networks that vote. Here 14
 are trained, in two ways. Each training image is turned, scaled, slanted, shifted and

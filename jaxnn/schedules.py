@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rates that fall with the step, as the course writes them.
+"""Learning-rate schedules that decay with the step.
 
 A schedule is a function from the number of steps taken, 0 at first, to a rate; it goes
 where Optax takes a learning rate: `optax.sgd(nn.schedules.inverse_sqrt(0.1))`. Optax

@@ -20,7 +20,7 @@ class Finding(NamedTuple):
     """One thing that is wrong with a run.
 
     Attributes:
-        name: what, in the course's words: a key of `jaxnn.doctor.recipe.ILLNESSES`.
+        name: a key of `jaxnn.doctor.recipe.ILLNESSES`.
         likelihood: how likely, 0 to 1.
         words: the evidence as a person reads it.
         evidence: the numbers in it, by name.

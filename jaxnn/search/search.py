@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a sweep: train, rank, let the best go on."""
+"""A sweep: train, rank, let the best go on."""
 
 import math
 from typing import Any
