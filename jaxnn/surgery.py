@@ -98,7 +98,7 @@ class _Probe(Layer):
     def init(self, key, x):
         return self.layer.init(key, x)
 
-    def apply(self, params, state, x, *, key=None, train=False):
+    def apply(self, params, state, x, *, key=None, train=False) -> tuple[Any, Any]:
         before = ()
         if isinstance(state, _Probed):  # the second call of a shared layer
             state, before = state

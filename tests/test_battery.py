@@ -39,6 +39,23 @@ def options(entry: Entry, key) -> dict:
     return {"key": key, "train": True} if entry.random else {"train": True}
 
 
+def kinds_within(layer: nn.Layer) -> set[type]:
+    """The type of a layer and of all layers inside it."""
+    return {type(layer)}.union(*map(kinds_within, layer.children().values()))
+
+
+def test_every_public_layer_is_in_the_catalogue():
+    """One that is missing would be tested by nothing here."""
+    listed = set().union(*(kinds_within(entry.layer) for entry in CATALOGUE))
+    public = {v for v in (getattr(nn.layers, n) for n in dir(nn.layers)) if _is_kind(v)}
+    abstract = {"Layer", "Composite", "Cell"}
+    assert {kind.__name__ for kind in public - listed} <= abstract
+
+
+def _is_kind(value) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Layer)
+
+
 @each
 def test_init_gives_its_abstract_shapes(entry, key):
     x = example(entry)

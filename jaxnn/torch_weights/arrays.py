@@ -29,7 +29,7 @@ class Slot(NamedTuple):
     shape: tuple[int, ...]  # and its shape
     kind: str  # params or state
     path: str
-    index: tuple[int, ...]
+    block: tuple[int, ...]
     part: Part
     zero: bool = False  # the second half of a sum: zero there, added to the first here
 
@@ -49,10 +49,10 @@ def find_slots(parts: list[Part], shapes: Mapping, naming: Names) -> list[Slot]:
             path = join(part.path, leaf)
             if (kind, path) in shapes:
                 whole = shapes[kind, path].shape
-                own = whole[len(part.index) :]
+                own = whole[len(part.block) :]
                 shape = _their_shape(part.layer, leaf.rpartition("/")[2], own)
                 name = f"{module}.{suffix}" if module else suffix
-                slots.append(Slot(name, shape, kind, path, part.index, part, zero))
+                slots.append(Slot(name, shape, kind, path, part.block, part, zero))
     return slots
 
 

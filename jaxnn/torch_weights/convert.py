@@ -93,7 +93,7 @@ def from_torch(
         whole = arrays[slot.kind, slot.path]
         one = to_ours(slot, as_array(given[slot.torch], whole.dtype))
         # Where PyTorch has two biases, ours is their sum.
-        whole[slot.index] += one.reshape(whole[slot.index].shape)
+        whole[slot.block] += one.reshape(whole[slot.block].shape)
     return _nest("params", arrays), _nest("state", arrays)
 
 
@@ -147,7 +147,7 @@ def to_torch(
                 f"to_torch: two layers would be {slot.torch}; give each a name of its "
                 "own in names"
             )
-        leaf = np.asarray(given[slot.kind, slot.path])[slot.index]
+        leaf = np.asarray(given[slot.kind, slot.path])[slot.block]
         arrays[slot.torch] = to_theirs(slot, leaf)
         if slot.leaf == "var":
             arrays[slot.torch.removesuffix("running_var") + COUNT] = np.zeros((), int)

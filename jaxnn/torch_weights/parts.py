@@ -43,12 +43,12 @@ class Part(NamedTuple):
     """A layer with arrays of its own.
 
     The blocks of a `Repeat` are counted in its name, `rest/block2/conv1`, and share a
-    path in the trees, `rest/block/conv1`, where an index tells them apart.
+    path in the trees, `rest/block/conv1`, where `block` tells them apart.
     """
 
     name: str
     path: str
-    index: tuple[int, ...]
+    block: tuple[int, ...]
     layer: Layer
     picture: Picture  # [..., C] where its features were flattened, or ()
     row: str = ""  # of a recurrent layer in PyTorch's module: l0, l0_reverse, l1, ...

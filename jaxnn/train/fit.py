@@ -4,7 +4,7 @@
 import copy as copying
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxnn.train.evaluate import Evaluator
 from jaxnn.train.example_weights import with_weights
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
+from jaxnn.train.rooms import Room
 from jaxnn.train.source import (
     ArraySource,
     HostSource,
@@ -362,7 +363,7 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
             )
         return validation
     loss, metrics = step.loss, dict(step.metrics)
-    stream = is_stream(validation, "validation")
+    stream, whole = is_stream(validation, "validation"), None
     if stream:
         check_stream(validation, epochs, "validation")
     else:
@@ -375,7 +376,7 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
         if stream:
             evaluator.add_stream(state.params, state.state, validation, "validation")
         else:
-            evaluator.add(state.params, state.state, whole)
+            evaluator.add(state.params, state.state, cast(Room, whole))
         return evaluator.result("validation")
 
     return validate
