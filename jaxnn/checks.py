@@ -18,7 +18,7 @@ from jaxnn.trees import describe
 
 
 def is_positive_int(value: Any) -> bool:
-    """Whether a value is an int of 1 or more, Python's or NumPy's, and no bool."""
+    """Whether a value is an int of 1 or more, Python's or NumPy's, but not a bool."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return whole and int(value) >= 1
 
@@ -30,17 +30,17 @@ def positive_int(owner: str, name: str, value: Any) -> None:
 
 
 def is_traced(value: Any) -> bool:
-    """Whether a value is not known yet: a sweep's hyperparameter inside its program."""
+    """Whether a value is not yet known, as a sweep's hyperparameter in its program."""
     return isinstance(value, Tracer)
 
 
 def is_zero(value: Any) -> bool:
-    """Whether a hyperparameter is 0, as far as is known: a traced one may not be."""
+    """Whether a hyperparameter is known to be 0; False for a traced one."""
     return not is_traced(value) and value == 0
 
 
 def probability(owner: str, name: str, value: Any) -> None:
-    """Raise unless a hyperparameter is a number from 0 to 1; traced ones may pass."""
+    """Raise unless a hyperparameter is a number from 0 to 1; traced ones pass."""
     if is_traced(value):
         return
     if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
@@ -48,7 +48,7 @@ def probability(owner: str, name: str, value: Any) -> None:
 
 
 def positive(owner: str, name: str, value: Any) -> None:
-    """Raise unless a hyperparameter is a finite number above 0; traced may pass."""
+    """Raise unless a hyperparameter is a finite number above 0; traced ones pass."""
     if is_traced(value):
         return
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -64,7 +64,7 @@ def switches(owner: str, **switches: Any) -> None:
 
 
 def batch(owner: str, x: Any, axes: int = 2) -> None:
-    """Raise unless `x` is one floating-point array of at least `axes` axes."""
+    """Raise unless `x` is a single floating-point array with at least `axes` axes."""
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         raise TypeError(f"{owner}: x must be an array, got {describe(x):.100}")
     if not is_float(x):
@@ -84,7 +84,7 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
 
 
 def width(owner: str, x: Any, features: int) -> None:
-    """Raise unless the last axis of `x` is as wide as the weights."""
+    """Raise unless the last axis of `x` has as many features as the weights."""
     if x.shape[-1] != features:
         raise ValueError(
             f"{owner}: x must have {features} features on its last axis, as at init, "
@@ -117,7 +117,7 @@ def param_dtype(x: Any) -> Any:
 
 
 def parameters(function: Any) -> Mapping[str, inspect.Parameter]:
-    """What a function takes by name; nothing for one that does not tell."""
+    """A function's parameters by name; empty if its signature is not available."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -125,13 +125,13 @@ def parameters(function: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def arguments(function: Any) -> list[str]:
-    """The names that a function takes, `*args` and `**options` left out."""
+    """The names of a function's parameters, without `*args` and `**options`."""
     rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [n for n, p in parameters(function).items() if p.kind not in rest]
 
 
 def needed(function: Any) -> list[str]:
-    """The names that a function cannot do without."""
+    """The names of a function's required parameters."""
     every = parameters(function)
     return [n for n in arguments(function) if every[n].default is inspect._empty]
 
@@ -141,17 +141,17 @@ _deferred: ContextVar[list[Deferred] | None] = ContextVar("deferred", default=No
 
 
 def is_known(x: Any) -> bool:
-    """Whether the values of an array can be looked at: not while it is traced."""
+    """Whether the values of an array are available: not while it is traced."""
     known = isinstance(x, jax.Array | np.ndarray)
     return known and not isinstance(x, Tracer)
 
 
 def values(check: Callable[..., None], *arrays: Any) -> None:
-    """Check values: now where they are known; where they are traced, leave it to `fit`.
+    """Check values now if they are known; if they are traced, leave it to `fit`.
 
     Args:
-        check: `check(*arrays)` raises where something is wrong.
-        arrays: arrays, or None where one was not given.
+        check: `check(*arrays)` raises if something is wrong.
+        arrays: arrays, or None for any that was not given.
     """
     given = [a for a in arrays if a is not None]
     if all(map(is_known, given)):
@@ -162,7 +162,7 @@ def values(check: Callable[..., None], *arrays: Any) -> None:
 
 @contextmanager
 def deferred() -> Iterator[list[Deferred]]:
-    """Gather the checks of values that the trace inside cannot make."""
+    """Collect the value checks that cannot run while tracing."""
     token = _deferred.set([])
     try:
         yield _deferred.get()  # type: ignore[misc]

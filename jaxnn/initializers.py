@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First values of parameters: `jax.nn.initializers` as specs, and N(0, 0.1²).
+"""Initial values of parameters: `jax.nn.initializers` as specs, and N(0, 0.1²).
 
 An initializer is called as `initializer(key, shape, dtype)`.  These print as code and
-are equal when built alike, so that layers that hold them are too; a function of one's
-own with that signature does as well.
+compare equal if built from the same arguments, so layers that hold them do too.  You
+can also use a custom function with that signature.
 
 >>> import jax, jaxnn as nn
 >>> nn.initializers.normal()(jax.random.key(0), (2, 3)).shape
@@ -22,7 +22,7 @@ from jaxnn.spec import Spec, show
 
 
 class InitializerFunction(Protocol):
-    """What a layer accepts as an initializer."""
+    """The signature of functions that layers accept as initializers."""
 
     def __call__(self, key: jax.Array, shape: Any, dtype: Any, /) -> jax.Array:
         """An array of the given shape and dtype."""
@@ -42,8 +42,8 @@ class Initializer(Spec):
         return f"initializers.{self.name}({', '.join(map(show, self.args))})"
 
 
-# One program for each shape; step by step jax.nn's compile half a dozen (the first
-# `init` of a ResNet-50 took 5.8 s that way, 4.7 s this way).
+# One program for each shape; run step by step, those of jax.nn compile half a dozen
+# (the first `init` of a ResNet-50 took 5.8 s that way, 4.7 s this way).
 @functools.partial(jax.jit, static_argnames=("initializer", "shape", "dtype"))
 def _made(initializer: Initializer, key: jax.Array, shape: tuple, dtype: Any):
     make = getattr(jax.nn.initializers, initializer.name)
@@ -62,7 +62,7 @@ def ones() -> Initializer:
 
 
 def constant(value: float) -> Initializer:
-    """All `value`."""
+    """All equal to `value`."""
     return Initializer("constant", (value,))
 
 
@@ -72,7 +72,7 @@ def normal(stddev: float = 0.1) -> Initializer:
 
 
 def truncated_normal(stddev: float = 0.1) -> Initializer:
-    """Normal, drawn again beyond two standard deviations."""
+    """Normal, truncated at two standard deviations by redrawing."""
     return Initializer("truncated_normal", (stddev,))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trees in files, and weights from PyTorch and back."""
+"""Saving and loading trees, and converting weights from and to PyTorch."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("from_torch", "to_torch"):  # imported when first asked for
+    if name in ("from_torch", "to_torch"):  # imported on first use
         from jaxnn import torch_weights
 
         return getattr(torch_weights, name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random keys: one a run, and one derived from it for every name."""
+"""Random keys: one per run, and one derived from it for every name."""
 
 import zlib
 from typing import Any
@@ -13,12 +13,12 @@ Key = jax.Array
 
 
 def fold_in(key: Key, name: str) -> Key:
-    """A key for `name`, the same in every process: adding a layer moves no other's."""
+    """A key for `name`, the same in every process; new layers change no other's key."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def check_key(key: Any, owner: str) -> None:
-    """Raise unless `key` is one new-style random key."""
+    """Raise unless `key` is a single new-style random key."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         hint = "there is no default seed"
@@ -36,7 +36,7 @@ def check_key(key: Any, owner: str) -> None:
 
 
 def needed_key(owner: str, key: Key | None) -> Key:
-    """The key of a random layer in training, or an error that says how to give one."""
+    """The key of a random layer in training, or an error that says how to pass one."""
     if key is None:
         raise TypeError(
             f"{owner}: training needs a random key and none was given; "

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning-rate schedules that decay with the step.
 
-A schedule is a function from the number of steps taken, 0 at first, to a rate; it goes
-where Optax takes a learning rate: `optax.sgd(nn.schedules.inverse_sqrt(0.1))`. Optax
-has many more: `optax.cosine_decay_schedule`, `optax.warmup_cosine_decay_schedule`,
-`optax.cosine_onecycle_schedule`, `optax.piecewise_constant_schedule`,
-`optax.join_schedules`. A rate that falls when the validation loss stands still is
-`nn.fit(..., plateau=nn.Plateau())`.
+A schedule is a function from the number of steps taken, starting at 0, to a rate. Use
+it wherever Optax takes a learning rate: `optax.sgd(nn.schedules.inverse_sqrt(0.1))`.
+Optax has many more: `optax.cosine_decay_schedule`,
+`optax.warmup_cosine_decay_schedule`, `optax.cosine_onecycle_schedule`,
+`optax.piecewise_constant_schedule`, `optax.join_schedules`. For a rate that falls when
+the validation loss stops improving, use `nn.fit(..., plateau=nn.Plateau())`.
 
-Schedules count steps; an epoch is `-(-examples // batch_size)` of them.
+Schedules count steps; an epoch is `-(-examples // batch_size)` steps.
 """
 
 from typing import Any
@@ -27,14 +27,14 @@ def inverse_sqrt(alpha: Scalar, every: int = 1) -> optax.Schedule:
     """α_t = α / √(t + 1), where t = step // every.
 
     Args:
-        alpha: the first rate, above 0; it may be traced.
-        every: steps that share a rate: 1, or those of an epoch.
+        alpha: the initial rate, above 0; it may be traced.
+        every: steps that share a rate: 1, or the steps of an epoch.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: if `alpha` is not above 0, or `every` is no int of 1 or more.
+        ValueError: if `alpha` is not above 0, or `every` is not an int of 1 or more.
 
     >>> rate = inverse_sqrt(0.6)
     >>> [round(float(rate(step)), 2) for step in (0, 3, 8)]
@@ -49,17 +49,17 @@ def step_decay(alpha: Scalar, factor: Scalar, every: int) -> optax.Schedule:
     """α_t = α · factor^t, where t = step // every: a cut every few epochs.
 
     Args:
-        alpha: the first rate, above 0; it may be traced.
-        factor: what a rate is multiplied by to give the next, above 0 (0.5 halves it);
-            it may be traced.
-        every: steps that share a rate, such as those of ten epochs.
+        alpha: the initial rate, above 0; it may be traced.
+        factor: the factor from one rate to the next, above 0 (0.5 halves it); it may be
+            traced.
+        every: steps that share a rate, such as the steps of ten epochs.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: if `alpha` or `factor` is not above 0, or `every` is no int of 1 or
-            more.
+        ValueError: if `alpha` or `factor` is not above 0, or `every` is not an int of 1
+            or more.
 
     >>> rate = step_decay(0.8, 0.5, every=100)
     >>> [round(float(rate(step)), 2) for step in (0, 99, 100, 200)]
@@ -72,7 +72,7 @@ def step_decay(alpha: Scalar, factor: Scalar, every: int) -> optax.Schedule:
 
 
 def _turns(step: Any, every: int) -> jax.Array:
-    """step // every as a floating-point number: no promotion is left to do."""
+    """step // every as a floating-point number, to avoid type promotion."""
     return (jnp.asarray(step) // every).astype(jnp.result_type(float))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Specs: frozen records that are equal when built alike and print as code."""
+"""Specs: frozen records that compare by content and print as code."""
 
 import dataclasses
 import functools
@@ -17,9 +17,10 @@ from jax.core import Tracer
 class Spec:
     """A record of hyperparameters: frozen, hashable, without arrays.
 
-    Subclasses become frozen dataclasses by themselves.  Two specs built alike are equal
-    and hash alike (lists, dicts and partial functions count by their content), so that
-    `jax.jit` compiles for an equal rebuilt spec once; `repr` evaluates back to it.
+    Subclasses automatically become frozen dataclasses.  Two specs built from the same
+    arguments are equal and have the same hash (lists, dicts and partial functions
+    compare by content), so `jax.jit` does not recompile for a rebuilt spec; evaluating
+    a spec's `repr` gives an equal spec.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -78,19 +79,19 @@ def comparable(value: Any) -> Any:
         return _function(value)
     if isinstance(value, bool | int | float | np.generic):
         value = value.item() if isinstance(value, np.generic) else value
-        return (type(value), value)  # 2, 2.0 and True are equal and not the same
+        return (type(value), value)  # 2, 2.0 and True are equal but not the same
     return value
 
 
-#: Whose functions depend on nothing but their arguments and what they were made with.
+#: Libraries whose functions depend only on their arguments and their closures.
 _PURE = ("jax", "jaxnn", "optax")
 
 
 def _function(value: types.FunctionType) -> Any:
-    """A function that a library made, as its code and what it was made with.
+    """A function that a library made, as its code and its closure.
 
-    So `optax.adam(1e-3)` written twice is one optimizer, and compiles once. A function
-    of the user's own may depend on globals: it is itself and no other.
+    `optax.adam(1e-3)` written twice is thus one optimizer, and compiles once. A user's
+    function may depend on globals, so it equals only itself.
     """
     library = (value.__module__ or "").partition(".")[0]
     if library not in _PURE or "<locals>" not in value.__qualname__:
@@ -99,7 +100,7 @@ def _function(value: types.FunctionType) -> Any:
     try:
         made_with = comparable([*map(_content, value.__closure__ or ()), *defaults])
         hash(made_with)
-    except (TypeError, RecursionError):  # an array, say, or itself
+    except (TypeError, RecursionError):  # it holds an array, say, or itself
         return value
     return (value.__code__, *made_with)
 
@@ -118,7 +119,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def show(value: Any) -> str:
-    """A repr that evaluates: functions by their public name."""
+    """A repr that can be evaluated, with functions by their public names."""
     if isinstance(value, tuple) and type(value) is tuple:
         return f"({', '.join(map(show, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, functools.partial):
@@ -128,7 +129,7 @@ def show(value: Any) -> str:
     if isinstance(value, Tracer):  # a hyperparameter inside a sweep's program
         return f"<traced {value.dtype}>"
     if not callable(value) or isinstance(value, Spec | type):
-        return repr(getattr(value, "item", lambda: value)())  # NumPy numbers as plain
+        return repr(getattr(value, "item", lambda: value)())  # NumPy's as Python's
     return _function_name(value)
 
 
@@ -140,13 +141,13 @@ def _function_name(function: Any) -> str:
         return f"{public}.{name}"
     home = getattr(function, "__module__", None)
     full = getattr(function, "__qualname__", name)
-    if (home or "").startswith("jaxnn."):  # ours are public under their flat name
+    if (home or "").startswith("jaxnn."):  # ours are public under the flat name
         return full
     return full if home in (None, "__main__") else f"{home}.{full}"
 
 
 def _public_home(function: Any) -> str | None:
-    """The public module of JAX that a function is in, or None."""
+    """The public JAX module that a function is in, or None."""
     name = getattr(function, "__name__", "")
     for module in (jax.nn, jnp, jax.lax):
         if getattr(module, name, None) is function:
@@ -155,7 +156,7 @@ def _public_home(function: Any) -> str | None:
 
 
 class _Made:
-    """What a pickle has in place of a value: a function and what to call it with."""
+    """A value as a pickle stores it: a function and the arguments to call it with."""
 
     def __init__(self, function: Any, *args: Any):
         self.call = function, args
@@ -165,9 +166,9 @@ class _Made:
 
 
 def _by_name(value: Any) -> Any:
-    """A field with its functions by name: Python cannot pickle those that are jitted.
+    """A field with its functions by name, since Python cannot pickle jitted ones.
 
-    Public names outlast a release of JAX; its private modules do not.
+    Public names survive new releases of JAX; its private modules do not.
     """
     if type(value) in (list, tuple):
         return type(value)(map(_by_name, value))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trees of arrays, seen by readable paths such as `stage1/block2/conv1/w`."""
+"""Trees of arrays, with leaves named by paths such as `stage1/block2/conv1/w`."""
 
 import difflib
 import math
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-LISTED = 20  # names of a kind in one error message
+LISTED = 20  # most names of one kind in an error message
 
 
 def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
@@ -20,13 +20,13 @@ def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[st
     Args:
         tree: any pytree. Dicts contribute their keys, NamedTuples and dataclasses
             their fields, tuples and lists their indices. A bare leaf has path `""`.
-        is_leaf: tells which inner nodes to take as leaves.
+        is_leaf: tells which inner nodes to treat as leaves.
 
     Returns:
         A dict from path to leaf.
 
     Raises:
-        ValueError: a dict key is empty or holds `/`, or two leaves share a path.
+        ValueError: a dict key is empty or contains `/`, or two leaves share a path.
 
     >>> paths({"dense_1": {"w": 1.0, "b": 2.0}, "moments": (3.0, 4.0)})
     {'dense_1/b': 2.0, 'dense_1/w': 1.0, 'moments/0': 3.0, 'moments/1': 4.0}
@@ -51,10 +51,10 @@ def _name(key: Any) -> str:
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value into nested dicts at a path; dicts on the way are made.
+    """Put a value into nested dicts at a path, creating dicts along the way.
 
     Raises:
-        ValueError: something is there already, or a leaf is on the way.
+        ValueError: something is already there, or a leaf is in the way.
 
     >>> tree = {"dense_1": {"w": 1.0}}
     >>> put(tree, "dense_1/b", 2.0)
@@ -73,7 +73,7 @@ def put(tree: dict[str, Any], path: str, value: Any) -> None:
 def matches(pattern: str, path: str) -> bool:
     """Whether a glob pattern matches a path; `*` also crosses `/`.
 
-    A pattern without wildcards (`*`, `?`, `[...]`) matches everything below it too.
+    A pattern without wildcards (`*`, `?`, `[...]`) also matches everything below it.
 
     >>> matches("*/w", "stage1/conv1/w"), matches("dense_1", "dense_1/w")
     (True, True)
@@ -84,9 +84,9 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of an error message: the name most like a misspelled one, or nothing.
+    """The end of an error message: the name closest to a misspelled one, or nothing.
 
-    Only the first thousand names are looked at: each takes some microseconds.
+    Only the first thousand names are compared: each takes a few microseconds.
 
     >>> "no layer 'dense1'" + nearest("dense1", ["conv_1", "dense_1"])
     "no layer 'dense1' (nearest: 'dense_1')"
@@ -96,7 +96,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 class Difference(NamedTuple):
-    """How what was found by name differs from what was wanted."""
+    """How the names and values found differ from those wanted."""
 
     missing: list[str]
     unexpected: list[str]
@@ -104,7 +104,7 @@ class Difference(NamedTuple):
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Difference:
-    """The names that are missing, unexpected, or have another value.
+    """The names that are missing, unexpected, or have a different value.
 
     >>> difference({"w": "float32[3]", "c": "int32[]"}, {"w": "float32[4]", "b": ""})
     Difference(missing=['b'], unexpected=['c'], different=['w'])
@@ -117,7 +117,7 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Differenc
 
 
 def listed(title: str, names: Iterable[str], text: Callable[[str], str]) -> list[str]:
-    """Lines of an error message, one a name, for the first twenty.
+    """Lines of an error message, one per name, for the first twenty names.
 
     >>> listed("missing", ["w", "b"], repr)
     ["missing: 'w'", "missing: 'b'"]
@@ -129,20 +129,20 @@ def listed(title: str, names: Iterable[str], text: Callable[[str], str]) -> list
 
 
 def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
-    """A tree of labels, one a leaf, chosen by path pattern; for `optax.partition`.
+    """A tree of labels, one per leaf, chosen by path pattern; for `optax.partition`.
 
     Args:
         tree: any pytree of parameters.
         groups: from path pattern (see `matches`) to label.
-        default: the label of leaves that no pattern matches; by default there must
-            be none.
+        default: the label of leaves that no pattern matches; without it, there must be
+            no such leaves.
 
     Returns:
-        A tree of the same structure that holds a label at each leaf.
+        A tree of the same structure with a label at each leaf.
 
     Raises:
-        ValueError: a leaf matches two patterns, or none and there is no default; or
-            a pattern matches no parameter.
+        ValueError: a leaf matches two patterns, or none and there is no default; or a
+            pattern matches no parameter.
 
     >>> params = {"conv_1": {"w": 1.0}, "dense_1": {"w": 2.0, "b": 3.0}}
     >>> labels(params, {"conv_1": "frozen", "dense_1": "trained"})
@@ -171,7 +171,7 @@ def _label(name: str, groups: Mapping[str, Any], default: Any) -> Any:
 
 
 def count(tree: Any) -> int:
-    """The number of array elements (parameters) in a tree; shapes alone will do.
+    """The number of array elements (parameters) in a tree; shapes are enough.
 
     >>> count({"w": np.zeros((784, 10)), "b": np.zeros(10)})
     7850
@@ -180,7 +180,7 @@ def count(tree: Any) -> int:
 
 
 def nbytes(tree: Any) -> int:
-    """The bytes that the arrays of a tree take; shapes alone will do.
+    """The bytes that the arrays of a tree take; shapes and dtypes are enough.
 
     >>> nbytes({"w": jax.ShapeDtypeStruct((784, 10), np.float32)})
     31360
@@ -193,7 +193,7 @@ def _dtype(leaf: Any) -> Any:
 
 
 def describe(x: Any) -> str:
-    """Shapes and dtypes in short, for messages; tracers and nested trees included.
+    """Shapes and dtypes in brief, for messages; works for tracers and nested trees.
 
     >>> describe((np.zeros((8, 4), np.float32), {"label": np.zeros(8, np.int32)}))
     "(float32[8,4], {'label': int32[8]})"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real data sets, and the steps that make them ready for training: NumPy throughout.
+"""Real data sets, and functions that prepare them for training, all in NumPy.
 
-A data set of images is two pairs, `(images, labels)` to train on and `(images, labels)`
-to test on; `isbi_em` alone, of which the test labels are not public, is one pair. Of
-texts, time series and sounds each loader says what it gives. Nothing here imports
-JAX or touches a device, until `log_mel` is called or `augment` is asked for, whose
-functions are for arrays inside a compiled step.
+An image data set is two pairs, `(images, labels)` for training and `(images, labels)`
+for testing; only `isbi_em`, whose test labels are not public, is a single pair. For
+texts, time series and sounds, each loader documents what it returns. Nothing here
+imports JAX or touches a device until `log_mel` is called or `augment` is imported,
+whose functions are for arrays inside a compiled step.
 """
 
 import importlib

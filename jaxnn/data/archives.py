@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packed files of arrays and recordings: read within bounds, or one clear error."""
+"""Reading compressed archives within size limits, with one clear error on failure."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def unreadable(error: Exception) -> ValueError:
-    """What is wrong with a file, as the checks of downloads say it.
+    """What is wrong with a file, in the form that download checks report it.
 
     Damage shows as a `BadZipFile`, a `zlib.error`, an `EOFError`, a `struct.error` ...
 
@@ -26,11 +26,11 @@ def read_npz(path: Path, names: Sequence[str], largest: int) -> list[np.ndarray]
 
     Args:
         path: the file.
-        names: of its arrays.
-        largest: bytes that all of it has at most, unpacked.
+        names: the names of the arrays.
+        largest: the most bytes that the unpacked file may have.
 
     Raises:
-        ValueError: it cannot be read; it says why, without the path.
+        ValueError: the file cannot be read; the error says why, without the path.
 
     Example:
         >>> import pathlib, tempfile
@@ -54,14 +54,14 @@ def read_npz(path: Path, names: Sequence[str], largest: int) -> list[np.ndarray]
 
 
 def tar_files(path: Path, largest: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files of a `.tar.gz` by name, open; nothing is unpacked onto the disk.
+    """The files of a `.tar.gz`, opened, with their names; nothing is unpacked to disk.
 
     Args:
         path: the archive.
-        largest: bytes that all of it has at most, unpacked.
+        largest: the most bytes that the unpacked archive may have.
 
     Raises:
-        Exception: of many kinds, where it is damaged; see `unreadable`.
+        Exception: of many kinds, if the archive is damaged; see `unreadable`.
     """
     import gzip
     import tarfile
@@ -77,7 +77,7 @@ def tar_files(path: Path, largest: int) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 class _Within(io.BufferedIOBase):
-    """A file that is not read beyond a size, however much more it unpacks to."""
+    """A file that is read only up to a given size, however much it unpacks to."""
 
     def __init__(self, file: Any, largest: int):
         self._file, self._largest = file, largest

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from jaxnn.data.checks import integer, noise, positive, seed_of
 from jaxnn.inputs.arrays import plain
 
-#: So many batches of one length follow each other: the trainer takes equal batches
-#: several at a time.
+#: How many batches of one length follow each other: the trainer processes several
+#: batches of equal shape at a time.
 RUN = 8
 
 
@@ -19,7 +19,7 @@ class Padded(NamedTuple):
     """Sequences in one array.
 
     Attributes:
-        values: [N, T, ...], filled up behind the end of each.
+        values: [N, T, ...], padded after the end of each sequence.
         lengths: int32 [N], how many of the T steps are real.
     """
 
@@ -30,19 +30,19 @@ class Padded(NamedTuple):
 def pad(
     sequences: Sequence[ArrayLike], length: int | None = None, *, value: float = 0
 ) -> Padded:
-    """Sequences of many lengths as one array, filled up at their ends.
+    """Pads sequences of many lengths at their ends, giving one array.
 
     Args:
-        sequences: N arrays [T_n, ...] that differ in nothing but T_n, such as the ids
-            of texts.
-        length: T; by default that of the longest.
-        value: what to fill up with.
+        sequences: N arrays [T_n, ...] that differ only in T_n, such as the ids of
+            texts.
+        length: T; by default the length of the longest sequence.
+        value: the padding value.
 
     Returns:
         `(values [N, T, ...], lengths [N])`.
 
     Raises:
-        ValueError: if there is no sequence, one is longer than `length`, or they are
+        ValueError: if there are no sequences, one is longer than `length`, or they are
             of different kinds.
 
     Example:
@@ -73,7 +73,7 @@ def pad(
 
 
 def _fits(value: Any, dtype: np.dtype) -> bool:
-    """Whether a dtype holds a number as it is."""
+    """Whether a dtype can hold a number exactly."""
     if dtype.kind == "f":
         return True
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
@@ -102,14 +102,15 @@ def _sequences(owner: str, sequences: Sequence[ArrayLike]) -> list[np.ndarray]:
 
 
 class Buckets:
-    """Batches of examples of like lengths; see `length_buckets`.
+    """Batches of examples of similar length; see `length_buckets`.
 
-    An iterable with a length. `nn.fit` asks for `epoch(number)`, which is the same
-    whenever it is asked for, so that a resumed run goes on as if never interrupted.
+    An iterable with a length. `nn.fit` calls `epoch(number)`, which always gives the
+    same batches for the same number, so that a resumed run continues as if it had never
+    been interrupted.
 
     Attributes:
-        lengths: for each bucket, the T of each field of sequences: the shapes of the
-            batches are as many as these.
+        lengths: for each bucket, the T of each sequence field; there are as many batch
+            shapes as buckets.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Buckets:
         return self.epoch(0)
 
     def epoch(self, number: int) -> Iterator[Any]:
-        """The batches of an epoch, from 0, each `(inputs, targets, weights)`."""
+        """The batches of an epoch (from 0), each `(inputs, targets, weights)`."""
         for bucket, rows in self._plan(number):
             yield self._batch(self.lengths[bucket], rows)
 
@@ -153,7 +154,7 @@ class Buckets:
         return np.argsort(noise(count, self._seed, epoch, purpose), kind="stable")
 
     def _batch(self, lengths: tuple[int, ...], rows: np.ndarray) -> tuple:
-        """Examples as arrays, a short batch filled up with rows that weigh nothing."""
+        """Examples as arrays; a short batch is padded with rows of weight 0."""
         fill = self._batch_size - len(rows)
         weights = np.repeat(np.array([1, 0], np.float32), [len(rows), fill])
         rows = np.concatenate([rows, np.repeat(rows[:1], fill)])
@@ -174,32 +175,33 @@ def length_buckets(
     buckets: int | Sequence[Any] = 6,
     make: Callable[..., tuple] | None = None,
 ) -> Buckets:
-    """Batches of sequences, each padded to one of few lengths: few compilations.
+    """Batches of sequences, each padded to one of a few lengths: few compilations.
 
-    Sequences of like length go together, so that little is computed on padding. Every
-    batch has `batch_size` rows: a last one that is short is filled up with rows of
-    weight 0, and every epoch counts every example once. Give the result to `nn.fit`,
-    `nn.evaluate` or `validation=` in place of arrays.
+    Sequences of similar length are batched together, so that little computation is
+    spent on padding. Every batch has `batch_size` rows: a short last batch is padded
+    with rows of weight 0, and every epoch counts every example once. Pass the result to
+    `nn.fit`, `nn.evaluate` or `validation=` in place of arrays.
 
     Args:
         fields: N examples, field by field: lists of N sequences [T_n, ...] and arrays
             [N, ...], for instance `(texts as ids, labels)`.
-        batch_size: rows of a batch.
-        seed: draws the order of every epoch anew; None keeps one order, the shortest
-            first, which serves for validation.
-        buckets: how many lengths, chosen so that each holds as many examples; or the
-            lengths themselves, ascending (for several fields of sequences, tuples).
-        make: from the fields of a batch, a field of sequences as `Padded`, to `(inputs,
-            targets)`. By default, for two fields, inputs are `(values, lengths)` of the
-            first, and targets the second's values.
+        batch_size: rows per batch.
+        seed: seed of the order, which is drawn anew for every epoch; None keeps one
+            order, shortest first, as is suitable for validation.
+        buckets: the number of lengths, chosen so that each bucket holds equally many
+            examples; or the lengths themselves, ascending (tuples for several sequence
+            fields).
+        make: a function from the fields of a batch (sequence fields as `Padded`) to
+            `(inputs, targets)`. By default, for two fields, the inputs are `(values,
+            lengths)` of the first, and the targets are the values of the second.
 
     Returns:
         An iterable of batches `(inputs, targets, weights [batch_size])`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if fields differ in N, none is a list of sequences, or one is longer
-            than the last bucket.
+        ValueError: if fields differ in N, none is a list of sequences, or a sequence is
+            longer than the last bucket.
 
     Example:
         >>> import numpy as np
@@ -238,7 +240,7 @@ def _parts(items: Any, size: int) -> list[Any]:
 
 
 def _fields(fields: Sequence[Any]) -> list[Any]:
-    """Each field as a list of arrays or as one array, all of one length."""
+    """Each field as a list of arrays or as one array, all of the same length."""
     if not isinstance(fields, tuple | list) or not any(
         isinstance(f, list | tuple) for f in fields
     ):
@@ -263,7 +265,7 @@ def _fields(fields: Sequence[Any]) -> list[Any]:
 def _assign(
     sizes: np.ndarray, buckets: int | Sequence[Any]
 ) -> tuple[list[tuple[int, ...]], np.ndarray]:
-    """The lengths of each bucket, and the first bucket into which each example goes.
+    """The lengths of each bucket, and the first bucket that each example fits into.
 
     Args:
         sizes: [F, N], the length of each sequence of each field.
@@ -314,22 +316,23 @@ def _bounds(buckets: Any, fields: int) -> np.ndarray:
 def next_tokens(
     ids: ArrayLike, length: int, *, stride: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A long text as windows for a language model: the next id is the target.
+    """Cuts a long text into windows for a language model: the next id is the target.
 
-    `inputs[n] = ids[n·stride : n·stride + length]`, and targets one step later. Rows
-    are independent: `nn.fit` may shuffle them. What is left at the end is dropped.
+    `inputs[n] = ids[n·stride : n·stride + length]`, and targets are the same, one step
+    later. Rows are independent: `nn.fit` may shuffle them. An incomplete window at the
+    end is dropped.
 
     Args:
         ids: [S], the whole text.
-        length: T, of a window.
-        stride: from one window to the next; by default `length`: each id is a target
-            once.
+        length: T, the length of a window.
+        stride: steps from one window to the next; by default `length`, so that each id
+            is a target once.
 
     Returns:
         `(inputs, targets)`, each [N, T].
 
     Raises:
-        ValueError: if the text is shorter than a window and its target.
+        ValueError: if the text is shorter than one window and its target.
 
     Example:
         >>> import numpy as np
@@ -350,23 +353,23 @@ def next_tokens(
 def token_streams(
     ids: ArrayLike, batch_size: int, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A long text as parallel streams, for a model that keeps its state.
+    """Cuts a long text into parallel streams, for a model that keeps its state.
 
     The text is cut into `batch_size` streams of equal length, and these into windows:
-    row b of batch k + 1 goes on where row b of batch k ended. Train on them in this
-    order, `nn.fit(nn.stateful(net), ..., batch_size=batch_size, shuffle=False)`: that
-    is truncated back-propagation through time. What is left at the end is dropped.
+    row b of batch k + 1 continues where row b of batch k ended. Train on them in this
+    order, `nn.fit(nn.stateful(net), ..., batch_size=batch_size, shuffle=False)`: this
+    is truncated backpropagation through time. What is left at the end is dropped.
 
     Args:
         ids: [S], the whole text.
-        batch_size: how many streams.
-        length: T, of a window.
+        batch_size: the number of streams.
+        length: T, the length of a window.
 
     Returns:
         `(inputs, targets)`, each [K·batch_size, T], batch by batch.
 
     Raises:
-        ValueError: if the text is shorter than one window a stream.
+        ValueError: if the text is shorter than one window per stream.
 
     Example:
         >>> import numpy as np

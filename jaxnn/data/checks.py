@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the steps that prepare data ask of their arguments, and how they say it."""
+"""Argument checks of the functions that prepare data, and their error messages."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 
 def integer(value: Any) -> int | None:
-    """The value as an int; None if it is another kind of thing, a bool for one."""
+    """The value as an int; None if it is anything else, including a bool."""
     if isinstance(value, bool | np.bool) or np.ndim(value):
         return None
     try:
@@ -20,7 +20,7 @@ def integer(value: Any) -> int | None:
 
 
 def positive(owner: str, name: str, value: Any) -> int:
-    """The value as an int of at least 1, or an error that names it."""
+    """The value as an int of at least 1; otherwise, raises an error that names it."""
     number = integer(value)
     if number is None:
         raise TypeError(f"{owner}: {name} must be a positive int, got {value!r}")
@@ -30,9 +30,9 @@ def positive(owner: str, name: str, value: Any) -> int:
 
 
 def first(bad: ArrayLike, values: np.ndarray, name: str, axes: int = 0) -> str:
-    """The first bad entry, as `name[index] = value`; the very first if none is marked.
+    """The first bad entry, as `name[index] = value`; the first entry if none is bad.
 
-    An entry is what is left of `values` after all axes but the last `axes`.
+    An entry spans the last `axes` axes of `values`.
     """
     shape = values.shape[: values.ndim - axes]
     flat = int(np.argmax(np.broadcast_to(bad, shape)))
@@ -42,7 +42,7 @@ def first(bad: ArrayLike, values: np.ndarray, name: str, axes: int = 0) -> str:
 
 
 def seed_of(owner: str, seed: Any) -> int:
-    """A seed that is a non-negative int."""
+    """The seed, checked to be a non-negative int."""
     value = integer(seed)
     if value is None:
         raise TypeError(
@@ -71,7 +71,7 @@ def map_tree(function: Callable[[str, Any], Any], tree: Any, path: str = "data")
 def noise(count: int, *seed: int) -> np.ndarray:
     """Random uint64 [count], the same on every machine and with every NumPy.
 
-    NumPy promises the raw numbers of a bit generator for all versions, but not what
-    `Generator.permutation` makes of them: so orders are drawn by sorting these.
+    NumPy guarantees the raw numbers of a bit generator across versions, but not what
+    `Generator.permutation` makes of them, so orders are drawn by sorting these numbers.
     """
     return np.random.PCG64(list(seed)).random_raw(count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIFAR-10: the published archive, or the user's own JPEG copy of it."""
+"""CIFAR-10: the published archive, or your own JPEG copy of it."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ _SIDE = 32
 _RECORD = 1 + 3 * _SIDE * _SIDE  # a label, then the red, green and blue planes
 _TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 
-# The binary form: the Python form is pickled, and unpickling runs what a file says.
+# The binary version: the Python version is pickled, and unpickling can run any code.
 CIFAR10 = Published(
     "CIFAR-10",
     "cifar10",
@@ -27,35 +27,35 @@ CIFAR10 = Published(
     ),
 )
 JPEG_FOLDER = "cifar10-jpeg"
-_LARGEST = 6 * 10_000 * _RECORD + (1 << 20)  # bytes of all pictures, and of a readme
+_LARGEST = 6 * 10_000 * _RECORD + (1 << 20)  # bytes of all images and a readme
 _ADVICE = "put a good copy in its place, or delete it"
 
 
 def cifar10() -> tuple[Pair, Pair]:
-    """CIFAR-10's small color photographs, to train on and to test on.
+    """CIFAR-10: small color photographs in ten classes, for training and testing.
 
     The classes, from 0: airplane, automobile, bird, cat, deer, dog, frog, horse, ship,
-    truck.  The archive `cifar-10-binary.tar.gz` is looked for in `$JAXNN_DATA/cifar10`,
-    then in the user's cache, then downloaded (170 MB) into the cache; it is checked by
-    SHA-256.
+    truck.  The archive `cifar-10-binary.tar.gz` is looked up in `$JAXNN_DATA/cifar10`,
+    then in the user's cache; otherwise it is downloaded (170 MB) into the cache.  It is
+    checked by SHA-256.
 
-    If `$JAXNN_DATA` has no such archive but a JPEG copy, `cifar10-jpeg/train.npz` and
-    `test.npz`, that copy is read; it needs Pillow and some ten seconds.  JPEG loses
-    detail: such images are not those of the archive pixel for pixel, nor in its order,
-    and accuracies on them are not to be compared with published ones.  Either file
-    holds `jpeg`, the files one behind the other as uint8; `offsets`, where they begin
-    and, at last, where they end; and `labels`.
+    If `$JAXNN_DATA` has no such archive but has a JPEG copy, `cifar10-jpeg/train.npz`
+    and `test.npz`, that copy is read; this needs Pillow and about ten seconds.  JPEG
+    loses detail: the images are not identical to those of the archive, nor in the same
+    order, so do not compare accuracies on them with published ones.  Each file holds
+    `jpeg`, the JPEG files one after the other as uint8; `offsets`, where each begins
+    and, last, where they end; and `labels`.
 
     Returns:
-        `(images, labels), (images, labels)`: 50,000 examples to train on and 10,000 to
-        test on; images float32 [N, 32, 32, 3] in 0 to 1 (614 MB to train on), labels
-        int32 [N] in 0 to 9.
+        `(images, labels), (images, labels)`: 50,000 training and 10,000 test examples;
+        images float32 [N, 32, 32, 3] from 0 to 1 (614 MB for training), labels int32
+        [N] from 0 to 9.
 
     Raises:
-        FileNotFoundError: if the archive is nowhere; it lists every place and what to
-            do.
+        FileNotFoundError: if the archive is not found; the error lists every place
+            searched and what to do.
         ImportError: if there is only the JPEG copy and Pillow is not installed.
-        ValueError: if a file in `$JAXNN_DATA` is not what it should be.
+        ValueError: if a file in `$JAXNN_DATA` is not the expected one.
 
     Example:
         >>> from jaxnn.data import cifar10
@@ -85,7 +85,7 @@ def load(archive: Published) -> tuple[Pair, Pair]:
 
 
 def _members(archive: Published, path: Path) -> dict[str, bytes]:
-    """The batches in the archive by name; nothing is unpacked onto the disk."""
+    """The batches in the archive by name; nothing is unpacked to disk."""
     wanted = {*_TRAIN, "test_batch.bin"}
     found = {}
     try:
@@ -108,7 +108,7 @@ def _members(archive: Published, path: Path) -> dict[str, bytes]:
 
 
 def _records(batches: dict[str, bytes], names: list[str]) -> Pair:
-    """Images and labels of batches of records: a label, then plane by plane."""
+    """Images and labels from batches of records: a label, then the color planes."""
     content = b"".join(batches[name] for name in names)
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
@@ -133,7 +133,7 @@ def _read_jpegs(path: Path) -> Pair:
 
 
 def _jpeg_arrays(path: Path) -> tuple[bytes, list[int], np.ndarray]:
-    """The bytes, the offsets and the labels in a JPEG copy, if they go together."""
+    """The bytes, offsets and labels in a JPEG copy, if they are consistent."""
     try:
         arrays = read_npz(path, ("jpeg", "offsets", "labels"), _LARGEST)
     except ValueError as error:
@@ -153,5 +153,5 @@ def _jpeg_arrays(path: Path) -> tuple[bytes, list[int], np.ndarray]:
 
 
 def _unit(pixels: np.ndarray) -> np.ndarray:
-    """0 to 255 as float32 in 0 to 1, without a copy in between."""
+    """Pixels from 0 to 255 as float32 from 0 to 1, without an intermediate copy."""
     return np.divide(pixels, np.float32(255), order="C")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published texts: plays to continue, reviews to judge, sentences to translate."""
+"""Text data sets: plays for language models, film reviews, and translation pairs."""
 
 import numpy as np
 
@@ -34,17 +34,19 @@ MULTI30K = Collection(
 
 
 def tiny_shakespeare() -> str:
-    """Forty thousand lines of Shakespeare's plays, for language models of characters.
+    """Forty thousand lines of Shakespeare's plays, for character-level language models.
 
-    The file `input.txt` is looked for in `$JAXNN_DATA/tiny-shakespeare`, then in the
-    user's cache, then downloaded (1 MB) into the cache; it is checked by SHA-256.
+    The file `input.txt` is looked up in `$JAXNN_DATA/tiny-shakespeare`, then in the
+    user's cache; otherwise it is downloaded (1 MB) into the cache. It is checked by
+    SHA-256.
 
     Returns:
-        The text: 1,115,394 characters, 65 distinct ones, all ASCII. By custom the last
-        tenth is for validation.
+        The text: 1,115,394 characters, 65 distinct ones, all ASCII. By convention, the
+        last tenth is for validation.
 
     Raises:
-        FileNotFoundError: if it is nowhere; it lists every place and what to do.
+        FileNotFoundError: if it is not found; the error lists every place searched and
+            what to do.
         ValueError: if the file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -59,19 +61,20 @@ def tiny_shakespeare() -> str:
 
 
 def rt_polarity() -> tuple[list[str], np.ndarray]:
-    """Sentences of film reviews, half of them in favor of the film and half against.
+    """Sentences from film reviews, half of them positive and half negative.
 
-    Of each kind 5,331, in lower case, words and punctuation apart by spaces; those
-    against come first, and there is no split: make one with
+    There are 5,331 of each kind, in lower case, with words and punctuation separated by
+    spaces. The negative ones come first, and there is no split: make one with
     `nn.data.split(..., stratify=labels)`.  The files `rt-polarity.neg` and
-    `rt-polarity.pos` (in UTF-8) are found or downloaded (1 MB) as for
-    `tiny_shakespeare`, the folder being `rt-polarity`.
+    `rt-polarity.pos` (in UTF-8) are found or downloaded (1 MB) as in
+    `tiny_shakespeare`, in the folder `rt-polarity`.
 
     Returns:
-        `(texts, labels)`: 10,662 sentences; int32 [10662], 0 against and 1 in favor.
+        `(texts, labels)`: 10,662 sentences; int32 [10662], 0 negative and 1 positive.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ValueError: if a file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -94,15 +97,16 @@ def rt_polarity() -> tuple[list[str], np.ndarray]:
 def multi30k() -> dict[str, tuple[list[str], list[str]]]:
     """Descriptions of photographs in German and English, for translation.
 
-    Six files, such as `train.de.gz`, are found or downloaded (2 MB) as for
-    `tiny_shakespeare`, the folder being `multi30k`.
+    Six files, such as `train.de.gz`, are found or downloaded (2 MB) as in
+    `tiny_shakespeare`, in the folder `multi30k`.
 
     Returns:
         `{"train": (german, english), "val": ..., "test": ...}`: 29,000, 1,014 and 1,000
-        pairs of sentences, as they were written; the test is that of 2016.
+        pairs of sentences, as originally written; the test set is that of 2016.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ValueError: if a file in `$JAXNN_DATA` is not what was published.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""1,797 real handwritten digits that ship with the library: no download."""
+"""1,797 real handwritten digits that ship with the library, without a download."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ _LARGEST = 1 << 20  # bytes of all its arrays, unpacked
 
 
 def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Scikit-learn's 8x8 digits, as (images, labels) to train on and to test on.
+    """Scikit-learn's 8x8 digits, as (images, labels) for training and for testing.
 
-    The split is fixed for good: the file holds the positions of both sides, drawn
-    once, the ten classes in the same proportion on either. Both sides hold digits of
-    the same 13 writers, so the test measures new digits, not new writers.
+    The split is fixed: the file stores the indices of both sets, drawn once, with the
+    ten classes in the same proportion in each. Both sets hold digits by the same 13
+    writers, so the test measures generalization to new digits, not to new writers.
 
     Returns:
-        `(images, labels), (images, labels)`: 1,437 examples to train on and 360 to
-        test on; images float32 [N, 8, 8, 1] in 0 to 1, labels int32 [N] in 0 to 9.
-        The arrays are new with every call.
+        `(images, labels), (images, labels)`: 1,437 training and 360 test examples;
+        images float32 [N, 8, 8, 1] from 0 to 1, labels int32 [N] from 0 to 9. Every
+        call returns new arrays.
 
     Example:
         >>> from jaxnn.data import digits
@@ -32,7 +32,7 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
     Reference:
         Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
         Learning Repository, 1998, https://doi.org/10.24432/C50P49 (CC BY 4.0); see
-        `DIGITS_ATTRIBUTION.md` beside this file.
+        `DIGITS_ATTRIBUTION.md` next to this file.
     """
     names = ("images", "labels", "train", "test")
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file from the first mirror that gives it: resumed, checked, all or nothing."""
+"""Downloading one file from the first working mirror: resumed, checked and atomic."""
 
 import errno
 import sys
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK = 1 << 18  # bytes read at a time
-_SLOWEST = 1000  # bytes a second, below which a mirror is given up
-_QUIET = 30  # seconds until, and between, the lines about a download in a log
-_ANSWER = 3  # time-outs until the first byte: names, other addresses, redirects
+_SLOWEST = 1000  # bytes per second, below which a mirror is given up
+_QUIET = 30  # seconds before, and between, the lines about a download in a log
+_ANSWER = 3  # timeouts until the first byte: DNS, other addresses, redirects
 
 
 class DownloadError(OSError):
-    """No mirror gave the file.
+    """No mirror provided the file.
 
     Attributes:
-        failures: one line a mirror, `url: reason`.
+        failures: one line per mirror, `url: reason`.
     """
 
     def __init__(self, failures: Sequence[str]):
@@ -28,7 +28,7 @@ class DownloadError(OSError):
 
 
 class _DiskError(OSError):
-    """The disk does not take the file: no other mirror will help."""
+    """The file cannot be written to disk: no other mirror will help."""
 
 
 def fetch(
@@ -40,26 +40,28 @@ def fetch(
     largest: int = 1 << 30,
     wait: float = 300.0,
 ) -> None:
-    """Makes sure that `path` holds a file that passes `check`, downloading if it must.
+    """Makes sure that `path` holds a file that passes `check`, downloading if needed.
 
     The bytes go to `path` + `.part`, which replaces `path` in one step once it passes.
-    What an interrupted download left there is continued by the next one, from any
-    mirror; should the whole then not pass, it is thrown away and fetched anew, once.
-    Processes that want files in one folder take turns: each file is downloaded once.
+    An interrupted download is continued by the next one, from any mirror; if the
+    complete file then does not pass, it is deleted and downloaded again, once.
+    Processes that need files in the same folder take turns, so that each file is
+    downloaded once.
 
     Args:
-        path: where the file shall be; its folder is made if need be.
+        path: where to put the file; its folder is created if needed.
         urls: the mirrors of the file, tried in this order.
-        check: raises ValueError, saying why, if the file that it is given is not good.
-        timeout: seconds without a byte, or with less than 1 kB for each of them, after
-            which a mirror is given up.
-        largest: bytes that the file never exceeds; one that does is given up.
-        wait: seconds for which another process may hold the folder and get nothing.
+        check: a function that raises ValueError, with the reason, if a file is not the
+            right one.
+        timeout: seconds after which a mirror is given up, if it sends nothing or less
+            than 1 kB per second.
+        largest: the most bytes that the file may have; a larger one is given up.
+        wait: seconds that another process may hold the folder without receiving data.
 
     Raises:
-        DownloadError: if no mirror gave a file that passes.
+        DownloadError: if no mirror provided a file that passes.
         OSError: if the folder cannot be written, or the disk is full.
-        TimeoutError: if another process holds the folder and gets nothing.
+        TimeoutError: if another process holds the folder without receiving data.
 
     Example:
         >>> import pathlib, tempfile
@@ -77,7 +79,7 @@ def fetch(
     part = path.with_name(path.name + ".part")
     failures = []
     with _turn(path.parent / ".lock", wait):
-        if path.is_file() and _passes(path, check):  # made while this one waited
+        if path.is_file() and _passes(path, check):  # downloaded while this one waited
             return
         for url in urls:
             try:
@@ -94,7 +96,7 @@ def fetch(
 
 
 def _by_proxy(url: str) -> str:
-    """The end of a message: the variable that sent the request elsewhere."""
+    """The end of a message: the variable that sent the request through a proxy."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
@@ -118,7 +120,7 @@ def _complete(
     timeout: float,
     largest: int,
 ) -> None:
-    """Brings `part` to a whole file that passes; a bad one is deleted."""
+    """Completes `part` to a file that passes; a bad one is deleted."""
     resumed = part.is_file()
     _transfer(url, part, timeout, largest)
     try:
@@ -127,7 +129,7 @@ def _complete(
         page = _is_page(part)
         part.unlink()
         if resumed:
-            return _complete(url, part, check, timeout, largest)  # once more, from zero
+            return _complete(url, part, check, timeout, largest)  # again, from zero
         if page:
             raise ValueError(f"{error}; the server sent a web page") from error
         raise
@@ -140,7 +142,7 @@ def _is_page(path: Path) -> bool:
 
 
 def _transfer(url: str, part: Path, timeout: float, largest: int) -> None:
-    """Appends to `part` what it lacks; starts over if the server sends the whole."""
+    """Appends what is missing to `part`; starts over if the server sends it all."""
     from urllib.error import HTTPError
     from urllib.request import Request
 
@@ -153,17 +155,17 @@ def _transfer(url: str, part: Path, timeout: float, largest: int) -> None:
             response = next(arriving)
         except HTTPError as error:
             error.close()
-            if error.code == 416 and have:  # nothing lies beyond: `part` may be whole
+            if error.code == 416 and have:  # nothing is left: `part` may be complete
                 return
             raise
         _save(response, arriving, part, have, largest)
 
 
 def _arriving(request: Any, timeout: float) -> Generator[Any]:
-    """A response, then its body piece by piece; TimeoutError if they do not come.
+    """A response, then its body in chunks; TimeoutError if they do not arrive.
 
-    Read by a thread: a socket's own time-out starts anew with each byte, and a server
-    that sends one now and then, of its headers too, would be waited for without end.
+    A thread reads it: a socket's own timeout restarts with each byte, so a server that
+    sends one now and then, even in its headers, would otherwise never time out.
     """
     from queue import Empty, Queue
     from threading import Event, Thread
@@ -175,7 +177,7 @@ def _arriving(request: Any, timeout: float) -> Generator[Any]:
         try:
             with urlopen(request, timeout=timeout) as response:
                 came.put(response)
-                # `read1` gives what has come: a pause later on loses none of it
+                # `read1` returns what has arrived: a later pause loses none of it
                 while not over.is_set() and (chunk := response.read1(_CHUNK)):
                     came.put(chunk)
             came.put(None)
@@ -205,7 +207,7 @@ def _arriving(request: Any, timeout: float) -> Generator[Any]:
                 begun, count = time.monotonic(), 0
     finally:
         over.set()
-        with suppress(Empty):  # so that no full queue holds the thread
+        with suppress(Empty):  # so that a full queue does not block the thread
             while True:
                 came.get_nowait()
 
@@ -213,7 +215,7 @@ def _arriving(request: Any, timeout: float) -> Generator[Any]:
 def _save(
     response: Any, arriving: Iterator[bytes], part: Path, have: int, largest: int
 ) -> None:
-    """Writes the body of a response to `part`, behind the `have` bytes if it may."""
+    """Writes the body of a response to `part`, after the `have` bytes if possible."""
     from tqdm import tqdm
 
     sent = response.headers.get("Content-Range", "")
@@ -233,8 +235,8 @@ def _save(
             initial=start,
             unit="B",
             unit_scale=True,
-            disable=not sys.stderr,  # there is none where a program has no console
-            delay=0 if watched else _QUIET,  # in a log only of what takes long
+            disable=not sys.stderr,  # None if a program has no console
+            delay=0 if watched else _QUIET,  # in a log, only for slow downloads
             mininterval=0.1 if watched else _QUIET,
         ) as bar,
     ):
@@ -273,7 +275,7 @@ def _write(file: Any, chunk: bytes) -> None:
 
 
 def _check_room(part: Path, start: int, total: int | None, largest: int) -> None:
-    """Raise if so many bytes are not to be expected, or there is no room for them."""
+    """Raise if the size is larger than expected, or the disk has no room for it."""
     from shutil import disk_usage
 
     if start > largest:
@@ -281,7 +283,7 @@ def _check_room(part: Path, start: int, total: int | None, largest: int) -> None
     if (size := max(start, total or 0)) > largest:
         raise ValueError(f"is of {size:,} bytes, more than the {largest:,} it can have")
     free = disk_usage(part.parent).free
-    if total is not None and 0 < free < total - start:  # some drives do not know it: 0
+    if total is not None and 0 < free < total - start:  # some drives report 0
         raise _DiskError(
             errno.ENOSPC, f"{part} needs {total - start:,} bytes, the disk has {free:,}"
         )
@@ -289,14 +291,14 @@ def _check_room(part: Path, start: int, total: int | None, largest: int) -> None
 
 @contextmanager
 def _turn(path: Path, wait: float) -> Iterator[None]:
-    """Waits for the lock on `path` and holds it; it ends with its process."""
+    """Waits for the lock on `path` and holds it; the lock ends with the process."""
     with path.open("ab") as file:
         _wait(path.parent, file.fileno(), wait)
         yield
 
 
 def _wait(folder: Path, descriptor: int, wait: float) -> None:
-    """Until a lock is taken; TimeoutError if its holder gets nothing for so long."""
+    """Waits for a lock; TimeoutError if its holder receives no data for `wait` s."""
     begun = seen = time.monotonic()
     sizes, told = {}, False
     while not _taken(descriptor):
@@ -321,14 +323,14 @@ def _taken(descriptor: int) -> bool:
     try:
         return _lock(descriptor)
     except OSError:
-        # Some network drives have no locks. Two processes may then spoil each other's
-        # part, which the check finds: slower, never wrong.
+        # Some network drives have no locks. Two processes may then corrupt each other's
+        # part, which the check detects: slower, but never wrong.
         return True
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Of the files that are being downloaded to a folder."""
-    with suppress(OSError):  # one is whole by now
+    """The sizes of the files that are being downloaded to a folder."""
+    with suppress(OSError):  # one was completed in the meantime
         return {part.name: part.stat().st_size for part in folder.glob("*.part")}
     return {}
 
@@ -350,7 +352,7 @@ if sys.platform == "win32":
 else:
 
     def _lock(descriptor: int) -> bool:
-        """Take a lock, if no other process holds it; it ends with its process."""
+        """Take a lock, if no other process holds it; it ends with the process."""
         import fcntl
 
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neurons in electron microscopy: thirty sections, every membrane outlined by hand."""
+"""ISBI 2012: neurons in electron microscopy, with membranes outlined by hand."""
 
 from pathlib import Path
 
@@ -17,20 +17,21 @@ MIRROR = (
 
 
 def isbi_em() -> Pair:
-    """The ISBI 2012 challenge's sections of a fly's nerve cord, with their membranes.
+    """The ISBI 2012 challenge: sections of a fly's nerve cord, with membrane masks.
 
-    One pair, not two: the challenge's test labels are not public, so hold some of the
-    thirty sections back (neighbors in depth look alike: hold back the last ones).
-    The sixty files `image/0.png` to `label/29.png` are looked for in
-    `$JAXNN_DATA/isbi-em`, then in the user's cache, then downloaded (6 MB) into the
-    cache; they are checked by SHA-256.  Needs Pillow.
+    One pair, not two: the challenge's test labels are not public, so hold out some of
+    the thirty sections (neighbors in depth look alike, so hold out the last ones).
+    The sixty files `image/0.png` to `label/29.png` are looked up in
+    `$JAXNN_DATA/isbi-em`, then in the user's cache; otherwise they are downloaded
+    (6 MB) into the cache.  They are checked by SHA-256.  Needs Pillow.
 
     Returns:
-        `(images, masks)`: images float32 [30, 512, 512, 1] in 0 to 1; masks int32
+        `(images, masks)`: images float32 [30, 512, 512, 1] from 0 to 1; masks int32
         [30, 512, 512], 0 for membrane (22 % of the pixels) and 1 for cell.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ImportError: if Pillow is not installed.
         ValueError: if a file in `$JAXNN_DATA` is not what was published.
 
@@ -63,7 +64,7 @@ def files(mirror: str = MIRROR) -> list[Published]:
 
 
 def load(pictures: list[Published]) -> Pair:
-    """The arrays of those files, the first half images and the second masks.
+    """The arrays of these files: the first half are images, the second half masks.
 
     Example:
         >>> from jaxnn.data.isbi_em import files, load

@@ -36,16 +36,18 @@ ETTH1_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
 
 def airline_passengers() -> Series:
-    """Passengers of international airlines, a month each, from 1949 to 1960.
+    """Monthly passengers of international airlines, from 1949 to 1960.
 
-    The file `airline-passengers.csv` is looked for in `$JAXNN_DATA/time-series`, then
-    in the user's cache, then downloaded into the cache; it is checked by SHA-256.
+    The file `airline-passengers.csv` is looked up in `$JAXNN_DATA/time-series`, then in
+    the user's cache; otherwise it is downloaded into the cache. It is checked by
+    SHA-256.
 
     Returns:
         `(months, passengers)`: datetime64[M] [144]; float32 [144], in thousands.
 
     Raises:
-        FileNotFoundError: if the file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if the file is not found; the error lists every place
+            searched and what to do.
         ValueError: if the file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -62,17 +64,18 @@ def airline_passengers() -> Series:
 
 
 def melbourne_temperatures() -> Series:
-    """The lowest temperature of each day in Melbourne, from 1981 to 1990.
+    """Daily minimum temperatures in Melbourne, from 1981 to 1990.
 
-    The last days of 1984 and 1988 are absent: ten years of 365 days.  The file
-    `daily-min-temperatures.csv` is found or downloaded as for `airline_passengers`.
+    The last days of 1984 and 1988 are missing: ten years of 365 days.  The file
+    `daily-min-temperatures.csv` is found or downloaded as in `airline_passengers`.
 
     Returns:
         `(days, temperatures)`: datetime64[D] [3650]; float32 [3650], in degrees
         Celsius, 0.0 to 26.3.
 
     Raises:
-        FileNotFoundError: if the file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if the file is not found; the error lists every place
+            searched and what to do.
         ValueError: if the file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -86,19 +89,20 @@ def melbourne_temperatures() -> Series:
 
 
 def etth1() -> Series:
-    """An electricity transformer, hour by hour, from July 2016 to June 2018.
+    """Hourly measurements of an electricity transformer, July 2016 to June 2018.
 
-    Six loads and, last, the temperature of the oil, which is to be forecast; their
-    names are `nn.data.measurements.ETTH1_COLUMNS`.  By custom the first 12 months (of
-    30 days) are for training, the next 4 for validation, and 4 for the test: rows 8640,
-    11520 and 14400 end them.  The file `ETTh1.csv` is found or downloaded (2.6 MB) as
-    for `airline_passengers`.
+    Six loads and, last, the oil temperature, which is to be forecast; their names are
+    `nn.data.measurements.ETTH1_COLUMNS`.  By convention, the first 12 months (of 30
+    days) are for training, the next 4 for validation, and 4 for the test, ending at
+    rows 8640, 11520 and 14400.  The file `ETTh1.csv` is found or downloaded (2.6 MB) as
+    in `airline_passengers`.
 
     Returns:
         `(hours, values)`: datetime64[h] [17420]; float32 [17420, 7].
 
     Raises:
-        FileNotFoundError: if the file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if the file is not found; the error lists every place
+            searched and what to do.
         ValueError: if the file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -115,7 +119,7 @@ def etth1() -> Series:
 
 
 class Anomalies(NamedTuple):
-    """A series in which people have marked what is not as usual.
+    """A series with anomalies labeled by people.
 
     Attributes:
         times: datetime64[s] [T].
@@ -137,13 +141,14 @@ def nab(name: str) -> Anomalies:
     `machine_temperature_system_failure`, `ec2_request_latency_system_failure`,
     `ec2_cpu_utilization_5f5533`, `speed_7578` and `TravelTime_387`.  Its file, such as
     `data/realKnownCause/nyc_taxi.csv`, and `labels/combined_windows.json` are found or
-    downloaded as for `airline_passengers`, the folder being `nab`.
+    downloaded as in `airline_passengers`, in the folder `nab`.
 
     Returns:
         `(times, values, anomalous, windows)`; see `Anomalies`.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ValueError: if there is no such series, or a file in `$JAXNN_DATA` is not what
             was published.
 
@@ -169,7 +174,7 @@ def nab(name: str) -> Anomalies:
 
 
 def _series_path(name: str) -> str:
-    """The path in the benchmark of a series that is named by its last part."""
+    """The path in the benchmark of a series that is given by its file name."""
     from difflib import get_close_matches
 
     paths = {Path(path).stem: path for path in NAB.digests() if path.endswith(".csv")}
@@ -181,7 +186,7 @@ def _series_path(name: str) -> str:
 
 
 def _columns(file: Published, unit: str) -> Series:
-    """The times in the first column, in a unit, and the numbers in the others."""
+    """The times in the first column, in the given unit, and the other columns."""
     table = np.loadtxt(
         obtain(file), str, delimiter=",", skiprows=1, quotechar='"', encoding="utf-8"
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MNIST and Fashion-MNIST: found on disk or downloaded, and checked either way.
 
-A file is looked for in `$JAXNN_DATA/mnist` (or `$JAXNN_DATA/fashion-mnist`), then in
-the user's cache, then on public mirrors; a download stays in the cache.
+A file is looked up in `$JAXNN_DATA/mnist` (or `$JAXNN_DATA/fashion-mnist`), then in the
+user's cache, then on public mirrors; downloads stay in the cache.
 """
 
 import math
@@ -22,9 +22,9 @@ class IdxFile(NamedTuple):
     """One file of unsigned bytes in the IDX format.
 
     Attributes:
-        name: its name when not compressed.
-        shape: of the array in it.
-        sha256: of the content when not compressed.
+        name: its uncompressed name.
+        shape: the shape of its array.
+        sha256: the digest of its uncompressed content.
     """
 
     name: str
@@ -33,7 +33,7 @@ class IdxFile(NamedTuple):
 
     @property
     def header(self) -> bytes:
-        """What the file begins with: 8 for unsigned bytes, the axes, their lengths."""
+        """The start of the file: 8 for unsigned bytes, the axes, their lengths."""
         lengths = np.array(self.shape, ">u4").tobytes()
         return bytes([0, 0, 8, len(self.shape)]) + lengths
 
@@ -43,9 +43,9 @@ class IdxSet(NamedTuple):
 
     Attributes:
         title: its name in messages.
-        folder: its folder, within `$JAXNN_DATA` and within the cache.
+        folder: its folder in `$JAXNN_DATA` and in the cache.
         files: training images and labels, test images and labels.
-        mirrors: addresses that end in `/`, to which a name and `.gz` are added.
+        mirrors: URLs that end in `/`, to which a name and `.gz` are appended.
     """
 
     title: str
@@ -97,18 +97,20 @@ FASHION_MNIST = IdxSet(
 
 
 def mnist() -> tuple[Pair, Pair]:
-    """MNIST's handwritten digits, as (images, labels) to train on and to test on.
+    """MNIST's handwritten digits, as (images, labels) for training and for testing.
 
-    The four files are looked for in `$JAXNN_DATA/mnist`, then in the user's cache,
-    then downloaded (11 MB) into the cache; their content is checked by SHA-256. A bad
-    file in `$JAXNN_DATA` is an error, one in the cache is downloaded again.
+    The four files are looked up in `$JAXNN_DATA/mnist`, then in the user's cache;
+    otherwise they are downloaded (11 MB) into the cache. Their content is checked by
+    SHA-256. A bad file in `$JAXNN_DATA` is an error; one in the cache is downloaded
+    again.
 
     Returns:
-        `(images, labels), (images, labels)`: 60,000 examples to train on and 10,000 to
-        test on; images float32 [N, 28, 28, 1] in 0 to 1, labels int32 [N] in 0 to 9.
+        `(images, labels), (images, labels)`: 60,000 training and 10,000 test examples;
+        images float32 [N, 28, 28, 1] from 0 to 1, labels int32 [N] from 0 to 9.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ValueError: if a file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -125,18 +127,19 @@ def mnist() -> tuple[Pair, Pair]:
 
 
 def fashion_mnist() -> tuple[Pair, Pair]:
-    """Fashion-MNIST's pictures of clothes, to train on and to test on.
+    """Fashion-MNIST's images of clothing, for training and testing.
 
     The classes, from 0: T-shirt/top, trouser, pullover, dress, coat, sandal, shirt,
-    sneaker, bag, ankle boot. Found or downloaded (31 MB) as `mnist` is, the folder
-    being `fashion-mnist`.
+    sneaker, bag, ankle boot. The files are found or downloaded (31 MB) as in `mnist`,
+    in the folder `fashion-mnist`.
 
     Returns:
-        `(images, labels), (images, labels)`: 60,000 examples to train on and 10,000 to
-        test on; images float32 [N, 28, 28, 1] in 0 to 1, labels int32 [N] in 0 to 9.
+        `(images, labels), (images, labels)`: 60,000 training and 10,000 test examples;
+        images float32 [N, 28, 28, 1] from 0 to 1, labels int32 [N] from 0 to 9.
 
     Raises:
-        FileNotFoundError: if a file is nowhere; it lists every place and what to do.
+        FileNotFoundError: if a file is not found; the error lists every place searched
+            and what to do.
         ValueError: if a file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -169,7 +172,7 @@ def load(dataset: IdxSet) -> tuple[Pair, Pair]:
 
 def _images(dataset: IdxSet, file: IdxFile) -> np.ndarray:
     images = _bytes(dataset, file)[..., np.newaxis].astype(np.float32)
-    images /= 255  # in place: the largest of them takes 188 MB
+    images /= 255  # in place: the largest array takes 188 MB
     return images
 
 
@@ -178,7 +181,7 @@ def _labels(dataset: IdxSet, file: IdxFile) -> np.ndarray:
 
 
 def _bytes(dataset: IdxSet, file: IdxFile) -> np.ndarray:
-    """The uint8 array of a file: the user's own, the cached, or a fresh download."""
+    """The uint8 array of a file: the user's own, a cached one, or a new download."""
     placed, cache = own_folder(dataset.folder), cache_folder(dataset.folder)
     for path in _present(placed, file):
         return _own(dataset, file, path)
@@ -207,13 +210,13 @@ def _own(dataset: IdxSet, file: IdxFile, path: Path) -> np.ndarray:
 def _downloaded(
     dataset: IdxSet, file: IdxFile, path: Path, tried: list[str]
 ) -> np.ndarray:
-    """The array in a file that is downloaded to `path`; `tried` is for the error."""
+    """The array in a file, downloaded to `path`; `tried` is for the error message."""
     urls = [f"{mirror}{path.name}" for mirror in dataset.mirrors]
     try:
         fetch(path, urls, partial(_read, file), largest=_largest(file))
     except DownloadError as error:
         tried = tried + error.failures
-    except OSError as error:  # such as a home that cannot be written
+    except OSError as error:  # such as a home folder that is not writable
         tried = [*tried, f"the cache: {error}"]
     else:
         return _read(file, path)
@@ -221,7 +224,7 @@ def _downloaded(
 
 
 def _present(folder: Path | None, file: IdxFile) -> list[Path]:
-    """The copies of a file in a folder, the quicker one first."""
+    """The copies of a file in a folder, the faster one to read first."""
     if folder is None:
         return []
     paths = folder / file.name, folder / f"{file.name}.gz"
@@ -248,13 +251,13 @@ def _advice(dataset: IdxSet, file: IdxFile, tried: list[str]) -> str:
 
 
 def _largest(file: IdxFile) -> int:
-    """Bytes that a file has at most: gzip adds little to what it cannot pack."""
+    """The most bytes a file can have: gzip adds little to what it cannot compress."""
     size = len(file.header) + math.prod(file.shape)
     return size + size // 100 + 1000
 
 
 def _read(file: IdxFile, path: Path) -> np.ndarray:
-    """The array in a file; ValueError, which says why, if it is not the one meant."""
+    """The array in a file; ValueError, with the reason, if it is not the right one."""
     if (found := path.stat().st_size) > _largest(file):
         raise ValueError(f"is too long: {found:,} bytes")
     content = path.read_bytes()
@@ -267,7 +270,7 @@ def _read(file: IdxFile, path: Path) -> np.ndarray:
 
 
 def _unzip(content: bytes, size: int) -> bytes:
-    """The content of a gzip file, of which little more than `size` is unpacked."""
+    """The content of a gzip file, unpacking little more than `size` bytes."""
     import gzip
     import zlib
     from io import BytesIO
@@ -280,7 +283,7 @@ def _unzip(content: bytes, size: int) -> bytes:
 
 
 def _check(file: IdxFile, content: bytes, size: int) -> None:
-    """ValueError, which says why, if the content is not the published one."""
+    """ValueError, with the reason, if the content is not the published one."""
     from hashlib import sha256
 
     header = file.header

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures in common formats as arrays, through Pillow."""
+"""Image files as arrays, read with Pillow."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-_PIXELS = 1 << 20  # of a picture; those of the data sets have a quarter at most
+_PIXELS = 1 << 20  # limit per image; those of the data sets have at most a quarter
 
 
 def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
     """A function from an open file (or a path) and its name to its uint8 pixels.
 
     Args:
-        owner: who needs it, in messages.
-        kind: the only format that is taken, "PNG" or "JPEG".
+        owner: the function that needs it, for messages.
+        kind: the only format that is accepted, "PNG" or "JPEG".
 
     Raises:
         ImportError: if Pillow is not installed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays made ready for training, on the host: split, one-hot labels, standardize."""
+"""Preparing arrays for training, on the host: splits, one-hot labels, scaling."""
 
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,26 +19,26 @@ def split(
     seed: int,
     stratify: bool | ArrayLike = False,
 ) -> tuple[Tree, Tree]:
-    """Splits examples at random into those to train on and those to validate on.
+    """Splits examples at random into a training set and a validation set.
 
     Of N examples, `round(fraction * N)` go to validation. Examples keep their order
-    within a side. The same seed gives the same split, on every machine.
+    within each set. The same seed gives the same split on every machine.
 
     Args:
-        data: arrays [N, ...] with a common first axis, in tuples, lists and dicts
-            nested at will; for instance `(images, labels)`.
-        fraction: share that goes to validation, between 0 and 1, neither included.
-        seed: a non-negative int, to be given; it alone decides the split.
-        stratify: classes [N] that both sides shall hold in equal proportion, to
-            within one example; True takes those in `data[1]` of `(inputs, labels)`.
+        data: arrays [N, ...] with a common first axis, in arbitrarily nested tuples,
+            lists and dicts; for instance `(images, labels)`.
+        fraction: share that goes to validation, between 0 and 1, exclusive.
+        seed: a non-negative int, required; it alone determines the split.
+        stratify: classes [N] that both sets hold in equal proportion, to within one
+            example; True takes those in `data[1]` of `(inputs, labels)`.
 
     Returns:
-        `(train, validation)`, each NumPy arrays in the form of `data`.
+        `(train, validation)`, each with NumPy arrays in the structure of `data`.
 
     Raises:
-        TypeError: if `seed` is no int, or `fraction` no number.
-        ValueError: if lengths differ, a side would be empty, or `fraction` is outside
-            its range.
+        TypeError: if `seed` is not an int, or `fraction` is not a number.
+        ValueError: if lengths differ, one of the sets would be empty, or `fraction` is
+            out of range.
 
     Example:
         >>> import numpy as np
@@ -63,7 +63,7 @@ def split(
 
 
 def _common_length(data: Any) -> int:
-    """The length of the first axis, which all arrays of a tree must share."""
+    """The length of the first axis, which must be common to all arrays of a tree."""
     shapes: dict[str, tuple[int, ...]] = {}
     map_tree(lambda path, leaf: shapes.update({path: np.shape(leaf)}), data)
     if not shapes:
@@ -84,7 +84,7 @@ def _common_length(data: Any) -> int:
 
 
 def _share(fraction: float, length: int) -> int:
-    """How many of `length` examples `fraction` asks for; neither none nor all."""
+    """How many of `length` examples `fraction` selects; neither none nor all."""
     try:
         inside = 0 < fraction < 1
     except (TypeError, ValueError):  # text; an array of several numbers
@@ -120,10 +120,10 @@ def _classes(data: Any, stratify: bool | ArrayLike, length: int) -> np.ndarray:
 
 
 def _choose(classes: np.ndarray, total: int, seed: int) -> np.ndarray:
-    """A mask [N] of `total` examples drawn at random, its share from each class."""
+    """A mask [N] of `total` random examples, a proportional share from each class."""
     sizes = np.bincount(classes)
-    # NumPy promises the raw numbers of a bit generator for all versions, but not
-    # what `Generator.permutation` makes of them: so sort by the raw numbers.
+    # NumPy guarantees the raw numbers of a bit generator across versions, but not what
+    # `Generator.permutation` makes of them, so sort by the raw numbers.
     noise = np.random.PCG64(seed).random_raw(len(classes))
     by_class = np.lexsort((noise, classes))  # at random within each class
     rank = np.arange(len(classes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -133,7 +133,7 @@ def _choose(classes: np.ndarray, total: int, seed: int) -> np.ndarray:
 
 
 def _apportion(sizes: np.ndarray, total: int) -> np.ndarray:
-    """Whole shares of `total` in proportion to `sizes`: largest remainders round up."""
+    """Integer shares of `total` in proportion to `sizes`, by largest remainders."""
     counts, remainders = np.divmod(sizes * total, sizes.sum())
     up = np.argsort(-remainders, kind="stable")[: total - counts.sum()]
     counts[up] += 1
@@ -143,22 +143,22 @@ def _apportion(sizes: np.ndarray, total: int) -> np.ndarray:
 def one_hot(
     labels: ArrayLike, classes: int, dtype: DTypeLike = np.float32
 ) -> np.ndarray:
-    """Class numbers as vectors with a single 1.
+    """One-hot encodes class numbers, as vectors with a single 1.
 
     `y[..., c] = 1 if labels[...] == c else 0`
 
     Args:
-        labels: integers [...] in 0 to `classes - 1`.
+        labels: integers [...] from 0 to `classes - 1`.
         classes: number of classes, at least 1.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Returns:
         An array [..., classes].
 
     Raises:
-        TypeError: if labels are not integers, or `classes` is no int.
-        ValueError: if a label is out of range: JAX itself would turn such a one into
-            a row of zeros, which trains without a word.
+        TypeError: if labels are not integers, or `classes` is not an int.
+        ValueError: if a label is out of range: JAX itself turns such a label into a row
+            of zeros, which then trains without any warning.
 
     Example:
         >>> from jaxnn.data import one_hot
@@ -178,7 +178,7 @@ def one_hot(
 
 
 def _labels(labels: ArrayLike, classes: int) -> np.ndarray:
-    """Labels as indices, all in 0 to `classes - 1`."""
+    """Labels as indices, all from 0 to `classes - 1`."""
     values = plain("one_hot: labels", labels)
     if values.size and values.dtype.kind not in "iu":
         fractional = values.dtype.kind == "f" and (values != np.floor(values))
@@ -206,7 +206,7 @@ def from_one_hot(vectors: ArrayLike) -> np.ndarray:
         int32 [...].
 
     Raises:
-        ValueError: if a vector is not one-hot; of probabilities or logits take
+        ValueError: if a vector is not one-hot; for probabilities or logits, take
             `argmax(-1)` instead.
 
     Example:
@@ -227,14 +227,14 @@ def from_one_hot(vectors: ArrayLike) -> np.ndarray:
 
 
 class Standardizer(NamedTuple):
-    """The mean and scale of each feature, and the maps that they define.
+    """The mean and scale of each feature, and the transforms that they define.
 
     `z = (x - mean) / scale`
 
     Attributes:
-        mean: float64, one a feature, in the units of the data.
+        mean: float64, one per feature, in the units of the data.
         scale: float64, the standard deviation in the same units; 1 where a feature is
-            constant, which so becomes 0.
+            constant, so that it becomes 0.
     """
 
     mean: np.ndarray
@@ -246,7 +246,7 @@ class Standardizer(NamedTuple):
         return ((values - self.mean) / self.scale).astype(dtype)
 
     def inverse(self, z: ArrayLike) -> np.ndarray:
-        """Standardized data [..., *features], such as predictions, in the old units."""
+        """Standardized data [..., *features], e.g. predictions, in original units."""
         values, dtype = self._fits(z)
         return (values * self.scale + self.mean).astype(dtype)
 
@@ -262,10 +262,10 @@ class Standardizer(NamedTuple):
 
 
 def _floats(x: ArrayLike) -> tuple[np.ndarray, np.dtype]:
-    """Floats to compute with, and the dtype of results: float32 of integers."""
+    """Floats to compute with, and the dtype of results: float32 for integers."""
     values = plain("standardizer: data", x)
     if values.dtype.kind in "biu":
-        # float32 has 24 bits: of times in milliseconds it leaves two minutes.
+        # float32 has 24 bits: it resolves times in milliseconds only to two minutes.
         wide = np.float32 if values.dtype.itemsize < 4 else np.float64
         return values.astype(wide), np.dtype(np.float32)
     if values.dtype.kind != "f":
@@ -280,8 +280,8 @@ def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardi
 
     Args:
         train: finite numbers [N, ...].
-        axis: the axes averaged over, the first among them: 0 for a statistic at each
-            position, (0, 1, 2) for one a channel of images [N, H, W, C].
+        axis: the axes to average over, including the first: 0 for a statistic at each
+            position, (0, 1, 2) for one per channel of images [N, H, W, C].
 
     Returns:
         A `Standardizer`: call it on data, and its `inverse` on the results.
@@ -316,7 +316,7 @@ def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardi
     low = values.min(axes, keepdims=True)[0].astype(np.float64)
     mean = values.mean(axes, np.float64, keepdims=True)[0]
     scale = values.std(axes, np.float64, keepdims=True)[0]
-    # A constant's mean may be off by a rounding error, which its scale would blow up.
+    # A constant's mean may have a rounding error, which its scale would amplify.
     constant = (values.max(axes, keepdims=True)[0] == low) | (scale == 0)
     return Standardizer(np.where(constant, low, mean), np.where(constant, 1.0, scale))
 
@@ -324,22 +324,22 @@ def standardizer(train: ArrayLike, axis: int | tuple[int, ...] = 0) -> Standardi
 def standardize(
     train: ArrayLike, *others: ArrayLike, axis: int | tuple[int, ...] = 0
 ) -> tuple[np.ndarray, ...]:
-    """Every feature at mean 0 and variance 1, by the statistics of `train` alone.
+    """Scales every feature to mean 0 and variance 1, as measured on `train` alone.
 
     `z = (x - mean(train)) / std(train)`
 
     Args:
         train: finite numbers [N, ...]; only these are measured.
         *others: arrays [M, ...] with the same features, such as the test data.
-        axis: the axes averaged over; see `standardizer`.
+        axis: the axes to average over; see `standardizer`.
 
     Returns:
         A tuple of the arrays in the order given. Floats keep their type, integers
         become float32; a feature that is constant in `train` becomes 0 there.
 
     Raises:
-        TypeError: if data are not real numbers.
-        ValueError: as `standardizer`, or if the features of `others` differ.
+        TypeError: if the data are not real numbers.
+        ValueError: as in `standardizer`, or if the features of `others` differ.
 
     Example:
         >>> import numpy as np

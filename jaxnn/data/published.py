@@ -13,15 +13,15 @@ SUMS = Path(__file__).with_suffix(".sha256")
 
 
 class Published(NamedTuple):
-    """One file that anybody can get.
+    """A publicly available file.
 
     Attributes:
-        title: the data set it belongs to, in messages.
-        folder: of the data set, within `$JAXNN_DATA` and within the cache.
+        title: the data set it belongs to, for messages.
+        folder: the data set's folder in `$JAXNN_DATA` and in the cache.
         name: its path within the folder.
-        sha256: of its content.
-        urls: where it is to be had.
-        largest: bytes that it never exceeds, whatever a server sends.
+        sha256: the digest of its content.
+        urls: where to download it.
+        largest: the most bytes to accept, whatever a server sends.
     """
 
     title: str
@@ -37,9 +37,9 @@ class Collection(NamedTuple):
 
     Attributes:
         title: its name in messages.
-        folder: its folder, within `$JAXNN_DATA` and within the cache.
-        mirrors: addresses that end in `/`, to which a file's name is added.
-        sums: a file with the SHA-256 of each, as `sha256sum` writes them.
+        folder: its folder in `$JAXNN_DATA` and in the cache.
+        mirrors: URLs that end in `/`, to which a file's name is appended.
+        sums: a file with the SHA-256 of each, in the format of `sha256sum`.
     """
 
     title: str
@@ -58,16 +58,16 @@ class Collection(NamedTuple):
         }
 
     def file(self, name: str) -> Published:
-        """One of its files."""
+        """One file of the data set."""
         urls = tuple(mirror + name for mirror in self.mirrors)
         return Published(self.title, self.folder, name, self.digests()[name], urls)
 
 
 def github(repository: str, *commits: str, folder: str = "") -> tuple[str, ...]:
-    """Where a folder of a GitHub repository is, as of each commit or branch.
+    """The URL of a folder in a GitHub repository, at each commit or branch.
 
-    A branch behind the commit that was checked is a second chance, and no risk: a file
-    that has changed since has another SHA-256 and is refused.
+    A branch after the checked commit is a fallback, and no risk: a file that has
+    changed since has a different SHA-256 and is rejected.
 
     >>> github("owner/name", "0a1b2c3", "main", folder="data/")[1]
     'https://raw.githubusercontent.com/owner/name/main/data/'
@@ -83,7 +83,7 @@ def placed(folder: str, name: str) -> Path | None:
 
 
 def check_digest(file: Published, path: Path) -> None:
-    """ValueError, which says why, if the content is not the published one."""
+    """ValueError, with the reason, if the content is not the published one."""
     import hashlib
 
     with path.open("rb") as stream:
@@ -99,17 +99,19 @@ def check_digest(file: Published, path: Path) -> None:
 def obtain(
     file: Published, check: Callable[[Published, Path], object] = check_digest
 ) -> Path:
-    """The path of a file that is the published one.
+    """The path of a published file, downloaded if necessary.
 
-    It is looked for in `$JAXNN_DATA`, then in the user's cache, then downloaded into
-    the cache.
+    It is looked up in `$JAXNN_DATA`, then in the user's cache; otherwise it is
+    downloaded into the cache.
 
     Args:
-        file: what is wanted.
-        check: raises ValueError, saying why, unless a path holds it.
+        file: the file to obtain.
+        check: a function that raises ValueError, with the reason, unless a path holds
+            the file.
 
     Raises:
-        FileNotFoundError: if it is nowhere; it lists every place and what to do.
+        FileNotFoundError: if it is not found; the error lists every place searched and
+            what to do.
         ValueError: if the one in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -121,7 +123,7 @@ def obtain(
     if own:
         return _checked(file, own, check)
     path = cache_folder(file.folder) / file.name
-    with suppress(OSError, ValueError):  # a cache that is whole need not be writable
+    with suppress(OSError, ValueError):  # a complete cache need not be writable
         check(file, path)
         return path
     try:
@@ -133,7 +135,7 @@ def obtain(
         )
     except DownloadError as error:
         raise FileNotFoundError(_advice(file, error.failures)) from None
-    except OSError as error:  # such as a home that cannot be written
+    except OSError as error:  # such as a home folder that is not writable
         raise FileNotFoundError(_advice(file, [f"the cache: {error}"])) from error
     return path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Series in time made ready for forecasting: windows, splits, the simplest forecast."""
+"""Preparing time series for forecasting: windows, splits, and a baseline forecast."""
 
 from typing import Any, TypeVar
 
@@ -15,14 +15,14 @@ Tree = TypeVar("Tree")
 def windows(
     series: ArrayLike, length: int, horizon: int = 1, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A series as examples for forecasting: what was, and what came next.
+    """Cuts a series into examples for forecasting: past values and what follows them.
 
-    `inputs[n] = series[n·stride : n·stride + length]`, and targets the `horizon` steps
-    that follow; N = ⌊(T − length − horizon) / stride⌋ + 1.
+    `inputs[n] = series[n·stride : n·stride + length]`, and targets are the `horizon`
+    steps that follow; N = ⌊(T − length − horizon) / stride⌋ + 1.
 
     Args:
-        series: finite numbers [T, ...]: one number a step, [T], or several, [T, C].
-            Give `series[:, None]` for a network that takes inputs [N, T, C].
+        series: finite numbers [T, ...]: one number per step, [T], or several, [T, C].
+            Pass `series[:, None]` for a network that takes inputs [N, T, C].
         length: steps of an input.
         horizon: steps of a target.
         stride: steps from one window to the next.
@@ -31,8 +31,8 @@ def windows(
         `(inputs [N, length, ...], targets [N, horizon, ...])`.
 
     Raises:
-        ValueError: if the series is shorter than a window, or holds a NaN, whose place
-            is named.
+        ValueError: if the series is shorter than a window, or contains a NaN, whose
+            position is named.
 
     Example:
         >>> import numpy as np
@@ -73,20 +73,20 @@ def _finite(owner: str, series: ArrayLike) -> np.ndarray:
 
 
 def split_in_time(data: Tree, *sizes: float, context: int = 0) -> tuple[Tree, ...]:
-    """Splits series into consecutive parts: no part knows what comes after it.
+    """Splits series into consecutive parts, so that no part contains its own future.
 
     Args:
         data: arrays [T, ...] with a common first axis, in tuples, lists and dicts.
-        *sizes: of each part but the last, which takes the rest: steps, or the share of
-            T if below 1.
+        *sizes: the size of each part except the last, which takes the rest: a number of
+            steps, or a share of T if below 1.
         context: steps by which each later part reaches back into the one before, so
-            that its first window (of that length) has its first own step as target.
+            that the target of its first window (of that length) is its own first step.
 
     Returns:
-        Parts in the form of `data`, one more than sizes.
+        Parts in the structure of `data`, one more than there are sizes.
 
     Raises:
-        TypeError: if a size is no number.
+        TypeError: if a size is not a number.
         ValueError: if a part would be empty, or lengths differ.
 
     Example:
@@ -134,7 +134,7 @@ def _steps(data: Any) -> int:
 
 
 def _size(size: Any, steps: int) -> int:
-    """A part's steps, given as such or as a share."""
+    """The number of steps in a part, given as steps or as a share."""
     if integer(size) is not None:
         return int(size)
     if not isinstance(size, float | np.floating):
@@ -148,15 +148,15 @@ def _size(size: Any, steps: int) -> int:
 
 
 def seasonal_naive(inputs: ArrayLike, horizon: int, season: int = 1) -> np.ndarray:
-    """The forecast that any other must beat: as it was a season ago.
+    """The baseline that any forecast must beat: the values of one season ago.
 
-    `y[n, h] = inputs[n, length − season + (h mod season)]`; with season 1 the last
-    value stays.
+    `y[n, h] = inputs[n, length − season + (h mod season)]`; with season 1, the last
+    value is repeated.
 
     Args:
-        inputs: [N, length, ...], as `windows` gives them.
+        inputs: [N, length, ...], as returned by `windows`.
         horizon: steps to forecast.
-        season: steps of a season, such as 24 for hours; at most `length`.
+        season: steps per season, such as 24 for hourly data; at most `length`.
 
     Returns:
         [N, horizon, ...].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sound as pictures: spectrograms on the mel scale, in JAX."""
+"""Spectrograms of sound on the mel scale, in JAX."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,34 +25,36 @@ def log_mel(
     high: float | None = None,
     floor: float = 1e-8,
 ) -> "jax.Array":
-    """Log-mel spectrograms: how loud each band of pitch is, moment by moment.
+    """Log-mel spectrograms: the log power in each mel band, frame by frame.
 
-    `log max(M |FFT(w · frame)|², floor)`, in nats. Frame i begins at sample i · hop and
-    is weighted by the periodic Hann window w; the last one is filled up with zeros. The
-    FFT has the least power of 2 of samples that holds a frame. Band m of M is a
-    triangle of height 1 over the frequencies, its corners equally spaced in mel =
+    `log max(M |FFT(w · frame)|², floor)`, in nats. Frame i starts at sample i · hop and
+    is weighted by the periodic Hann window w; the last frame is padded with zeros. The
+    FFT length is the smallest power of 2 that holds a frame. Band m of M is a triangle
+    of height 1 over the frequencies, with corners equally spaced in mel =
     2595 log₁₀(1 + f / 700) (O'Shaughnessy's formula, as in HTK).
 
-    Padding a wave with zeros changes none of its `mel_frames(samples, rate)` frames:
-    pad clips to one length, and take their numbers of frames as the lengths of the
-    sequences. Silence is log floor.
+    Padding a wave with zeros does not change its `mel_frames(samples, rate)` frames:
+    pad clips to one length, and use their numbers of frames as the sequence lengths.
+    Silence is log floor.
 
-    A pure function that jit and grad go through; all but `waves` are constants.
+    A pure function, compatible with jit and grad; all arguments but `waves` are
+    constants.
 
     Args:
-        waves: floats [..., T], in -1 to 1.
-        rate: samples a second.
-        mels: M, how many bands.
-        window, hop: seconds that a frame lasts, and from one frame to the next.
-        low, high: the lowest and the highest frequency in Hz; by default rate / 2.
-        floor: the least power, so that silence is finite.
+        waves: floats [..., T], from -1 to 1.
+        rate: samples per second.
+        mels: M, the number of bands.
+        window, hop: the length of a frame, and the time between frames, in seconds.
+        low, high: the lowest and the highest frequency in Hz; `high` is rate / 2 by
+            default.
+        floor: the minimum power, so that silence is finite.
 
     Returns:
         [..., frames, M], of the waves' dtype.
 
     Raises:
         TypeError: if waves are not floats.
-        ValueError: if there is no sample, an option is out of range, or a band is so
+        ValueError: if there are no samples, an option is out of range, or a band is so
             narrow that no frequency of the FFT lies in it.
 
     Example:
@@ -89,7 +91,7 @@ def log_mel(
 def mel_frames(
     samples: ArrayLike, rate: int, *, window: float = 0.025, hop: float = 0.010
 ) -> np.ndarray:
-    """How many frames `log_mel` makes of so many samples.
+    """The number of frames that `log_mel` computes from a number of samples.
 
     `⌈max(samples − window, 0) / hop⌉ + 1`, all in samples.
 
@@ -120,7 +122,7 @@ def mel_frames(
 
 
 class _Grid(NamedTuple):
-    """Samples of a frame, from frame to frame, and of its FFT."""
+    """The lengths of a frame, of the hop and of the FFT, in samples."""
 
     window: int
     hop: int
@@ -146,10 +148,11 @@ def mel_bank(
     """The weight of each frequency of an FFT in each mel band; see `log_mel`.
 
     Args:
-        rate: samples a second.
+        rate: samples per second.
         fft: samples of the FFT.
-        mels: how many bands.
-        low, high: the lowest and the highest frequency in Hz; by default rate / 2.
+        mels: the number of bands.
+        low, high: the lowest and the highest frequency in Hz; `high` is rate / 2 by
+            default.
 
     Returns:
         float64 [mels, fft / 2 + 1].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Free Spoken Digit Dataset: six people who say the ten digits fifty times each."""
+"""The Free Spoken Digit Dataset: six people saying each of ten digits fifty times."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy as np
 from jaxnn.data.archives import read_npz, tar_files, unreadable
 from jaxnn.data.published import Published, obtain, placed
 
-#: The archive of recordings; the digest is of what they hold (see `_digest`), since the
-#: server packs the archive anew now and then, with other bytes.
+#: The archive of recordings; the digest is of the recordings (see `_digest`), since the
+#: server sometimes repacks the archive, with different bytes.
 FSDD = Published(
     "Free Spoken Digit Dataset",
     "fsdd",
@@ -23,8 +23,8 @@ FSDD = Published(
     ),
 )
 PACKED = "fsdd.npz"
-_LARGEST = 256 << 20  # bytes of all files, unpacked: ten times what they have
-RATE = 8000  # samples a second
+_LARGEST = 256 << 20  # bytes of all files, unpacked: ten times their actual size
+RATE = 8000  # samples per second
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
 
@@ -32,12 +32,12 @@ class SpokenDigits(NamedTuple):
     """Recordings of spoken digits.
 
     Attributes:
-        clips: N float32 arrays [T], each of its own length, in -1 to 1.
+        clips: N float32 arrays [T] of different lengths, from -1 to 1.
         labels: int32 [N], the digit.
         speakers: int32 [N], an index into `names`.
-        takes: int32 [N], the count of the recording; 0 to 4 are the official test.
+        takes: int32 [N], the number of the recording; 0 to 4 are the official test set.
         names: the speakers' names.
-        rate: samples a second.
+        rate: samples per second.
     """
 
     clips: list[np.ndarray]
@@ -61,17 +61,18 @@ class _Packed(NamedTuple):
 def spoken_digits() -> SpokenDigits:
     """Three thousand recordings of English digits: 10 digits, 6 speakers, 50 takes.
 
-    Looked for in `$JAXNN_DATA/fsdd`, as `fsdd.npz` (arrays `samples`, `offsets`,
-    `labels`, `speakers`, `takes`) or as the repository's archive
-    `free-spoken-digit-dataset.tar.gz`; then in the user's cache, then the archive is
-    downloaded (some 16 MB) into the cache.  Every sample is checked by SHA-256.
+    The data are looked up in `$JAXNN_DATA/fsdd`, as `fsdd.npz` (arrays `samples`,
+    `offsets`, `labels`, `speakers`, `takes`) or as the repository's archive
+    `free-spoken-digit-dataset.tar.gz`, then in the user's cache; otherwise the archive
+    is downloaded (about 16 MB) into the cache.  All samples are checked by SHA-256.
 
     Returns:
         `(clips, labels, speakers, takes, names, rate)`; see `SpokenDigits`. Clips have
-        1,148 to 18,262 samples, at 8,000 a second.
+        1,148 to 18,262 samples, at 8,000 per second.
 
     Raises:
-        FileNotFoundError: if it is nowhere; it lists every place and what to do.
+        FileNotFoundError: if the data are not found; the error lists every place
+            searched and what to do.
         ValueError: if the file in `$JAXNN_DATA` is not what was published.
 
     Example:
@@ -88,7 +89,7 @@ def spoken_digits() -> SpokenDigits:
 
 
 def load(archive: Published) -> SpokenDigits:
-    """The recordings in an archive, or in the packed file beside it in `$JAXNN_DATA`.
+    """The recordings in an archive, or in the packed file next to it in `$JAXNN_DATA`.
 
     Example:
         >>> from jaxnn.data.spoken_digits import FSDD, load
@@ -106,7 +107,7 @@ def load(archive: Published) -> SpokenDigits:
 
 
 def _read(archive: Published, path: Path) -> _Packed:
-    """What a file holds; ValueError, which says why, if that is not the published."""
+    """The content of a file; ValueError, with the reason, if not as published."""
     packed = _read_packed(path) if archive.name == PACKED else _read_archive(path)
     if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in packed):
         raise ValueError("cannot be read: its arrays must be rows of integers")
@@ -119,7 +120,7 @@ def _read(archive: Published, path: Path) -> _Packed:
 
 
 def _digest(packed: _Packed) -> str:
-    """SHA-256 of the samples, where clips begin, and whose and what they are."""
+    """SHA-256 of the samples, offsets, labels, speakers and takes."""
     from hashlib import sha256
 
     kinds = ("<i2", "<i8", "u1", "u1", "u1")
@@ -144,7 +145,7 @@ def _read_archive(path: Path) -> _Packed:
 
 
 def _key(name: Path) -> tuple[int, int, int]:
-    """Digit, speaker and take, as a file's name has them."""
+    """Digit, speaker and take from a file's name."""
     digit, speaker, take, *more = [*name.stem.split("_"), "", ""]
     counted = digit.isdecimal() and take.isdecimal()
     if any(more) or speaker not in SPEAKERS or not counted:
@@ -163,7 +164,7 @@ def _pack(clips: dict[tuple[int, int, int], np.ndarray]) -> _Packed:
 
 
 def _samples(name: str, stream: IO[bytes]) -> np.ndarray:
-    """The samples of a WAV file, which must be what all these recordings are."""
+    """The samples of a WAV file, which must have the format of these recordings."""
     import wave
 
     try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text as ids and back: vocabularies of characters, words and byte pairs.
 
-`encode(text)` gives ids, `decode(ids)` text, and `len` the number of ids.  Special
-tokens come first, as many as are asked for: `pad`, `unknown`, `begin` and `end` are
-attributes with their ids, or None.  `pad` is 0, so that padding with 0 is right.
+`encode(text)` gives ids, `decode(ids)` gives text, and `len` is the number of ids.  The
+special tokens that you request come first: `pad`, `unknown`, `begin` and `end` are
+attributes with their ids, or None.  `pad` is 0, so you can pad with 0.
 """
 
 import json
@@ -23,18 +23,18 @@ from jaxnn.files.places import place, replacing
 from jaxnn.inputs.arrays import plain
 
 SPECIALS = ("pad", "unknown", "begin", "end")
-WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (an apostrophe as printed)
+WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (a typographic apostrophe)
 _FORMAT = "jaxnn vocabulary 1"
 
 
 def read(path: str | Path) -> str:
-    """The text of a file in UTF-8, unpacked if it is a gzip file.
+    """Reads a UTF-8 text file, decompressing it if it is a gzip file.
 
-    Line ends become `\\n`, and a byte-order mark is dropped.
+    Line endings become `\\n`, and a byte-order mark is dropped.
 
     Raises:
-        ValueError: if the file is empty or not UTF-8, with the place of the first
-            wrong byte.
+        ValueError: if the file is empty or not UTF-8, with the position of the first
+            invalid byte.
 
     Example:
         >>> import pathlib, tempfile
@@ -72,10 +72,10 @@ def _unzip(content: bytes, path: str | Path) -> bytes:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text, without the white space around each.
+    """The lines of a text, each stripped of surrounding white space.
 
-    Only `\\n` ends a line: `str.splitlines` would also cut at characters that stand
-    within sentences, such as U+0085, and parallel texts would no longer be parallel.
+    Only `\\n` ends a line: `str.splitlines` also splits at characters that occur within
+    sentences, such as U+0085, so that parallel texts are no longer parallel.
 
     >>> lines("one\\ntwo \\x85 three\\n")
     ['one', 'two \\x85 three']
@@ -84,12 +84,12 @@ def lines(text: str) -> list[str]:
 
 
 class Vocabulary(ABC):
-    """What texts are made of, each part with an id; made by the functions below.
+    """Base class of vocabularies, which map tokens to ids; built by functions below.
 
     Attributes:
         kind: "characters", "words" or "byte pairs".
         specials: the names of its special tokens, whose ids are 0, 1, ...
-        pad, unknown, begin, end: their ids; None for one that it does not have.
+        pad, unknown, begin, end: their ids, or None if the vocabulary lacks them.
     """
 
     kind: ClassVar[str]
@@ -106,7 +106,7 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many ids there are, special ones included."""
+        """The number of ids, including special ones."""
 
     def encode(
         self, text: str, *, begin: bool = False, end: bool = False
@@ -115,14 +115,14 @@ class Vocabulary(ABC):
 
         Args:
             text: any string.
-            begin, end: whether to put that special token before or behind.
+            begin, end: whether to add that special token at the beginning or end.
 
         Returns:
             int32 [T].
 
         Raises:
             ValueError: if a part of the text is not in the vocabulary, and the
-                vocabulary has no token `unknown`; it names the part.
+                vocabulary has no token `unknown`; the error names the part.
         """
         if not isinstance(text, str):
             raise TypeError(
@@ -134,7 +134,7 @@ class Vocabulary(ABC):
         return np.array([*first, *self._encode(text), *last], np.int32)
 
     def decode(self, ids: ArrayLike) -> str:
-        """The text of ids [T]; `pad`, `begin` and `end` give none, `unknown` a �.
+        """The text of ids [T]; skips `pad`, `begin` and `end`, and `unknown` gives �.
 
         Raises:
             ValueError: if an id is outside the vocabulary.
@@ -155,7 +155,7 @@ class Vocabulary(ABC):
         return self._decode([i for i in values.tolist() if i not in silent])
 
     def save(self, path: str | Path) -> None:
-        """Writes it to a JSON file, for `nn.data.text.load`."""
+        """Writes the vocabulary to a JSON file, for `nn.data.text.load`."""
         head = {"format": _FORMAT, "kind": self.kind, "specials": self.specials}
         content = json.dumps(head | self._content(), ensure_ascii=False, indent=0)
         with replacing(path, "vocabulary.save") as beside:
@@ -191,11 +191,11 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def _content(self) -> dict[str, Any]:
-        """What a file holds of it beside its kind and special tokens."""
+        """What a file stores besides its kind and special tokens."""
 
 
 class _Table(Vocabulary):
-    """A vocabulary that is a list of parts."""
+    """A vocabulary that is a list of tokens."""
 
     def __init__(self, tokens: Sequence[str], specials: Sequence[str]):
         super().__init__(specials)
@@ -277,7 +277,7 @@ class BytePairs(Vocabulary):
 
     def __init__(self, model: str, specials: Sequence[str]):
         super().__init__(specials)
-        # Special tokens stay out of the model: it would find "<pad>" in a text.
+        # Special tokens stay out of the model, which would find "<pad>" in a text.
         self.tokenizer = _tokenizers().Tokenizer.from_str(model)
 
     def __len__(self) -> int:
@@ -302,16 +302,17 @@ def characters(
     size: int | None = None,
     specials: Sequence[str] = (),
 ) -> Characters:
-    """The characters of texts, in the order of their code points.
+    """Builds a vocabulary of the characters in texts, ordered by code point.
 
     Args:
-        texts: what to train on.
-        min_count: how often a character must be there to count.
-        size: at most so many ids, special ones included: those most frequent.
-        specials: of "pad", "unknown", "begin" and "end"; by default none.
+        texts: the texts to build it from.
+        min_count: how often a character must occur to be included.
+        size: the maximum number of ids, including special ones; the most frequent
+            characters are kept.
+        specials: any of "pad", "unknown", "begin" and "end"; by default none.
 
     Raises:
-        ValueError: if there is no character, or an option is out of range.
+        ValueError: if there are no characters, or an option is out of range.
 
     Example:
         >>> from jaxnn.data import text
@@ -335,18 +336,19 @@ def words(
     lower: bool = True,
     pattern: str = WORD,
 ) -> Words:
-    """The words and punctuation marks of texts, the most frequent first.
+    """Builds a vocabulary of words and punctuation marks, the most frequent first.
 
     Args:
-        texts: what to train on.
-        min_count: how often a word must be there to count.
-        size: at most so many ids, special ones included: those most frequent.
-        specials: of "pad", "unknown", "begin" and "end"; by default all.
-        lower: whether to make all letters small.
-        pattern: a regular expression of one word; r"\\S+" cuts at white space alone.
+        texts: the texts to build it from.
+        min_count: how often a word must occur to be included.
+        size: the maximum number of ids, including special ones; the most frequent words
+            are kept.
+        specials: any of "pad", "unknown", "begin" and "end"; by default all.
+        lower: whether to convert the texts to lower case.
+        pattern: a regular expression for one word; r"\\S+" splits only at white space.
 
     Raises:
-        ValueError: if there is no word, or an option is out of range.
+        ValueError: if there are no words, or an option is out of range.
 
     Example:
         >>> from jaxnn.data import text
@@ -367,17 +369,17 @@ def byte_pairs(
     min_count: int = 2,
     specials: Sequence[str] = SPECIALS,
 ) -> BytePairs:
-    """Pieces of words by byte-pair encoding: frequent words whole, rare ones in parts.
+    """Byte-pair encoding: frequent words stay whole, rare ones are split into parts.
 
-    Bytes are merged, the most frequent pair first, until there are `size` ids. Every
-    text can be encoded and comes back exactly. Needs the package `tokenizers`.
+    Bytes are merged, the most frequent pair first, until there are `size` ids. Any text
+    can be encoded and is decoded exactly. Needs the package `tokenizers`.
 
     Args:
-        texts: what to train on.
-        size: how many ids, special ones included; at least 256 more than those.
-        min_count: how often a pair must be there to be merged.
-        specials: of "pad", "unknown", "begin" and "end"; by default all. Nothing is
-            ever unknown.
+        texts: the texts to train on.
+        size: the number of ids, including special ones; at least 256 more than those.
+        min_count: how often a pair must occur to be merged.
+        specials: any of "pad", "unknown", "begin" and "end"; by default all. No input
+            ever maps to `unknown`.
 
     Raises:
         ImportError: if `tokenizers` is not installed.
@@ -419,10 +421,10 @@ def byte_pairs(
 
 
 def load(path: str | Path) -> Vocabulary:
-    """The vocabulary that `Vocabulary.save` wrote.
+    """Loads a vocabulary that `Vocabulary.save` wrote.
 
     Raises:
-        ValueError: if the file is no such vocabulary.
+        ValueError: if the file is not such a vocabulary.
 
     Example:
         >>> import pathlib, tempfile
@@ -443,7 +445,7 @@ def load(path: str | Path) -> Vocabulary:
         if kind is BytePairs:
             content["model"] = json.dumps(content["model"])
         return kind(**content)
-    except Exception as error:  # also of `re` and of tokenizers
+    except Exception as error:  # also from `re` and from tokenizers
         raise ValueError(
             f"text.load: {path} is no vocabulary that jaxnn saved: {error}"
         ) from error
@@ -461,7 +463,7 @@ def _checked_specials(specials: Sequence[str]) -> tuple[str, ...]:
     names = tuple(specials)
     if isinstance(specials, str) or not set(names) <= set(SPECIALS):
         raise ValueError(f"specials: must be of {SPECIALS}, got {specials!r}")
-    # In one order, so that `pad` is 0 wherever there is one.
+    # In a fixed order, so that `pad` is 0 if present.
     return tuple(name for name in SPECIALS if name in names)
 
 

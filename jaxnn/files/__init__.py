@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written to files and read from them; nothing in a file is ever executed."""
+"""Writing and reading files; nothing in a file is ever executed."""

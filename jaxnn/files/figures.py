@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all pictures share: their colors, the empty figure, the file."""
+"""Shared by all figures: colors, an empty figure, and writing to a file."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxnn.files.places import place
 
-#: Colors that the color-blind tell apart (Okabe and Ito, 2008).
+#: Colors that color-blind people can tell apart (Okabe and Ito, 2008).
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
     *("#E69F00", "#56B4E9", "#F0E442", "#000000"),
@@ -17,28 +17,28 @@ GRAY = "#888888"
 
 
 def new_figure(owner: str, width: float, height: float) -> Any:
-    """An empty figure, sizes in inches."""
+    """An empty figure, with its size in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
             f"{owner} needs matplotlib: python -m pip install matplotlib"
         ) from error
-    if in_notebook():  # it shows figures once pyplot has loaded its backend there
+    if in_notebook():  # which shows figures once pyplot has loaded its backend
         pyplot = importlib.import_module("matplotlib.pyplot")
         pyplot.switch_backend(pyplot.get_backend())
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def in_notebook() -> bool:
-    """Whether this is Jupyter or Colab."""
+    """Whether the code runs in Jupyter or Colab."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter, Colab
 
 
 def finish(figure: Any, path: str | Path | None) -> Any:
-    """Write the figure to a file if there is a path; give it back."""
+    """Write the figure to a file if a path is given, and return it."""
     if path is not None:
         target = place(path, "plot")
         target.parent.mkdir(parents=True, exist_ok=True)

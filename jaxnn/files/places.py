@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files: where a path leads, and how a file is replaced in one piece."""
+"""Files: resolving a path, and replacing a file atomically."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ except ImportError:  # Windows
 
 
 def place(path: str | os.PathLike[str], owner: str) -> Path:
-    """The path as it is meant: `~` is the user's home.
+    """The path with `~` expanded to the user's home.
 
     Args:
-        path: what the user gave.
-        owner: the function that was called, for the error.
+        path: the path that the user gave.
+        owner: the function that was called, for the error message.
 
     >>> place("net", "load").name, place("~/net", "load") == Path.home() / "net"
     ('net', True)
@@ -31,26 +31,26 @@ def place(path: str | os.PathLike[str], owner: str) -> Path:
         raise TypeError(
             f"{owner}: path must be a str or a Path, got {path!r:.60}"
         ) from None
-    except RuntimeError as error:  # the home of nobody
+    except RuntimeError as error:  # no such user
         raise ValueError(f"{owner}: no such home folder in path {path}") from error
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
-    """A new file beside `path`, to be written; then it takes the place of `path`.
+    """A temporary file next to `path` to write to; it then replaces `path`.
 
-    It is flushed to disk and renamed: `path` holds the old content or the new one,
-    whole, whatever happens. A file that was there keeps its mode, and its owner where
-    the system allows it; a symbolic link is followed. Missing folders are made. What a
-    killed process left in the folder goes.
+    The file is flushed to disk and renamed, so whatever happens, `path` holds either
+    all of the old content or all of the new. An existing file keeps its mode, and its
+    owner where the system allows it; a symbolic link is followed. Missing folders are
+    created. Leftovers of killed processes in the folder are removed.
 
     Args:
-        path: the file that is to be replaced.
-        owner: the function that was called, for the errors.
+        path: the file to replace.
+        owner: the function that was called, for the error messages.
 
     Raises:
-        ValueError: `path` is a folder or a device, or can be no file.
-        OSError: it cannot be written; `path` is as it was.
+        ValueError: `path` is a folder or a device, or cannot be a file.
+        OSError: the file cannot be written; `path` is unchanged.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "note.txt")
@@ -67,7 +67,7 @@ def replacing(path: str | os.PathLike[str], owner: str) -> Iterator[Path]:
         with _beside(target) as (file, beside):
             yield beside
             os.fsync(file.fileno())
-            if fcntl is None:  # where it was not locked, and no open file is renamed
+            if fcntl is None:  # Windows: not locked, and open files cannot be renamed
                 file.close()
             beside.replace(target)
     except OSError as error:
@@ -81,7 +81,7 @@ def _target(path: Path, owner: str) -> Path:
     """The file that a path leads to."""
     try:
         target = path.resolve()
-    except (RuntimeError, ValueError) as error:  # links in a ring, or a null byte
+    except (RuntimeError, ValueError) as error:  # a loop of links, or a null byte
         raise ValueError(f"{owner}: path {path} can be no file: {error}") from error
     if target.exists() and not target.is_file():
         raise ValueError(
@@ -92,7 +92,7 @@ def _target(path: Path, owner: str) -> Path:
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """An empty file in the same folder, locked as long as it is in use."""
+    """An empty file in the same folder, locked while it is in use."""
     path = target.parent / f".jaxnn-{uuid.uuid4().hex}.tmp"
     try:
         with _create(path) as file:
@@ -105,7 +105,7 @@ def _beside(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """A new file that is locked, and was not swept away before it was."""
+    """A new, locked file that was not swept away before it was locked."""
     while True:
         file = path.open("xb")
         _lock(file)
@@ -123,7 +123,7 @@ def _make_alike(path: Path, other: os.stat_result) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what processes that are no more were writing: nobody locks it."""
+    """Delete files that dead processes were writing: nobody holds their locks."""
     for path in folder.glob(".jaxnn-*.tmp"):
         with contextlib.suppress(OSError), path.open("rb+") as file:
             if _lock(file, wait=False):
@@ -131,11 +131,11 @@ def _sweep(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], wait: bool = True) -> bool:
-    """Lock a file until it is closed or the process ends; whether that worked."""
+    """Lock a file until it is closed or the process ends; True if that worked."""
     if fcntl is None:
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # another one holds it, or the file system knows no locks
+    except OSError:  # another process holds it, or the file system has no locks
         return False
     return True

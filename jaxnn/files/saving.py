@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trees in files: one safetensors file each, written whole or not at all.
+"""Saving and loading trees: one safetensors file each, written atomically.
 
-What is in such a file is told in `tree_files`; nothing in it is ever executed.
+The format is described in `tree_files`; nothing in a file is ever executed.
 """
 
 import os
@@ -17,24 +17,24 @@ from jaxnn.files import tree_files
 
 
 def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
-    """Write any tree of arrays, a `TrainState` included, to one safetensors file.
+    """Write any tree of arrays, such as a `TrainState`, to one safetensors file.
 
-    The file appears whole or not at all: it is written beside `path`, flushed to disk
-    and renamed, so that an earlier file survives any failure. Its mode stays; what a
-    killed process left beside it goes.
+    The file is written atomically: it is written next to `path`, flushed to disk and
+    renamed, so that an earlier file survives any failure. An existing file keeps its
+    mode; leftovers of killed processes next to it are removed.
 
     Args:
-        path: the file, exactly as named here, where `~` is the user's home; missing
+        path: the file, exactly as named here, with `~` for the user's home; missing
             folders are created, and a symbolic link is followed.
-        tree: any pytree of JAX arrays (random keys and sharded ones too), NumPy arrays
-            and Python numbers.
-        spec: the network, or a string that describes it; kept as text for `header`.
+        tree: any pytree of JAX arrays (including random keys and sharded arrays), NumPy
+            arrays and Python numbers.
+        spec: the network, or a string that describes it; stored as text for `header`.
 
     Raises:
-        TypeError: a leaf is no array or number.
+        TypeError: a leaf is not an array or a number.
         ValueError: a leaf has a dtype that no file can hold, is traced or was donated,
             or `path` is a folder.
-        OSError: the file cannot be written; `path` is as it was.
+        OSError: the file cannot be written; `path` is unchanged.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
@@ -50,20 +50,22 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
 
     Args:
         path: the file.
-        like: a tree with the structure, shapes and dtypes to expect, of arrays or of
+        like: a tree with the expected structure, shapes and dtypes, of arrays or of
             `jax.ShapeDtypeStruct`. JAX arrays come back as JAX arrays on the default
             device, NumPy arrays as NumPy arrays, Python numbers as Python numbers.
 
     Returns:
-        A tree like `like`. Without it nested dicts of NumPy arrays: fields and indices
-        become keys, numbers arrays of rank 0, empty containers `{}`; random keys stay
-        keys. Names of other libraries are split at `/` only.
+        A tree like `like`. Without `like`, nested dicts of NumPy arrays: fields and
+        indices become keys, numbers become arrays of rank 0, empty containers become
+        `{}`; random keys stay keys. Names in files of other libraries are split only at
+        `/`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no whole safetensors file, was changed since it was
-            saved, comes from a newer jaxnn, or does not fit `like`: every missing and
-            unexpected path and every other shape or dtype is listed. Nothing is cast.
+        ValueError: the file is not a complete safetensors file, was changed since it
+            was saved, comes from a newer jaxnn, or does not match `like`: the error
+            lists every missing or unexpected path and every different shape or dtype.
+            Nothing is cast.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
@@ -77,24 +79,24 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
         return _nest(path, [*leaves.items(), *empty.items()])
     wanted = trees.paths(like)
     _check_fit(path, leaves, wanted)
-    # (Each array is let go as soon as its copy is made: they may fill the memory.)
+    # (Each array is released as soon as it is copied: together they may fill memory.)
     restored = [_restore(name, leaves.pop(name), leaf) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
 def header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `save` noted about a file, read without its arrays.
+    """What `save` recorded about a file, read without its arrays.
 
     Args:
         path: the file.
 
     Returns:
-        `version` of the format, `library` that wrote it, `spec` (text, never evaluated)
-        and `step` (where the tree had one), or None for what is not known; an empty
-        dict for a file of another library.
+        A dict with the `version` of the format, the `library` that wrote the file,
+        `spec` (text, never evaluated) and `step` (if the tree had one), each None if
+        unknown; an empty dict for a file of another library.
 
     Raises:
-        FileNotFoundError, ValueError: as in `load`; the checksum is not looked at.
+        FileNotFoundError, ValueError: as in `load`; the checksum is not verified.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
@@ -154,7 +156,7 @@ def _contrast(name: str, found: Mapping[str, str], wanted: Mapping[str, str]) ->
 
 
 def _restore(name: str, found: Any, like: Any) -> Any:
-    """A leaf of the file as the kind of object that `like` holds."""
+    """A leaf of the file, as the same kind of object as in `like`."""
     if tree_files.is_key(found) or isinstance(like, np.ndarray):
         return found
     if isinstance(like, np.generic):
@@ -162,7 +164,7 @@ def _restore(name: str, found: Any, like: Any) -> Any:
     if isinstance(like, tree_files.Number):
         return type(like)(found.item())
     if getattr(like, "weak_type", False) and not found.ndim:
-        weak = jnp.asarray(found.item())  # else a resumed run would compile anew
+        weak = jnp.asarray(found.item())  # otherwise a resumed run recompiles
         if weak.dtype == found.dtype:
             return weak
     array = jnp.array(found)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safetensors files: arrays by name and a few lines of text, nothing to execute.
 
-The format (https://huggingface.co/docs/safetensors) is a header in JSON and the bytes
-of the arrays. It is read and written here, array by array: the library of that name
-takes the memory of a file two or three times, and replaces a file in its own way.
+The format (https://huggingface.co/docs/safetensors) is a JSON header followed by the
+bytes of the arrays. This module reads and writes it array by array: the safetensors
+library needs two or three times a file's size in memory, and replaces files in its own
+way.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-# The dtypes of the oldest supported safetensors, and newer ones that are only read.
+# The dtypes of the oldest supported safetensors; newer ones, in `_READ`, are only read.
 NATIVE = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -45,7 +46,7 @@ _FORMATS = {
 
 
 class Place(NamedTuple):
-    """Where an array lies in a file, and what it is."""
+    """Where an array lies in a file, with its dtype and shape."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -58,7 +59,7 @@ def write(
 ) -> None:
     """Write arrays of the dtypes in `NATIVE`, contiguous and little-endian.
 
-    They go to the file from where they lie: the memory is not needed twice.
+    They are written without a copy, so no extra memory is needed.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -71,7 +72,7 @@ def write(
             "data_offsets": (start, end),
         }
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that every array lies aligned
+    text += b" " * (-len(text) % 8)  # so that every array is aligned
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
@@ -82,7 +83,7 @@ def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Place]]:
     """The metadata, and where each array lies, sorted by name.
 
     Raises:
-        ValueError: the file is no whole safetensors file.
+        ValueError: the file is not a complete safetensors file.
     """
     size = os.fstat(file.fileno()).st_size
     head = file.read(64)
@@ -108,7 +109,7 @@ def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Place]]:
 
 
 def read(file: BinaryIO, places: Mapping[str, Place]) -> dict[str, np.ndarray]:
-    """The arrays that lie at these places, in memory of their own."""
+    """The arrays at these places, each in newly allocated memory."""
     arrays = {}
     for name, place in places.items():
         try:
@@ -122,12 +123,12 @@ def read(file: BinaryIO, places: Mapping[str, Place]) -> dict[str, np.ndarray]:
 
 
 def flat_bytes(array: np.ndarray) -> np.ndarray:
-    """The bytes of a contiguous array, uint8 [n]; not a copy."""
+    """The bytes of a contiguous array, uint8 [n], without a copy."""
     return array.reshape(-1).view(np.uint8)
 
 
 def _places(entries: Mapping[str, Any], start: int) -> tuple[dict[str, Place], int]:
-    """Where each array lies, one behind the other without gaps, and where all end."""
+    """Where each array lies, one after the other without gaps, and where they end."""
     places = {name: _place(name, entries[name], start) for name in sorted(entries)}
     end = start
     for name, place in sorted(places.items(), key=lambda item: item[1][2:]):

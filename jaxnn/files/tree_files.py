@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of arrays in one safetensors file, and a record of other things beside it.
+"""A tree of arrays in one safetensors file, with an optional record of other things.
 
 Tensors are named by path, such as `params/dense_1/w`. The file's metadata holds two
 entries: `jaxnn`, a JSON object, and `jaxnn_crc32`, a checksum of that object and of all
 tensors. The object (format version 1) has `version`, `library`, `spec`, `step`, and
-what tensors cannot say: `empty` (path to `{}` or `null`), `keys` (path to the random
-generator of a key) and `dtypes` (path to the dtype of a tensor stored as its bytes,
-because safetensors has no such dtype). Version 2, written where there is a record, has
-`record` too: JSON in which `{"numbers": n}` stands for a list of floats, `{"array": n}`
-for an array and `{"dict": {}}` for a dict; those arrays are tensors named `/record/n`,
-as no path of a tree is. Nothing in a file is ever executed.
+what tensors cannot express: `empty` (path to `{}` or `null`), `keys` (path to the
+random generator of a key) and `dtypes` (path to the dtype of a tensor stored as its
+bytes, because safetensors has no such dtype). Version 2, written if there is a record,
+also has `record`: JSON in which `{"numbers": n}` stands for a list of floats,
+`{"array": n}` for an array and `{"dict": {}}` for a dict; those arrays are tensors
+named `/record/n`, a name that no tree path has. Nothing in a file is ever executed.
 """
 
 import json
@@ -37,11 +37,11 @@ Number = (bool, int, float, complex)
 
 
 class Content(NamedTuple):
-    """What is in a file."""
+    """The content of a file."""
 
     leaves: dict[str, Any]  # by path: NumPy arrays and random keys
     empty: dict[str, Any]  # by path: `{}` or None
-    record: Any  # what lies beside the tree, or None
+    record: Any  # what is stored beside the tree, or None
 
 
 def write(
@@ -52,18 +52,18 @@ def write(
     record: Any = None,
     owner: str = "save",
 ) -> None:
-    """Write a tree to a file, in one piece.
+    """Write a tree to a file, atomically.
 
     Args:
         path: the file.
         tree: any pytree of arrays and numbers.
         spec: the network, or a text that describes it.
-        record: what to keep beside the tree: lists, dicts with str keys, text, numbers,
-            arrays and None. Numbers of NumPy and JAX come back as arrays.
-        owner: the function that was called, for the errors.
+        record: what to store beside the tree: lists, dicts with str keys, text,
+            numbers, arrays and None. NumPy and JAX numbers come back as arrays.
+        owner: the function that was called, for the error messages.
 
     Raises:
-        TypeError, ValueError: something cannot be kept in a file.
+        TypeError, ValueError: something cannot be stored in a file.
         OSError: the file cannot be written.
     """
     nodes = trees.paths(tree, is_leaf=_is_empty)
@@ -96,7 +96,7 @@ def write(
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """A file to be read.
+    """Open a file for reading.
 
     Args:
         path: the file.
@@ -118,7 +118,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read(file: BinaryIO) -> Content:
-    """What is in a file, once it is clear that it is whole and as it was written."""
+    """The content of a file, after checking that it is complete and unchanged."""
     metadata, where = tensor_files.read_header(file)
     tensors = tensor_files.read(file, where)
     note = _note(file.name, metadata)
@@ -140,20 +140,20 @@ def read_note(file: BinaryIO) -> dict[str, Any]:
 def read_some(
     file: BinaryIO, names: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The JSON object and some tensors; the checksum is not looked at."""
+    """The JSON object and some of the tensors; the checksum is not verified."""
     metadata, where = tensor_files.read_header(file)
     wanted = {name: where[name] for name in names if name in where}
     return _note(file.name, metadata), tensor_files.read(file, wanted)
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether it is an array of random keys."""
+    """Whether a leaf is an array of random keys."""
     dtype = getattr(leaf, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def library() -> str:
-    """The version of this library."""
+    """This library's version."""
     from jaxnn import __version__  # lazy: the package imports this module
 
     return __version__
@@ -243,8 +243,8 @@ def _pack(value: Any, aside: list[Any], name: str = "record") -> Any:
 
 
 def _note(path: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON object that `write` wrote, checked; empty for a file of others."""
-    # Either entry will do, lest one damaged name turns a file into one of others.
+    """The JSON object that `write` wrote, checked; empty for another library's file."""
+    # Either entry is enough, so one damaged name does not make it another library's.
     if metadata.keys().isdisjoint(("jaxnn", "jaxnn_crc32")):
         return {}
     try:
@@ -301,7 +301,7 @@ def _unpacked(path: str, note: Mapping[str, Any], aside: Mapping[str, Any]) -> A
 
 
 def _unpack(value: Any, aside: Mapping[str, Any]) -> Any:
-    """What `_pack` made JSON of."""
+    """The inverse of `_pack`."""
     if isinstance(value, list):
         return [_unpack(v, aside) for v in value]
     if not isinstance(value, dict):

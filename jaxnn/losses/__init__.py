@@ -21,14 +21,14 @@ hinge                    binary logits         binary
 ctc                      logits                classes
 =======================  ====================  =======
 
-The mean over the examples is the trainer's; every later axis is averaged here, unless
-the name says sum. With an `ignore_label`, such as that of padding, examples count by
-how many other labels they hold: the trainer's mean is then the mean over these labels.
-Shapes must be equal: nothing broadcasts. Class labels are integers `[N]` (`[N, T]` for
-outputs `[N, T, C]`), or one-hot or soft rows of the outputs' shape. An integer label
-outside 0 to C - 1, or an integer binary target other than 0 and 1, gives NaN. Losses
-have the outputs' dtype and are computed in float32 at least. Logarithms are natural:
-losses are in nats; divide by log 2 for bits.
+A loss averages over all axes after the first, or sums if its name says sum; the trainer
+averages over the examples. With an `ignore_label`, such as padding, each example is
+weighted by its number of other labels, so that the trainer's mean is the mean over
+those labels. Shapes must be equal: nothing broadcasts. Class labels are integers `[N]`
+(`[N, T]` for outputs `[N, T, C]`), or one-hot or soft rows of the outputs' shape. An
+integer label outside 0 to C - 1, or an integer binary target other than 0 and 1, gives
+NaN. Losses are computed in at least float32 and returned in the outputs' dtype.
+Logarithms are natural: losses are in nats; divide by log 2 for bits.
 """
 
 from jaxnn.losses.classification import binary_cross_entropy as binary_cross_entropy

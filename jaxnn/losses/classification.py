@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of classes and of events: `loss(outputs, targets) -> [N]`."""
+"""Classification losses: `loss(outputs, targets) -> [N]`, one value per example."""
 
 import numbers
 
@@ -18,8 +18,9 @@ from jaxnn.losses.pairs import (
     which_count,
 )
 
-#: Up to so many classes the label's entry is picked by comparing, with no gather and no
-#: scatter in the gradient: a step of an MLP with 10 classes takes 1.5 % less on a CPU.
+#: Up to this many classes, the label's entry is picked by comparison, with no gather
+#: and no scatter in the gradient: a step of an MLP with 10 classes takes 1.5 % less
+#: time on a CPU.
 FEW_CLASSES = 128
 
 
@@ -33,20 +34,20 @@ def softmax_cross_entropy(
 ) -> jax.Array:
     """Cross-entropy of labels and softmax(z): −Σ_c t_c log softmax(z)_c, in nats.
 
-    A logit of −inf masks its class, as long as the labels give that class no weight,
-    which `label_smoothing` does.
+    A logit of −inf masks its class, as long as the labels give that class no weight;
+    `label_smoothing` gives every class some.
 
     Args:
         logits: z, floats [N, C] or [N, ..., C].
         labels: integers [N, ...], or one-hot or soft rows of the logits' shape.
         label_smoothing: s in [0, 1): t becomes (1 − s) t + s/C.
-        ignore_label: an integer label that does not count, such as that of padding:
-            the mean is over the other positions, and 0 where there are none. What the
-            logits are there, NaN even, matters neither to the loss nor to its gradient.
-            Examples then weigh as many labels as they hold (see `example_weights`).
+        ignore_label: an integer label to ignore, such as padding: the mean is over the
+            other positions, and 0 if there are none. Logits at ignored positions, even
+            NaN, affect neither the loss nor its gradient. Each example is then weighted
+            by its number of other labels (see `example_weights`).
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit or
-        an option is out of range.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match
+        or an option is out of range.
     Example:
         >>> logits = jnp.log(jnp.array([[0.4, 0.6]]))
         >>> print(softmax_cross_entropy(logits, jnp.array([1])).round(4))
@@ -78,14 +79,14 @@ def softmax_cross_entropy(
 def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
     """Cross-entropy of labels and probabilities: −Σ_c t_c log p_c, in nats.
 
-    `softmax_cross_entropy` is more accurate where there are logits. A probability of 0
-    counts as the smallest normal number, about 1e-38.
+    If you have logits, `softmax_cross_entropy` is more accurate. A probability of 0 is
+    treated as the smallest normal number, about 1e-38.
 
     Args:
         probabilities: p, floats [N, C] or [N, ..., C]; rows sum to 1.
-        labels: integers [N, ...], or one-hot or soft rows of the shape of p.
+        labels: integers [N, ...], or one-hot or soft rows of the same shape as p.
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
     Example:
         >>> p, t = jnp.array([[0.4, 0.6]]), jnp.array([[0.0, 1.0]])
         >>> print(cross_entropy(p, t).round(4), "nats")
@@ -99,17 +100,17 @@ def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
 
 @expects(outputs="probabilities", targets="classes")
 def likelihood(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
-    """Probability given to what was observed: Σ_c t_c p_c. To be maximized, not a loss.
+    """Probability of what was observed: Σ_c t_c p_c. To be maximized; not a loss.
 
-    The likelihood of a data set is the product over its examples, and minus its
+    The likelihood of a data set is the product over its examples. Its negative
     logarithm, the sum of the cross-entropies, is the loss to minimize.
 
     Args:
-        probabilities: p, floats [N, C] or [N, ..., C], rows that sum to 1; or of the
-            event 1 alone, [N] or [N, ..., 1].
-        labels: integers [N, ...] or one-hot rows; or 0 and 1 of the shape of p.
+        probabilities: p, floats [N, C] or [N, ..., C] with rows that sum to 1; or
+            probabilities of class 1 alone, [N] or [N, ..., 1].
+        labels: integers [N, ...] or one-hot rows; or 0 and 1, of the same shape as p.
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
     Example:
         Red, blue, red, blue, blue, where red has probability 4/5: (4/5)²(1/5)³.
 
@@ -132,10 +133,10 @@ def negative_log_likelihood(
     """Cross-entropy from log-probabilities: −Σ_c t_c log p_c, in nats.
 
     Args:
-        log_probabilities: log p, floats [N, C] or [N, ..., C], as of `log_softmax`.
-        labels: integers [N, ...], or one-hot or soft rows of the shape of log p.
+        log_probabilities: log p, floats [N, C] or [N, ..., C], as from `log_softmax`.
+        labels: integers [N, ...], or one-hot or soft rows of the same shape as log p.
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
     Example:
         >>> log_p = jnp.log(jnp.array([[0.25, 0.75]]))
         >>> print(negative_log_likelihood(log_p, jnp.array([0])).round(4))
@@ -151,10 +152,10 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
     """Kullback-Leibler divergence: Σ_c t_c (log t_c − log q_c), in nats; 0 log 0 = 0.
 
     Args:
-        log_predictions: log q, floats [N, C] or [N, ..., C], as of `log_softmax`.
+        log_predictions: log q, floats [N, C] or [N, ..., C], as from `log_softmax`.
         targets: t, distributions of the same shape, or integer labels [N, ...].
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
     Example:
         >>> q, t = jnp.array([[0.5, 0.5]]), jnp.array([[0.25, 0.75]])
         >>> print(kl_divergence(jnp.log(q), t).round(4))
@@ -191,10 +192,11 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
 def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Array:
     """Binary or multi-label cross-entropy from probabilities, in nats, averaged.
 
-    −[t log p + (1 − t) log(1 − p)]. `sigmoid_cross_entropy` is more accurate where
-    there are logits. A probability of 0, p or 1 − p, counts as about 1e-38.
+    −[t log p + (1 − t) log(1 − p)]. If you have logits, `sigmoid_cross_entropy` is more
+    accurate. Where p or 1 − p is 0, it is treated as about 1e-38.
 
-    Args: probabilities p in [0, 1], [N] or [N, ...]; targets t in [0, 1], of one shape.
+    Args: probabilities p and targets t, both in [0, 1] and of one shape, [N] or
+        [N, ...].
     Returns: [N]. Raises: ValueError if the shapes differ.
     Example:
         >>> p, t = jnp.array([0.5, 0.9]), jnp.array([1, 0])
@@ -207,10 +209,10 @@ def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Ar
 
 @expects(outputs="binary logits", targets="signs")
 def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
-    """Margin loss, averaged: max(0, 1 − s y), s = 1 for a positive target, else −1.
+    """Hinge loss, averaged: max(0, 1 − s y), s = 1 for a positive target, else −1.
 
     Args: outputs y, floats [N] or [N, ...], above 0 for the positive class; targets of
-        the same shape, 0 and 1 or −1 and 1.
+        the same shape, either 0 and 1 or −1 and 1.
     Returns: [N]. Raises: ValueError if the shapes differ.
     Example:
         >>> print(hinge(jnp.array([2.0, 0.5, 0.5]), jnp.array([1, 1, 0])))
@@ -224,7 +226,7 @@ def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 
 def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:
-    """Σ_c t_c v_c for rows, v at the label for integers, NaN if it is out of range."""
+    """Σ_c t_c v_c for rows; for integers, v at the label, or NaN if out of range."""
     if labels.ndim == values.ndim:
         return _weighted(labels.astype(values.dtype), values).sum(-1)
     classes = values.shape[-1]
@@ -235,23 +237,23 @@ def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:
         picked = jnp.where(column == index, values, 0).sum(-1)
     else:
         picked = jnp.take_along_axis(values, index, -1)[..., 0]
-    # Multiplied, so that the gradient is NaN too and no wrong step goes unnoticed.
+    # Multiply, so that the gradient is NaN too and a bad step does not go unnoticed.
     return picked * jnp.where(valid, 1.0, jnp.nan)
 
 
 def _softmax_surprise(z: jax.Array, labels: jax.Array) -> jax.Array:
     if labels.ndim == z.ndim:
         return -_expected(labels, jax.nn.log_softmax(z))
-    # Picking before normalizing needs no table of log-probabilities: 256 x 32,000
-    # with the gradient took 2.7 ms instead of 20.9 on a CPU. Subtracting the peak on
-    # both sides keeps the difference exact for large logits.
+    # Picking before normalizing avoids a table of log-probabilities: 256 x 32,000 with
+    # the gradient took 2.7 ms instead of 20.9 on a CPU. Subtracting the peak on both
+    # sides keeps the difference exact for large logits.
     peak = jax.lax.stop_gradient(z.max(-1))
     normalizer = jnp.log(jnp.exp(z - peak[..., None]).sum(-1))
     return normalizer - (_expected(labels, z) - peak)
 
 
 def _weighted(weights: jax.Array, logs: jax.Array) -> jax.Array:
-    """weights · logs, where 0 · −inf is 0, in value and in gradient."""
+    """weights · logs, with 0 · −inf = 0 in both value and gradient."""
     return weights * jnp.where((weights == 0) & jnp.isneginf(logs), 0, logs)
 
 

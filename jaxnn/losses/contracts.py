@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a loss or a metric expects of outputs and targets, as it says itself."""
+"""Contracts: what a loss or metric declares about its outputs and targets."""
 
 import functools
 from collections.abc import Callable
@@ -24,14 +24,14 @@ Function = TypeVar("Function", bound=Callable)
 
 
 class Contract(NamedTuple):
-    """What a loss expects: the meaning of its outputs and of its targets."""
+    """What a loss expects: the kinds of its outputs and targets."""
 
     outputs: Outputs
     targets: Targets
 
 
 def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Function]:
-    """Decorator that declares what a loss expects, for `contract_of` to read.
+    """Decorator that declares what a loss expects; `contract_of` reads it.
 
     Args:
         outputs: "any" (no restriction), "logits" (before a softmax), "binary logits"
@@ -39,7 +39,7 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
             probabilities" (each in [0, 1]) or "log probabilities".
         targets: "numbers", "classes", "binary" (0 to 1) or "signs" (−1 to 1).
     Returns: a decorator that sets `loss.contract` and returns the same function.
-    Raises: ValueError for any other word.
+    Raises: ValueError for any other value.
     Example:
         >>> @expects(outputs="any", targets="numbers")
         ... def quartic(outputs, targets):
@@ -62,7 +62,7 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
 
 
 def must_be_one_of(choices: tuple, value: object) -> str:
-    """The end of an error message: the choices, and the one most like the value."""
+    """The end of an error message: the choices, and the one closest to the value."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(value), map(str, choices), n=1)
@@ -71,7 +71,7 @@ def must_be_one_of(choices: tuple, value: object) -> str:
 
 
 def contract_of(loss: Any) -> Contract | None:
-    """The `Contract` of a loss, seen through `functools.partial`; None if unknown.
+    """The `Contract` of a loss, also inside `functools.partial`; None if unknown.
 
     Example:
         >>> import jaxnn as nn
@@ -87,7 +87,7 @@ def contract_of(loss: Any) -> Contract | None:
 
 
 def ignored_label(measure: Any) -> int | None:
-    """The label that a loss or a metric was told to ignore; None if it counts all.
+    """The label that a loss or metric ignores; None if it counts all labels.
 
     Example:
         >>> import jaxnn as nn
@@ -105,14 +105,15 @@ def ignored_label(measure: Any) -> int | None:
 def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
     """How many labels of each example count; None for a loss that ignores none.
 
-    A loss that ignores a label gives each example's mean over the others. Weighted by
-    their number, the mean of these means is the mean over all labels that count.
+    A loss that ignores a label gives each example's mean over its other labels.
+    Weighted by their number, the mean of these means is the mean over all labels that
+    count.
 
     Args:
-        loss: one with a contract; it ignores a label where a `functools.partial`
-            binds its `ignore_label`.
+        loss: a loss with a contract; it ignores a label if a `functools.partial` binds
+            its `ignore_label`.
         targets: integer labels, [N] or [N, ...].
-    Returns: float32 [N]: 0 where all labels of an example are ignored.
+    Returns: float32 [N]; 0 where all labels of an example are ignored.
     Example:
         >>> import jax.numpy as jnp, jaxnn as nn
         >>> entropy = nn.losses.softmax_cross_entropy

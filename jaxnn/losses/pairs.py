@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs and targets that belong together, checked and made ready to compute with."""
+"""Pairs of outputs and targets, checked and converted for computation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Pair = tuple[jax.Array, jax.Array, jnp.dtype]
 
 
 def number_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
-    """Outputs and targets of one shape, and the dtype to return."""
+    """Outputs and targets of the same shape, and the dtype to return."""
     y, t = floats(name, outputs), one_array(name, "targets", targets)
     if y.ndim == 0 or y.shape != t.shape:
         raise ValueError(
@@ -27,7 +27,7 @@ def number_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
 
 
 def binary_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
-    """The same for two classes; an integer target other than 0 and 1 is NaN."""
+    """Like `number_pair`, for two classes; integer targets not 0 or 1 become NaN."""
     y, t, dtype = number_pair(name, outputs, targets)
     if jnp.issubdtype(jnp.asarray(targets).dtype, jnp.integer):
         t = jnp.where((t == 0) | (t == 1), t, jnp.nan)
@@ -35,7 +35,7 @@ def binary_pair(name: str, outputs: ArrayLike, targets: ArrayLike) -> Pair:
 
 
 def class_pair(name: str, outputs: ArrayLike, labels: ArrayLike) -> Pair:
-    """Outputs and labels of classes, and the dtype to return."""
+    """Outputs and class labels, and the dtype to return."""
     y = floats(name, outputs)
     labels = class_labels(name, y, labels)
     return y.astype(at_least_float32(y.dtype)), labels, y.dtype
@@ -68,7 +68,7 @@ def class_labels(name: str, outputs: jax.Array, labels: ArrayLike) -> jax.Array:
 def which_count(
     name: str, outputs: jax.Array, labels: jax.Array, ignore_label: int | None
 ) -> jax.Array | None:
-    """Which positions count; None for all."""
+    """Which positions count; None if all do."""
     if ignore_label is None:
         return None
     if labels.ndim == outputs.ndim:
@@ -80,7 +80,7 @@ def which_count(
 
 
 def floats(name: str, outputs: ArrayLike) -> jax.Array:
-    """Outputs as an array of floating-point numbers."""
+    """Outputs as a floating-point array."""
     y = one_array(name, "outputs", outputs)
     if not jnp.issubdtype(y.dtype, jnp.floating):
         raise TypeError(
@@ -91,7 +91,7 @@ def floats(name: str, outputs: ArrayLike) -> jax.Array:
 
 
 def one_array(name: str, what: str, x: Any) -> jax.Array:
-    """One array; not a dict or a tuple of several."""
+    """A single array; not a dict or a tuple of several."""
     if x is None or isinstance(x, Mapping | tuple):
         several = "" if x is None else f"; take one of them: {what}[...]"
         raise TypeError(
@@ -104,7 +104,7 @@ def one_array(name: str, what: str, x: Any) -> jax.Array:
 
 
 def _fix(wanted: tuple, shape: tuple, name: str = "targets") -> str:
-    """What to write where two shapes differ by one last axis of length 1."""
+    """A hint for an error, if two shapes differ only by a last axis of length 1."""
     axes = ":" if min(len(wanted), len(shape)) == 1 else "..."
     if wanted == (*shape, 1):
         return f"; write {name}[{axes}, None]"
@@ -117,12 +117,12 @@ def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
 
 
 def signed(labels: jax.Array) -> jax.Array:
-    """Labels that can be compared with −1 and with any number of classes."""
+    """Labels as signed integers, comparable with −1 and any number of classes."""
     return labels.astype(jnp.int64 if labels.dtype.itemsize == 8 else jnp.int32)
 
 
 def later_axes(x: jax.Array) -> tuple[int, ...]:
-    """The axes behind that of examples."""
+    """All axes after the first (the examples)."""
     return tuple(range(1, x.ndim))
 
 
@@ -134,7 +134,7 @@ def sum_each(values: jax.Array) -> jax.Array:
 def mean_each(
     values: jax.Array, dtype: jnp.dtype, counted: jax.Array | None = None
 ) -> jax.Array:
-    """Mean over the later axes of what is counted (by default all); 0 if nothing is."""
+    """Mean of the counted values (by default all) over the later axes; 0 if none is."""
     if counted is None:
         return values.mean(later_axes(values)).astype(dtype)
     count = jnp.maximum(sum_each(counted), 1).astype(values.dtype)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of numbers: `loss(outputs, targets) -> [N]`, one value per example."""
+"""Regression losses: `loss(outputs, targets) -> [N]`, one value per example."""
 
 import numbers
 
@@ -42,7 +42,7 @@ def sum_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 @expects(outputs="any", targets="numbers")
 def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
-    """Mean of the absolute errors: 1/D Σ |y − t|; its gradient at no error is 0.
+    """Mean of the absolute errors: 1/D Σ |y − t|; its gradient at zero error is 0.
 
     Args: outputs y (floats) and targets t, both [N] or [N, ...].
     Returns: [N]. Raises: ValueError if the shapes differ.
@@ -56,7 +56,7 @@ def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 @expects(outputs="any", targets="numbers")
 def sum_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
-    """Sum of the absolute errors: Σ |y − t|; its gradient at no error is 0.
+    """Sum of the absolute errors: Σ |y − t|; its gradient at zero error is 0.
 
     Args: outputs y (floats) and targets t, both [N] or [N, ...].
     Returns: [N]. Raises: ValueError if the shapes differ.
@@ -70,10 +70,10 @@ def sum_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 @expects(outputs="any", targets="numbers")
 def root_mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
-    """Root of each example's mean squared error: √(1/D Σ (y − t)²).
+    """Root mean squared error of each example: √(1/D Σ (y − t)²).
 
-    With one number per example this is |y − t|: the root over a whole data set is
-    `metrics.RootMeanSquaredError`. Its gradient at no error is 0.
+    With one number per example this is |y − t|; for the root over a whole data set, see
+    `metrics.RootMeanSquaredError`. Its gradient at zero error is 0.
 
     Args: outputs y (floats) and targets t, both [N] or [N, ...].
     Returns: [N]. Raises: ValueError if the shapes differ.
@@ -83,8 +83,8 @@ def root_mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> jax.Array
     """
     y, t, dtype = number_pair("root_mean_squared_error", outputs, targets)
     square = mean_each(jnp.square(y - t), y.dtype)
-    # The root's slope at 0 is infinite: the branch not taken must stay finite too,
-    # or its 0 · ∞ would make the gradient NaN.
+    # The root's slope at 0 is infinite: the branch not taken must also stay finite, or
+    # its 0 · ∞ would make the gradient NaN.
     root = jnp.sqrt(jnp.where(square == 0, 1, square))
     return jnp.where(square == 0, 0, root).astype(dtype)
 
@@ -113,7 +113,7 @@ def huber(
 
 @expects(outputs="any", targets="numbers")
 def log_cosh(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
-    """Mean of log cosh(y − t): a smooth Huber loss, e²/2 near 0, |e| − log 2 far off.
+    """Mean of log cosh(y − t): a smooth Huber loss, e²/2 near 0, |e| − log 2 far away.
 
     Args: outputs y (floats) and targets t, both [N] or [N, ...].
     Returns: [N]. Raises: ValueError if the shapes differ.
@@ -129,5 +129,5 @@ def log_cosh(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 
 def _absolute(x: jax.Array) -> jax.Array:
-    """|x| with slope 0 at 0, where `jnp.abs` has slope 1 in newer versions of jax."""
+    """|x| with slope 0 at 0, where `jnp.abs` has slope 1 in newer versions of JAX."""
     return x * jnp.sign(x)

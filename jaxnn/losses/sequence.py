@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of whole sequences: `loss(outputs, targets) -> [N]`."""
+"""Sequence losses: `loss(outputs, targets) -> [N]`, one value per sequence."""
 
 import jax
 import jax.numpy as jnp
@@ -17,23 +17,23 @@ Transcripts = ArrayLike | tuple[ArrayLike, ...]
 def ctc(logits: ArrayLike, targets: Transcripts, *, blank: int = 0) -> jax.Array:
     """Connectionist temporal classification: −log Σ_a Π_t softmax(z_t)_{a_t}, in nats.
 
-    The sum is over all alignments a: a class for each step, which gives the labels once
-    repeats are merged and blanks dropped. It is the loss of a whole sequence, not of a
-    label. Labels that need more steps than there are (one each, and one between two
-    that are equal) have no alignment: their loss is inf, and its gradient 0.
+    The sum is over all alignments a: one class per step, which yields the labels once
+    repeats are merged and blanks are dropped. The loss is that of a whole sequence, not
+    of a label. Labels that need more steps than there are (one per label, and one more
+    between two equal ones) have no alignment: their loss is inf, with gradient 0.
 
     Args:
         logits: z, floats [N, T, C].
-        targets: labels [N, S], integers filled up with `blank` behind their ends; or
+        targets: labels [N, S], integers padded at the end with `blank`; or
             `(labels, label_lengths)`, or `(labels, label_lengths, lengths)`, where
-            lengths [N] say how many of the T steps are real. What logits and labels
-            are behind those does not matter.
-        blank: the class that stands for no label.
-    Returns: [N]; 0 for no labels on no steps. A label outside 0 to C − 1, a blank
+            lengths [N] says how many of the T steps are real. Logits and labels past
+            these lengths are ignored.
+        blank: the class that means "no label".
+    Returns: [N]; 0 for no labels and no steps. A label outside 0 to C − 1, a blank
         among the labels, or a length outside 0 to S or T gives NaN.
-    Raises: TypeError or ValueError if dtypes or shapes do not fit.
+    Raises: TypeError or ValueError if dtypes or shapes do not match.
     Example:
-        Three of the four alignments of two steps are of the label 1: 1-, -1 and 11.
+        Over two steps, three of the four alignments yield the label 1: 1-, -1 and 11.
 
         >>> print(jnp.exp(-ctc(jnp.zeros((1, 2, 2)), jnp.array([[1]]))).round(4))
         [0.75]
@@ -52,7 +52,7 @@ def ctc(logits: ArrayLike, targets: Transcripts, *, blank: int = 0) -> jax.Array
 def _ctc_targets(
     z: jax.Array, targets: Transcripts, blank: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Labels [N, S], how many of them are real [N], and how many steps are [N]."""
+    """Labels [N, S], and how many labels [N] and steps [N] are real."""
     parts = targets if isinstance(targets, tuple) else (targets,)
     labels, *given = map(jnp.asarray, parts)
     shapes = ", ".join(map(describe, (labels, *given)))

@@ -2,18 +2,19 @@
 """Metrics, of two kinds.
 
 Functions `metric(outputs, targets) -> [N]` give one value per example, whose mean over
-a data set is exact in any batches: `accuracy`, `top_k_accuracy`, `binary_accuracy`,
-`multi_label_accuracy`, `mean_absolute_error`, `mean_squared_error` and every loss.
+a data set is exact however it is batched: `accuracy`, `top_k_accuracy`,
+`binary_accuracy`, `multi_label_accuracy`, `mean_absolute_error`, `mean_squared_error`
+and every loss.
 
-Metrics that are no such mean are frozen dataclasses with two pure functions, `update`
-(a batch to its statistics) and `compute` (statistics to the value): `ConfusionMatrix`,
-`Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError`, `R2` and `Perplexity`
-(`perplexity` is one that ignores no label); `Mean` makes one of a function. All of them
-run inside jit, scan and vmap.
+Metrics that are not such a mean are frozen dataclasses with two pure functions,
+`update` (from a batch to its statistics) and `compute` (from statistics to the value):
+`ConfusionMatrix`, `Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError`, `R2`
+and `Perplexity` (`perplexity` is an instance that ignores no label); `Mean` wraps a
+function. All of them run inside jit, scan and vmap.
 
-What is not counted is not zero: the value of no examples, and of outputs that are NaN
-where they count, is NaN. Beside a loss that ignores a label, `fit` and `evaluate` let
-every metric that can ignore it too (see `beside`).
+The value is NaN, not zero, if there are no examples or an output that counts is NaN.
+With a loss that ignores a label, `fit` and `evaluate` make every metric that can
+ignore it do so too (see `beside`).
 """
 
 from jaxnn.losses import mean_absolute_error as mean_absolute_error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of classes: the confusion matrix, precision, recall, F1."""
+"""Metrics from class counts: the confusion matrix, precision, recall and F1."""
 
 import numbers
 from abc import abstractmethod
@@ -23,7 +23,7 @@ from jaxnn.metrics.shared import (
 )
 from jaxnn.trees import describe
 
-#: The cells of a larger matrix could not be numbered in int32.
+#: The cells of a larger matrix cannot be numbered in int32.
 MOST_CLASSES = 46_340
 
 
@@ -31,17 +31,17 @@ MOST_CLASSES = 46_340
 class ConfusionMatrix(Metric):
     """How often each class (row) was predicted as each class (column).
 
-    Counts are int32, so exact up to 2³¹ − 1. A position counts once, or not at all if
-    its example has weight 0 or its label is outside 0 to C − 1. An output that counts
-    and is NaN predicts no class: every entry is then −1.
+    Counts are int32, so they are exact up to 2³¹ − 1. Each position counts once, or not
+    at all if its example has weight 0 or its label is outside 0 to C − 1. If an output
+    that counts is NaN, it predicts no class, and every entry is −1.
 
     Args:
-        classes: C, from 2 to 46,340. The largest output is the predicted class, the
-            first one at ties. With C = 2, outputs [N] or [N, ..., 1] are scores of
+        classes: C, from 2 to 46,340. The predicted class is that of the largest output,
+            the first one on ties. With C = 2, outputs [N] or [N, ..., 1] are scores of
             class 1.
         threshold: the score above which class 1 is predicted: 0 for logits, 0.5 for
-            probabilities. A target above 1/2 is then of class 1.
-        ignore_label: a label that does not count, such as that of padding.
+            probabilities. Targets above 1/2 then belong to class 1.
+        ignore_label: a label to ignore, such as padding.
     Raises: ValueError if an argument is out of range.
     Example:
         >>> outputs = jnp.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
@@ -83,7 +83,7 @@ Average = Literal["macro", "micro", "binary"] | None
 
 @dataclass(frozen=True)
 class _ClassRatio(Metric):
-    """What precision, recall and F1 share: a ratio of counts for every class."""
+    """The base of precision, recall and F1: a ratio of counts for every class."""
 
     classes: int
     average: Average = "macro"
@@ -132,21 +132,22 @@ class _ClassRatio(Metric):
 
     @abstractmethod
     def _ratio(self, hits, predicted, actual) -> tuple[jax.Array, jax.Array]:
-        """The two counts [C] whose ratio it is."""
+        """The two counts [C], numerator and denominator of the ratio."""
 
 
 @dataclass(frozen=True)
 class Precision(_ClassRatio):
-    """Of what was predicted as a class, the share that is: hits / predicted.
+    """The share of a class's predictions that are correct: hits / predicted.
+
+    The value is NaN if no example counts, or if an output that counts is NaN.
 
     Args:
         classes: C ≥ 2; outputs and targets as for `ConfusionMatrix`.
-        average: "macro", the mean over all C classes; "micro", of all counts together;
-            "binary", of class 1 of two; None, one value a class, [C]. A class that was
-            never predicted has 0.
+        average: "macro", the mean over all C classes; "micro", the ratio of the counts
+            summed over classes; "binary", the value of class 1 of two; None, one value
+            per class, [C]. A class that is never predicted has the value 0.
         threshold: for scores of class 1: 0 for logits, 0.5 for probabilities.
-        ignore_label: a label that does not count, such as that of padding.
-    NaN where no example counts, or an output that does is NaN.
+        ignore_label: a label to ignore, such as padding.
     Raises: ValueError if an argument is out of range.
     Example:
         >>> scores, targets = jnp.array([2.0, 1.0, -1.0, 3.0]), jnp.array([1, 0, 1, 1])
@@ -160,9 +161,9 @@ class Precision(_ClassRatio):
 
 @dataclass(frozen=True)
 class Recall(_ClassRatio):
-    """Of what is of a class, the share that was predicted as it: hits / actual.
+    """The share of a class's examples that are predicted as it: hits / actual.
 
-    Args: as for `Precision`; a class without examples has 0.
+    Args: as for `Precision`; a class without examples has the value 0.
     Raises: ValueError if an argument is out of range.
     Example:
         >>> scores, targets = jnp.array([2.0, 1.0, -1.0, 3.0]), jnp.array([1, 0, 1, 0])
@@ -178,7 +179,8 @@ class Recall(_ClassRatio):
 class F1(_ClassRatio):
     """Harmonic mean of precision and recall: 2 hits / (predicted + actual).
 
-    Args: as for `Precision`; a class neither predicted nor with examples has 0.
+    Args: as for `Precision`; a class with neither predictions nor examples has the
+        value 0.
     Raises: ValueError if an argument is out of range.
     Example:
         >>> scores, targets = jnp.array([2.0, 1.0, -1.0, 3.0]), jnp.array([1, 0, 1, 0])
@@ -191,7 +193,7 @@ class F1(_ClassRatio):
 
 
 def _check_of_classes(metric: Any) -> None:
-    """What every metric of classes asks of its fields."""
+    """Check the fields of a class metric."""
     name, classes = type(metric).__name__, metric.classes
     if not is_positive_int(classes) or classes < 2:
         raise ValueError(
@@ -209,12 +211,12 @@ class _Seen(NamedTuple):
 
     predicted: jax.Array
     true: jax.Array
-    known: jax.Array  # bool: they count
-    unknown: jax.Array  # bool: they would, but the output is NaN
+    known: jax.Array  # bool: counts
+    unknown: jax.Array  # bool: would count, but the output is NaN
 
 
 def _seen(metric: Any, outputs: Any, targets: Any, weights: ArrayLike) -> _Seen:
-    """What a metric of classes sees of a batch."""
+    """What a class metric sees of a batch."""
     name, c = type(metric).__name__, metric.classes
     y, t = one_array(name, "outputs", outputs), one_array(name, "targets", targets)
     if c == 2 and (y.ndim == 1 or y.shape[-1:] == (1,)):
@@ -244,7 +246,7 @@ def _of_scores(name: str, y: jax.Array, t: jax.Array, threshold: float) -> tuple
 
 
 def _of_classes(name: str, y: jax.Array, t: jax.Array, classes: int) -> tuple:
-    """Predicted classes, labels, and where one is NaN, for one output a class."""
+    """Predicted classes, labels, and where one is NaN, for one output per class."""
     if y.shape[-1:] != (classes,):
         raise ValueError(
             f"{name}: outputs must be [N, ..., {classes}], got {describe(y)}"
@@ -254,11 +256,11 @@ def _of_classes(name: str, y: jax.Array, t: jax.Array, classes: int) -> tuple:
 
 
 def _tally(numbers: jax.Array, counts: jax.Array, length: int) -> jax.Array:
-    """How often each number from 0 to `length` - 1 is among those that count."""
-    places = jnp.where(counts, numbers, length)  # the last: left out
+    """How often each number from 0 to `length` - 1 occurs among those that count."""
+    places = jnp.where(counts, numbers, length)  # the last bin is dropped
     return jnp.bincount(places.ravel(), length=length + 1)[:-1].astype(jnp.int32)
 
 
 def share(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """part / whole, and 0 for nothing of nothing."""
+    """part / whole, and 0 for 0 / 0."""
     return part / jnp.where(whole == 0, 1, whole)

@@ -22,18 +22,18 @@ from jaxnn.trees import describe
 def accuracy(
     outputs: ArrayLike, labels: ArrayLike, *, ignore_label: int | None = None
 ) -> jax.Array:
-    """Share of positions whose largest output is at the label; the first one at ties.
+    """Share of positions whose largest output is at the label; ties go to the first.
 
     Args:
         outputs: logits or probabilities, [N, C] or [N, ..., C].
         labels: integers [N, ...], or one-hot rows of the outputs' shape. A label out of
-            range is never right.
-        ignore_label: a label that does not count: the mean is over the other positions,
-            and 0 where there are none. `Mean` is then the share of all labels that
-            count, whatever examples they are in.
-    Returns: float32 [N]: 0 or 1, or a share if there are further axes; NaN if an
-        output that counts is NaN.
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit.
+            range is never correct.
+        ignore_label: a label to ignore: the mean is over the other positions, and 0 if
+            there are none. `Mean` is then the share over all labels that count,
+            whichever examples they are in.
+    Returns: float32 [N]: 0 or 1, or a share if there are more axes; NaN if an output
+        that counts is NaN.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
     Example:
         >>> outputs = jnp.array([[0.1, 0.9], [0.8, 0.2]])
         >>> print(accuracy(outputs, jnp.array([1, 1])))
@@ -57,17 +57,17 @@ def top_k_accuracy(
 ) -> jax.Array:
     """Share of positions whose label is among the k largest outputs.
 
-    Of equal outputs the lower class comes first, so that k = 1 is `accuracy`.
+    Ties go to the lower class, so that k = 1 is `accuracy`.
 
     Args:
         outputs: logits or probabilities, [N, C] or [N, ..., C].
         labels: integers [N, ...], or one-hot rows of the outputs' shape.
         k: an int from 1 to C.
-        ignore_label: a label that does not count, as in `accuracy`.
-    Returns: float32 [N]: 0 or 1, or a share if there are further axes; NaN if an
-        output that counts is NaN.
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not fit or
-        k is out of range.
+        ignore_label: a label to ignore, as in `accuracy`.
+    Returns: float32 [N]: 0 or 1, or a share if there are more axes; NaN if an output
+        that counts is NaN.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match
+        or k is out of range.
     Example:
         >>> outputs = jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]])
         >>> print(top_k_accuracy(outputs, jnp.array([2, 0]), k=2))
@@ -90,14 +90,14 @@ def top_k_accuracy(
 def binary_accuracy(
     outputs: ArrayLike, targets: ArrayLike, *, threshold: float = 0.0
 ) -> jax.Array:
-    """Share of the numbers that lie on the right side of the threshold.
+    """Share of the outputs that lie on the correct side of the threshold.
 
     Args:
         outputs: [N] or [N, ...]; above the threshold they predict the positive class.
-        targets: of the same shape, 0 and 1 or −1 and 1; above 1/2 they are of the
-            positive class.
+        targets: of the same shape, either 0 and 1 or −1 and 1; those above 1/2 belong
+            to the positive class.
         threshold: 0 for logits; 0.5 for probabilities.
-    Returns: float32 [N]; NaN where an output is.
+    Returns: float32 [N]; NaN where an output is NaN.
     Raises: ValueError if the shapes differ.
     Example:
         >>> print(binary_accuracy(jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 0, 0])))
@@ -112,13 +112,15 @@ def binary_accuracy(
 def multi_label_accuracy(
     outputs: ArrayLike, targets: ArrayLike, *, threshold: float = 0.0
 ) -> jax.Array:
-    """Share of positions with every label right (`binary_accuracy`: of right labels).
+    """Share of positions at which every label is correct.
+
+    `binary_accuracy` gives the share of correct labels instead.
 
     Args:
         outputs: [N, L] or [N, ..., L]; above the threshold they predict the label.
         targets: of the same shape, 0 or 1.
         threshold: 0 for logits; 0.5 for probabilities.
-    Returns: float32 [N]; NaN where an output is.
+    Returns: float32 [N]; NaN where an output is NaN.
     Raises: ValueError if the shapes differ or there is no axis of labels.
     Example:
         >>> outputs = jnp.array([[2.0, -1.0], [2.0, -1.0]])
@@ -138,6 +140,6 @@ def multi_label_accuracy(
 def _share_of(
     right: jax.Array, unknown: jax.Array, counted: jax.Array | None = None
 ) -> jax.Array:
-    """The share that is right of what is counted, [N]; NaN if some of it is unknown."""
+    """The correct share of the counted positions, [N]; NaN if any is unknown."""
     values = jnp.where(unknown, jnp.nan, right.astype(jnp.float32))
     return mean_each(values, values.dtype, counted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics over a whole data set: statistics of batches that combine."""
+"""Metrics over a whole data set, from batch statistics that combine."""
 
 import dataclasses
 import functools
@@ -21,16 +21,16 @@ Stats = dict[str, jax.Array]
 
 @runtime_checkable
 class Metric(Protocol):
-    """Statistics of batches that combine, and the value that they give.
+    """A metric over a data set: batch statistics that combine, and their value.
 
     A subclass is a frozen dataclass with these members; `metric(outputs, targets)` is
-    the value on data given at once.
+    the value on data given all at once.
 
     Attributes:
-        stack: False if the statistics of two batches combine by adding; True if they
-            are arrays [N, ...], one row an example, that combine by concatenating.
-        zeros_count_nothing: True if rows of zeros in such arrays leave the value as it
-            is; `evaluate` then fills them up to a few lengths.
+        stack: False if the statistics of two batches combine by addition; True if they
+            are arrays [N, ...], one row per example, that combine by concatenation.
+        zeros_count_nothing: True if rows of zeros in such arrays do not change the
+            value; `evaluate` then pads them to a few lengths.
     """
 
     stack: ClassVar[bool]
@@ -40,11 +40,11 @@ class Metric(Protocol):
         ...
 
     def compute(self, stats: Stats) -> jax.Array:
-        """The value that statistics give."""
+        """The metric's value from its statistics."""
         ...
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        """The value on data given at once, where every example counts."""
+        """The value on data given all at once, with every example counted."""
         examples = jnp.shape(jax.tree.leaves(outputs)[0])[0]
         return self.compute(self.update(outputs, targets, jnp.ones(examples)))
 
@@ -52,7 +52,7 @@ class Metric(Protocol):
 def as_metric(metric: Callable | Metric) -> Metric:
     """The metric itself, or the `Mean` of a function of outputs and targets.
 
-    Raises: TypeError for anything else, a class instead of its instance included.
+    Raises: TypeError for anything else, including a class instead of an instance.
     Example:
         >>> import jaxnn as nn
         >>> as_metric(nn.metrics.accuracy) == Mean(nn.metrics.accuracy)
@@ -74,10 +74,11 @@ def as_metric(metric: Callable | Metric) -> Metric:
 
 
 def beside(loss: Callable | None, metric: Metric) -> Metric:
-    """The metric as it counts beside a loss: what that ignores, it ignores too.
+    """The metric adapted to a loss: it ignores the label that the loss ignores.
 
-    A metric with an `ignore_label` of its own keeps it. One that cannot ignore a label
-    stays as it is; examples that do not count in the loss are then left out as a whole.
+    A metric that already has an `ignore_label` keeps it. One that cannot ignore a label
+    is returned unchanged; examples that do not count in the loss are then left out
+    entirely.
 
     Example:
         >>> import jaxnn as nn
@@ -100,14 +101,15 @@ def beside(loss: Callable | None, metric: Metric) -> Metric:
 
 @dataclass(frozen=True, eq=False)
 class Mean(Metric):
-    """Mean over the examples of a function of one value per example: Σ w f / Σ w.
+    """Mean over the examples of a function with one value per example: Σ w f / Σ w.
 
-    The mean of no examples is NaN. Under a function with a contract that binds
-    `ignore_label`, examples weigh as many other labels as they hold: the mean is over
-    labels.
+    The mean of no examples is NaN. If the function has a contract and binds
+    `ignore_label`, each example is weighted by its number of other labels, so that the
+    mean is over labels.
 
     Args:
-        function: (outputs, targets) -> [N]. A `functools.partial` equals one alike.
+        function: (outputs, targets) -> [N]. Two instances of `functools.partial` with
+            the same function and arguments compare equal.
     Example:
         >>> import jaxnn as nn
         >>> top_2 = Mean(functools.partial(nn.metrics.top_k_accuracy, k=2))
@@ -137,7 +139,7 @@ class Mean(Metric):
         return stats["total"] / stats["weight"]
 
     def _identity(self) -> tuple:
-        """Two partials are never equal in Python, though alike in all their parts."""
+        """What to compare: in Python, two partials with equal parts are not equal."""
         f = self.function
         if isinstance(f, functools.partial):
             return f.func, f.args, tuple(sorted(f.keywords.items()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What metrics share: arrays made ready, and weights."""
+"""Helpers shared by metrics: array conversion and weights."""
 
 import numbers
 from typing import Any
@@ -16,23 +16,23 @@ def class_numbers(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def column(x: jax.Array) -> jax.Array:
-    """[N, ..., 1] as [N, ...]; anything else as it is."""
+    """[N, ..., 1] as [N, ...]; anything else unchanged."""
     return x[..., 0] if x.ndim > 1 and x.shape[-1] == 1 else x
 
 
 def wide(x: jax.Array) -> jax.Array:
-    """Floating point, in float32 at least."""
+    """The array as floating point, at least float32."""
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
     return x.astype(at_least_float32(x.dtype) if is_float else jnp.float32)
 
 
 def times(weights: jax.Array, values: jax.Array) -> jax.Array:
-    """weights · values, and 0 for weight 0, whatever the value of a padded example."""
+    """weights · values; 0 where the weight is 0, whatever a padded example's value."""
     return jnp.where(weights == 0, 0, weights * values)
 
 
 def unknown_at(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Which positions [N, ...] have NaN among their outputs, or their labels' rows."""
+    """Which positions [N, ...] have NaN in their outputs or label rows."""
     nan = jnp.isnan(outputs).any(-1)
     return nan | jnp.isnan(labels).any(-1) if labels.ndim == outputs.ndim else nan
 

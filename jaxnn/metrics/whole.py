@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of scores, numbers and labels that are no mean over examples."""
+"""Metrics of scores, numbers and labels that are not a mean over examples."""
 
 import functools
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from jaxnn.trees import describe
 
 @dataclass(frozen=True)
 class RocAuc(Metric):
-    """Area under the receiver operating characteristic, exact, ties counting half.
+    """Exact area under the receiver operating characteristic; ties count half.
 
-    The probability that a positive example scores above a negative one,
+    This is the probability that a positive example scores above a negative one,
     Σ_ij w_i w_j ([s_i > s_j] + [s_i = s_j]/2) / Σ_ij w_i w_j over such pairs (i, j).
-    NaN if one of the two classes is absent or a score that counts is NaN.
+    It is NaN if one of the two classes is absent or a score that counts is NaN.
 
     Outputs are scores [N] or [N, 1], or two columns [N, 2], whose score is the second
-    minus the first: right for logits and log-probabilities, while probabilities closer
-    than 1e-7 tie. Targets are 0 and 1, [N] or [N, 1], or one-hot [N, 2].
+    minus the first: correct for logits and log-probabilities, while probabilities
+    closer than 1e-7 tie. Targets are 0 and 1, [N] or [N, 1], or one-hot [N, 2].
 
     Example:
         >>> scores, targets = jnp.array([0.1, 0.4, 0.4, 0.8]), jnp.array([0, 0, 1, 1])
@@ -76,7 +76,8 @@ class RocAuc(Metric):
 class RootMeanSquaredError(Metric):
     """Root of the mean squared error of a data set: √(Σ w (y − t)² / Σ w).
 
-    Outputs and targets are [N] or [N, ...], of one shape; the mean is over all numbers.
+    Outputs and targets are [N] or [N, ...], of the same shape; the mean is over all
+    numbers.
 
     Example:
         >>> print(RootMeanSquaredError()(jnp.array([1.0, 7.0]), jnp.array([0.0, 0.0])))
@@ -97,10 +98,10 @@ class RootMeanSquaredError(Metric):
 class R2(Metric):
     """Coefficient of determination: 1 − Σ w (y − t)² / Σ w (t − mean t)².
 
-    1 is perfect, 0 as good as the mean of the targets. Several outputs [N, ...] are
-    averaged. Where the targets do not vary it is 1 without errors, else 0. Statistics
-    are stacked, since sums of squares from which the mean is taken away afterwards
-    lose all digits where the mean is large against the spread.
+    1 is perfect; 0 is as good as predicting the mean of the targets. Values of several
+    outputs [N, ...] are averaged. If the targets do not vary, the value is 1 without
+    errors, else 0. Statistics are stacked, because subtracting the mean from sums of
+    squares afterwards loses all digits when the mean is large compared with the spread.
 
     Example:
         >>> y, t = jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 2.0, 3.0])
@@ -118,7 +119,7 @@ class R2(Metric):
     def compute(self, stats: Stats) -> jax.Array:
         t, error = (stats[k].reshape(len(stats[k]), -1) for k in ("target", "error"))
         w = stats["weight"].astype(t.dtype)[:, None]
-        # Against a target of the data, so that equal targets differ by exactly 0.
+        # Relative to one of the targets, so that equal targets differ by exactly 0.
         t = t - t[jnp.argmax(w != 0)][None]
         mean = times(w, t).sum(0, keepdims=True) / w.sum()
         residual = times(w, jnp.square(error)).sum(0)
@@ -133,13 +134,13 @@ class R2(Metric):
 class Perplexity(Metric):
     """exp of the mean cross-entropy of a label, in nats: exp(−1/M Σ log softmax(z)_t).
 
-    How many equally likely classes would be as hard to tell. The mean is over all M
-    labels of the data set that are not ignored, however they lie in examples and
-    batches. Outputs are logits [N, C] or [N, ..., C], targets integers [N, ...]; an
-    example of weight 0 is left out.
+    The number of equally likely classes that are as hard to predict. The mean is over
+    all M labels of the data set that are not ignored, however they are spread over
+    examples and batches. Outputs are logits [N, C] or [N, ..., C], targets are integers
+    [N, ...]; examples of weight 0 are left out.
 
     Args:
-        ignore_label: a label that does not count, such as that of padding.
+        ignore_label: a label to ignore, such as padding.
     Example:
         >>> logits, labels = jnp.zeros((2, 3, 65)), jnp.array([[5, 6, 0], [7, 0, 0]])
         >>> print(Perplexity(ignore_label=0)(logits, labels).round(3))
@@ -151,7 +152,7 @@ class Perplexity(Metric):
 
     ignore_label: int | None = None
     contract: ClassVar[Contract] = Contract("logits", "classes")
-    stack: ClassVar[bool] = True  # sums over millions of labels would lose digits
+    stack: ClassVar[bool] = True  # sums over millions of labels lose digits
     zeros_count_nothing: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -171,5 +172,5 @@ class Perplexity(Metric):
         return jnp.exp(stats["nats"].sum() / stats["labels"].sum())
 
 
-#: The perplexity of data without padding; see `Perplexity` for an `ignore_label`.
+#: Perplexity for data without padding; see `Perplexity` for an `ignore_label`.
 perplexity = Perplexity()

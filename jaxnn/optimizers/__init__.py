@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the recipe adds to an optimizer; everything here gives plain Optax objects.
+"""Additions to optimizers; everything here returns plain Optax objects.
 
 ================================  ===============================================
-`weight_decay(optimizer, rate)`   weights shrink by a share of themselves a step
+`weight_decay(optimizer, rate)`   shrink weights by a fixed share at each step
 `l2(optimizer, rate)`             the loss plus rate / 2 · Σ w²
-`l1(optimizer, rate)`             the loss plus rate · Σ |w|; exact zeros
-`max_norm(optimizer, limit)`      no unit's incoming weights are longer than that
-`ema(optimizer, decay)`           a moving average of the weights, beside them
+`l1(optimizer, rate)`             the loss plus rate · Σ |w|; gives exact zeros
+`max_norm(optimizer, limit)`      limit the norm of each unit's incoming weights
+`ema(optimizer, decay)`           keep a moving average of the weights
 `swa(optimizer, start)`           the mean of the weights late in the run
 `averaged(state)`                 the training state with those averages in place
-`refresh_statistics(net, ...)`    running statistics that fit such weights
+`refresh_statistics(net, ...)`    running statistics that fit averaged weights
 ================================  ===============================================
 
 Penalties and limits act on `kernels`, the weights that multiply inputs; biases and the
-scales and offsets of norms are left alone. Patterns of paths choose otherwise, and
-take everything below a path: `l1(optimizer, 1e-4, "head")`, or `"head/w"`. The masks
-`kernels` and `only("head/*")` go wherever Optax takes a mask.
+scales and offsets of norms are left alone. To choose other parameters, give path
+patterns, which include everything below a path: `l1(optimizer, 1e-4, "head")`, or
+`"head/w"`. The masks `kernels` and `only("head/*")` work wherever Optax takes a mask.
 
-Optax itself has the rest. Clipping of gradients:
-`optax.chain(optax.clip_by_global_norm(1.0), optimizer)`. Accumulation, one update from
-the mean gradient of k batches: `optax.MultiSteps(optimizer, k)`, with a `batch_size`
-that divides the examples, so that every batch counts alike. One optimizer a group:
-`nn.partition`; none for some: `nn.freeze`, around all else, or a decay moves what is
-frozen. Adagrad as it was written:
+Optax itself has the rest. Gradient clipping:
+`optax.chain(optax.clip_by_global_norm(1.0), optimizer)`. Gradient accumulation, one
+update from the mean gradient of k batches: `optax.MultiSteps(optimizer, k)`, with a
+`batch_size` that divides the number of examples, so that every batch counts equally.
+One optimizer per group: `nn.partition`. Frozen parameters: `nn.freeze`, wrapped around
+everything else, or weight decay moves what is frozen. Adagrad as originally published:
 `optax.adagrad(rate, initial_accumulator_value=0.0, eps=0.0)`. Label smoothing belongs
 to the loss: `functools.partial(nn.losses.softmax_cross_entropy, label_smoothing=0.1)`.
 """

@@ -18,8 +18,8 @@ from jaxnn.optimizers.checks import (
 from jaxnn.train.step import apply_updates
 
 Optimizer = optax.GradientTransformationExtraArgs
-#: From the number of steps taken to the share of old weights that stays and whether the
-#: new ones count.
+#: From the number of steps taken to the factor that the old average keeps, and whether
+#: the new weights count.
 Rule = Callable[[jax.Array], tuple[Any, Any]]
 AnyState = TypeVar("AnyState", bound=Any)
 
@@ -34,13 +34,13 @@ class AverageState(NamedTuple):
 
 
 def ema(optimizer: optax.GradientTransformation, decay: Scalar) -> Optimizer:
-    """Keep an exponential moving average of the weights beside those in training.
+    """Keep an exponential moving average of the weights during training.
 
     `a_t = Σ_i decay^(t−i) w_i / Σ_i decay^(t−i)` over the weights w_i after each step
-    i = 1 ... t: debiased, so that the start does not weigh.  Training is as without it;
-    `averaged(state)` gives the average.  It averages parameters only: a network with
-    `BatchNorm` then needs `refresh_statistics`.  Wrap it last, around the optimizer
-    that makes the final update.
+    i = 1 ... t: debiased, so that the initial weights do not count.  Training itself is
+    unchanged; `averaged(state)` gives the average.  Only parameters are averaged: a
+    network with `BatchNorm` then needs `refresh_statistics`.  Apply `ema` last, around
+    the optimizer that makes the final update.
 
     Args:
         optimizer: an Optax optimizer.
@@ -51,7 +51,7 @@ def ema(optimizer: optax.GradientTransformation, decay: Scalar) -> Optimizer:
         An Optax optimizer.
 
     Raises:
-        ValueError, TypeError: a wrong decay.
+        ValueError, TypeError: the decay is invalid.
 
     Reference: Polyak and Juditsky, Acceleration of Stochastic Approximation by
     Averaging, 1992.
@@ -78,20 +78,20 @@ def swa(
 
     `a = (w_start + w_(start+every) + w_(start+2·every) + ...) / n`, where w_t are the
     weights after t steps.  It is meant for a learning rate that is constant from
-    `start` on, or cyclic with a period of `every` steps.  Before `start` the average is
-    the weights themselves.  As for the rest, see `ema`.
+    `start` on, or cyclic with a period of `every` steps.  Before `start`, the average
+    is the weights themselves.  In all other respects it works like `ema`.
 
     Args:
         optimizer: an Optax optimizer.
-        start: the first step after which weights count, 0 or more; three quarters of
-            the run are usual.
-        every: steps from one that counts to the next, such as those of an epoch.
+        start: the number of steps after which averaging starts, 0 or more; three
+            quarters of the run is usual.
+        every: steps between the weights that count, such as the steps of an epoch.
 
     Returns:
         An Optax optimizer.
 
     Raises:
-        ValueError: a wrong `start` or `every`.
+        ValueError: `start` or `every` is invalid.
 
     Reference: Izmailov et al., Averaging Weights Leads to Wider Optima and Better
     Generalization, 2018.
@@ -135,34 +135,34 @@ def _averaging(
 
 
 def _wide(w: Any) -> jax.Array:
-    """In float32 or wider: in bfloat16 an average would not see small shares."""
+    """The array in float32 or wider: a bfloat16 average loses small shares."""
     w = jnp.asarray(w)
     return w.astype(jnp.float32) if w.dtype.itemsize < 4 else w
 
 
 def _mix(a: jax.Array, w: jax.Array, share: jax.Array) -> jax.Array:
-    """(1 − share) a + share w; exactly `w` for a share of 1, and `a` for one of 0."""
+    """(1 − share) a + share w; exactly `w` for a share of 1, and `a` for 0."""
     share = share.astype(a.dtype)
     return (1 - share) * a + share * w.astype(a.dtype)
 
 
 def averaged(state: AnyState) -> AnyState:
-    """A training state with the average weights in place of the last ones.
+    """A training state with the averaged weights in place of the last ones.
 
-    It evaluates, predicts and is saved like any other. To go on training, give `fit`
-    the state itself. Running statistics of `BatchNorm` are those of the last weights:
-    follow with `refresh_statistics`. The average is that of the last step, also where
-    early stopping kept the weights of an earlier one.
+    It evaluates, predicts and can be saved like any other. To continue training, give
+    `fit` the original state. The running statistics of `BatchNorm` are still those of
+    the last weights: follow with `refresh_statistics`. The average is that of the last
+    step, even if early stopping kept the weights of an earlier one.
 
     Args:
         state: a `TrainState` of an optimizer that averages, by `ema` or `swa`, however
-            deep inside others; or a stack of them from `jax.vmap`.
+            deeply nested in others; or a stack of them from `jax.vmap`.
 
     Returns:
-        The state with other `params`.
+        The state with new `params`.
 
     Raises:
-        ValueError: the optimizer's state holds no average, or two of one parameter.
+        ValueError: the optimizer's state holds no average, or two for one parameter.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x, t = jnp.ones((8, 2)), jnp.ones((8, 1))
@@ -181,7 +181,7 @@ def averaged(state: AnyState) -> AnyState:
 
 
 def average(params: Any, opt_state: Any) -> Any:
-    """The average weights out of an optimizer's state, in the dtypes of `params`.
+    """The averaged weights from an optimizer's state, in the dtypes of `params`.
 
     Args:
         params: the parameters in training; those that are not averaged (frozen ones)
@@ -192,7 +192,7 @@ def average(params: Any, opt_state: Any) -> Any:
         A tree like `params`.
 
     Raises:
-        ValueError: there is no average, or two of one parameter.
+        ValueError: there is no average, or two for one parameter.
     """
     found = [s.average for s in _find(opt_state)]
     if not found:
@@ -204,7 +204,7 @@ def average(params: Any, opt_state: Any) -> Any:
 
 
 def _find(opt_state: Any) -> Iterator[AverageState]:
-    """Every state that holds an average, however deep."""
+    """Every state that holds an average, at any depth."""
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda s: isinstance(s, AverageState))
     for node in nodes:
         if isinstance(node, AverageState):
@@ -213,7 +213,7 @@ def _find(opt_state: Any) -> Iterator[AverageState]:
 
 
 def _pick(w: Any, *averages: Any) -> Any:
-    """The one average that holds this parameter; others have an empty node there."""
+    """The one average with this parameter; any others have an empty node there."""
     own = [a for a in averages if not isinstance(a, optax.MaskedNode)]
     if len(own) > 1:
         raise ValueError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what makes an optimizer; what is traced passes."""
+"""Checks of optimizer arguments; traced values pass."""
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ def check_optimizer(owner: str, optimizer: Any) -> None:
 def check_number(
     owner: str, name: str, value: Any, rule: str, low: float, high: float = math.inf
 ) -> None:
-    """Raise unless a value is one number, `low <= value < high`, or is traced."""
+    """Raise unless a value is a number, `low <= value < high`, or traced."""
     if is_traced(value):
         return
     number = np.asarray(value)

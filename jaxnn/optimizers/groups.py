@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which parameters: masks by path, one optimizer a group, and none for some.
+"""Parameter groups: masks by path, one optimizer per group, and frozen parameters.
 
-The optimizers that `freeze` and `partition` make keep the patterns of what is frozen in
-their state, without an array, so that they are found inside any other optimizer.
+The optimizers that `freeze` and `partition` make keep the patterns of frozen parameters
+in their state, without an array, so that they can be found inside any other optimizer.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from jaxnn.train.freezing import Frozen
 
 Mask = Callable[[Any], Any]
 
-#: The names of the parameters that multiply what comes in.
+#: The names of the parameters that multiply the inputs.
 KERNELS = ("w", "table")
 
 
@@ -33,7 +33,7 @@ def kernels(params: Any) -> Any:
         A tree of the same structure, True at kernels.
 
     Raises:
-        ValueError: if there are parameters and none is a kernel.
+        ValueError: if there are parameters but none is a kernel.
 
     >>> import jaxnn as nn, optax
     >>> nn.optimizers.kernels({"dense_1": {"w": 1.0, "b": 0.0}})
@@ -54,12 +54,12 @@ def only(*patterns: str) -> Mask:
     """A function from parameters to the mask of those that match a pattern.
 
     Args:
-        patterns: paths (and all below them) or patterns, as in `nn.trees.matches`:
-            `head`, `head/w`, `*/w`.
+        patterns: paths (with everything below them) or patterns, as in
+            `nn.trees.matches`: `head`, `head/w`, `*/w`.
 
     Returns:
-        A function for Optax's `mask=`. It raises a ValueError where a pattern matches
-        no parameter, and names the nearest path.
+        A function for Optax's `mask=`. If a pattern matches no parameter, it raises a
+        ValueError that names the nearest path.
 
     >>> import jaxnn as nn, optax
     >>> head = nn.optimizers.only("head/*")
@@ -73,7 +73,7 @@ def only(*patterns: str) -> Mask:
 
 
 def choose(owner: str, patterns: tuple[str, ...]) -> Mask:
-    """The mask function of patterns; without any, `kernels`."""
+    """The mask function for the patterns; without any, `kernels`."""
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise TypeError(
@@ -94,7 +94,7 @@ def _mask(owner: str, patterns: tuple[str, ...], params: Any) -> Any:
 
 
 def _places(names: list[str]) -> list[str]:
-    """Every path and all that it lies in."""
+    """Every path and all of its parents."""
     parts = [name.split("/") for name in names]
     every = ("/".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
     return list(dict.fromkeys(every))
@@ -107,11 +107,11 @@ def partition(
     """One optimizer for each group of parameters, by path pattern.
 
     Args:
-        groups: from a pattern (`head/*`, `*/b`, or a path and all below it) to the
-            optimizer of the parameters that match.
-        default: the optimizer of all others; without one every parameter must match.
+        groups: from a pattern (`head/*`, `*/b`, or a path, which includes everything
+            below it) to the optimizer of the parameters that match.
+        default: the optimizer of all others; without it, every parameter must match.
 
-    A group of `optax.set_to_zero()` is frozen, its running statistics too: see
+    A group with `optax.set_to_zero()` is frozen, including its running statistics: see
     `freeze`.
 
     Raises:
@@ -141,17 +141,18 @@ def _moves_nothing(optimizer: Any) -> bool:
 def freeze(
     optimizer: optax.GradientTransformation, *patterns: str
 ) -> optax.GradientTransformation:
-    """The optimizer, leaving alone what matches a pattern: parameters and statistics.
+    """Freeze everything that matches a pattern: parameters and running statistics.
 
     In a training step, layers whose state matches a pattern (`BatchNorm`,
     `SpectralNorm`) compute as in evaluation: `BatchNorm` normalizes by its running
-    statistics and keeps them. What the rest learns from is then what a frozen body puts
-    out in evaluation too, in any batches. Dropout in a frozen body still drops, and a
-    memory goes on. For a custom loop see `freeze_statistics`.
+    statistics and does not update them. The other layers thus learn from the same
+    outputs that the frozen body gives in evaluation, whatever the batches. Dropout in a
+    frozen body still drops, and a memory is still updated. For a custom loop, see
+    `freeze_statistics`.
 
     Args:
-        optimizer: what trains the other parameters.
-        patterns: paths (and all below them) or patterns, as in `partition`.
+        optimizer: the optimizer of the other parameters.
+        patterns: paths (with everything below them) or patterns, as in `partition`.
 
     >>> import jaxnn as nn, optax
     >>> optimizer = nn.freeze(optax.sgd(0.1), "body", "head/b")
@@ -168,7 +169,7 @@ def freeze(
 
     def groups(params):
         frozen = [trees.labels(params, {p: "frozen"}, "trained") for p in patterns]
-        return jax.tree.map(lambda *names: min(names), *frozen)  # by any, then frozen
+        return jax.tree.map(lambda *names: min(names), *frozen)  # frozen if any says so
 
     return optax.partition(
         {"frozen": _at_rest(*patterns), "trained": optimizer}, groups
@@ -176,7 +177,7 @@ def freeze(
 
 
 def _at_rest(*patterns: str) -> optax.GradientTransformation:
-    """`optax.set_to_zero()`, which says in its state what it freezes."""
+    """`optax.set_to_zero()` that records in its state what it freezes."""
 
     def init(params: Any) -> Any:
         return Frozen(patterns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A limit on the length of each unit's incoming weights."""
+"""A limit on the norm of each unit's incoming weights."""
 
 from typing import Any
 
@@ -25,25 +25,25 @@ def max_norm(
     *patterns: str,
     axis: int | tuple[int, ...] | None = None,
 ) -> Optimizer:
-    """After each step, shorten the incoming weights of a unit: `‖w‖ <= limit`.
+    """After each step, rescale each unit's incoming weights so that `‖w‖ <= limit`.
 
     Weights that are too long keep their direction. A unit is an entry of a weight's
-    last axis; of a `table` it is a row.
+    last axis; in a `table`, it is a row.
 
     Args:
         optimizer: an Optax optimizer.
-        limit: the largest Euclidean length, above 0 (3 or 4 is usual beside dropout);
-            it may be traced.
+        limit: the largest Euclidean norm, above 0 (3 or 4 is usual with dropout); it
+            may be traced.
         patterns: which parameters, as in `only`; without any, all `kernels`.
-        axis: the axes that a length is taken over; None for all but the last (of a
+        axis: the axes over which the norm is taken; None for all but the last (for a
             table, the last). The stacked weights `[n, K, F]` of a `Repeat` need -2.
 
     Returns:
         An Optax optimizer, whose state is that of `optimizer`.
 
     Raises:
-        ValueError, TypeError: a wrong limit or pattern; when initialized, a pattern
-            that matches nothing.
+        ValueError, TypeError: the limit or a pattern is invalid; or, when the optimizer
+            is initialized, a pattern matches nothing.
 
     Reference: Hinton et al., Improving Neural Networks by Preventing Co-adaptation of
     Feature Detectors, 2012.
@@ -87,14 +87,14 @@ def max_norm(
 
 
 def _incoming(path: str, w: jax.Array) -> Any:
-    """The axes over which a unit's weights lie."""
+    """The axes of one unit's weights."""
     return -1 if path.split("/")[-1] == "table" else tuple(range(w.ndim - 1))
 
 
 def _shorten(
     w: jax.Array, u: jax.Array, scale: Scalar, limit: Scalar, axis: Any
 ) -> jax.Array:
-    """An update, `scale` times which leaves no unit's weights longer than the limit."""
+    """The update cut so that, times `scale`, it keeps every norm within the limit."""
     limit, u = jnp.asarray(limit, w.dtype), u.astype(w.dtype)
     new = w + scale * u
     length = jnp.sqrt(jnp.square(new).sum(axis, keepdims=True))

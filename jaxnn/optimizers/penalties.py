@@ -25,9 +25,9 @@ def weight_decay(
 ) -> Optimizer:
     """Shrink weights by a share of themselves at each step, whatever the gradient.
 
-    `w ← w + update − rate · w`.  The decay is decoupled: adaptive optimizers do not
-    rescale it, and neither does the learning rate; give a schedule to let it fall. What
-    `optax.adamw(α, weight_decay=λ, mask=nn.optimizers.kernels)` does has the rate α λ.
+    `w ← w + update − rate · w`.  The decay is decoupled: neither adaptive optimizers
+    nor the learning rate rescale it; to make it fall over time, give a schedule. A rate
+    of α λ matches `optax.adamw(α, weight_decay=λ, mask=nn.optimizers.kernels)`.
 
     Args:
         optimizer: an Optax optimizer.
@@ -39,8 +39,8 @@ def weight_decay(
         An Optax optimizer.
 
     Raises:
-        ValueError, TypeError: a wrong rate or pattern; when initialized, a pattern
-            that matches nothing.
+        ValueError, TypeError: the rate or a pattern is invalid; or, when the optimizer
+            is initialized, a pattern matches nothing.
 
     Reference: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.
 
@@ -66,8 +66,8 @@ def l2(
 ) -> Optimizer:
     """Train on the loss plus `rate / 2 · Σ w²`, whose gradient is `rate · w`.
 
-    The penalty goes through the optimizer with the rest of the gradient.  The loss that
-    is logged is without it.
+    The penalty passes through the optimizer with the rest of the gradient.  The logged
+    loss does not include it.
 
     Args:
         optimizer: an Optax optimizer; not one that evaluates the loss, as L-BFGS does.
@@ -78,8 +78,8 @@ def l2(
         An Optax optimizer.
 
     Raises:
-        ValueError, TypeError: a wrong rate or pattern; when initialized, a pattern
-            that matches nothing.
+        ValueError, TypeError: the rate or a pattern is invalid; or, when the optimizer
+            is initialized, a pattern matches nothing.
 
     >>> import jaxnn as nn, optax
     >>> optimizer = nn.optimizers.l2(optax.sgd(0.1, momentum=0.9), 1e-4)
@@ -95,23 +95,23 @@ def l1(
 ) -> Optimizer:
     """Train on the loss plus `rate · Σ |w|`; many weights become exactly zero.
 
-    Each weight moves within its orthant: the slope of the penalty is that of the side
-    it is on, a weight at zero leaves only if the gradient is larger than `rate`, and
-    one that would change sign stops at zero.  Small mini-batches have large gradients
-    by chance and free weights again: let the learning rate fall towards the end.
+    Each weight moves within its orthant: the penalty's slope is that of the weight's
+    sign, a weight at zero leaves it only if the gradient is larger than `rate`, and one
+    about to change sign stops at zero.  The noisy gradients of small batches can move
+    weights off zero again: let the learning rate fall towards the end.
 
     Args:
-        optimizer: an Optax optimizer, with momentum or adaptive too.
+        optimizer: an Optax optimizer; momentum and adaptive ones work too.
         rate: 0 or more; it may be traced.
         patterns: which parameters, as in `only`; without any, all `kernels`. All others
-            are trained as without the penalty.
+            are trained without the penalty.
 
     Returns:
         An Optax optimizer, whose state is that of `optimizer`.
 
     Raises:
-        ValueError, TypeError: a wrong rate or pattern; when initialized, a pattern
-            that matches nothing.
+        ValueError, TypeError: the rate or a pattern is invalid; or, when the optimizer
+            is initialized, a pattern matches nothing.
 
     Reference: Andrew and Gao, Scalable Training of L1-Regularized Log-Linear Models,
     2007.
@@ -150,7 +150,7 @@ def l1(
 
 
 def pseudo_gradient(w: jax.Array, gradient: jax.Array, rate: Scalar) -> jax.Array:
-    """The steepest slope of loss + rate · |w|; 0 where `w` is best left at zero."""
+    """The steepest slope of loss + rate · |w|; 0 where `w` is best kept at zero."""
     rate = jnp.asarray(rate, w.dtype)
     gradient = gradient.astype(w.dtype)
     at_zero = jnp.sign(gradient) * jnp.maximum(jnp.abs(gradient) - rate, 0)
@@ -160,7 +160,7 @@ def pseudo_gradient(w: jax.Array, gradient: jax.Array, rate: Scalar) -> jax.Arra
 def _within_orthant(
     w: jax.Array, slope: jax.Array, u: jax.Array, scale: Scalar
 ) -> jax.Array:
-    """The update, cut where `scale` times it takes `w` across zero: `w − w` is 0."""
+    """The update, cut where, times `scale`, it takes `w` across zero: `w − w` is 0."""
     side = jnp.where(w == 0, -jnp.sign(slope), jnp.sign(w))
     u = u.astype(w.dtype)
     return jnp.where(jnp.sign(w + scale * u) == side, u, -w / scale)

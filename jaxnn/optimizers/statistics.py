@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running statistics that fit weights which were not trained step by step."""
+"""Running statistics for weights that were not trained step by step."""
 
 import dataclasses
 from typing import Any
@@ -21,20 +21,22 @@ from jaxnn.train.state import TrainState
 def refresh_statistics(
     net: Layer, state: TrainState, inputs: Any, *, batch_size: int
 ) -> TrainState:
-    """Make the running statistics of every `BatchNorm` those of the present weights.
+    """Recompute the running statistics of every `BatchNorm` for the current weights.
 
-    Average weights (`averaged`) were never trained on, and the statistics in the state
-    are those of other weights. The inputs go once through the network as in training;
-    mean and variance become the averages over the batches. What is frozen stays.
+    Averaged weights (`averaged`) were never used in training, so the statistics in the
+    state belong to other weights. The inputs pass through the network once, as in
+    training; mean and variance become the averages over the batches. Frozen statistics
+    do not change.
 
     Args:
         net: a network.
-        state: a `TrainState`, such as `averaged(state)`; of an ensemble, a member.
+        state: a `TrainState`, such as `averaged(state)`; for an ensemble, one member.
         inputs: the training inputs `[N, ...]`.
-        batch_size: examples a batch, that of training; a smaller rest is left out.
+        batch_size: examples per batch, as in training; an incomplete last batch is left
+            out.
 
     Returns:
-        The state with new running statistics; all else is as it was.
+        The state with new running statistics; everything else is unchanged.
 
     Raises:
         ValueError: if the batch size is not from 1 to N.
@@ -75,7 +77,7 @@ def _norms(net: Layer) -> tuple[str, ...]:
 
 @program()
 def _statistics(params, state, key, inputs, *, net, norms, batch_size):
-    """From the path of each statistic to its mean over the batches."""
+    """The mean over the batches of each statistic, by path."""
     for path in norms:
         net = _forget(net) if path == "" else surgery.edit(net, path, _forget)
     batches = length(inputs) // batch_size
@@ -95,5 +97,5 @@ def _statistics(params, state, key, inputs, *, net, norms, batch_size):
 
 
 def _forget(norm: Any) -> BatchNorm:
-    """The layer whose running statistics are those of the last batch."""
+    """The layer with running statistics of the last batch only."""
     return dataclasses.replace(norm, momentum=0.0)

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More pictures from those that there are: changed at random, the class kept.
+"""Image augmentation: random changes to images that keep their class.
 
-An augmentation is a frozen record of its amounts: `rotate(15)` equals `rotate(15)`, so
-that a training step with either is compiled once. Called with a random key and pictures
-`[N, H, W, C]` it gives pictures of the same shape and dtype: a pure function that draws
-for each of them on its own, made for the inside of a compiled step, as in
+An augmentation is a frozen record of its parameters: `rotate(15)` equals `rotate(15)`,
+so a training step with either is compiled once. Called with a random key and images
+`[N, H, W, C]`, it returns images of the same shape and dtype. It is a pure function
+that draws independently for each image, for use inside a compiled step, as in
 `nn.fit(..., augment=augment.chain(augment.rotate(15), augment.shift(2)))`.
 
 =============================================  ======================================
-where a picture's points come from             shift crop rotate scale shear elastic
-what its values are                            brightness contrast noise
-which of them are seen                         flip cutout
-pictures of two examples in one, targets too   mixup cutmix
-all of these, one after the other              chain
-originals beside what becomes of them          show
+geometry                                       shift crop rotate scale shear elastic
+pixel values                                   brightness contrast noise
+mirroring and masking                          flip cutout
+mixing two examples, including their targets   mixup cutmix
+several of these in sequence                   chain
+plotting originals next to augmented images    show
 =============================================  ======================================
 
-Pictures are floats; with `range=(0, 255)`, what values they have, integers too.
+Images are floats, or integers if you give the range of their values, `range=(0, 255)`.
 """
 
 from jaxnn.data.augment.base import Augmentation as Augmentation

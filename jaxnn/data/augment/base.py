@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all augmentations share: the record, and what they ask of pictures."""
+"""The base class of augmentations, and checks of their arguments."""
 
 import dataclasses
 import math
@@ -18,17 +18,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, repr=False)
 class Augmentation:
-    """Pictures changed at random: a function of a key and pictures.
+    """A random change of images, called with a key and images.
 
     Args:
-        range: the least and the largest value of a picture, such as (0, 1). Results are
-            clipped to it, and integer pictures, such as those of (0, 255), are computed
-            in float32 and rounded. None: floats, and nothing is clipped.
+        range: the smallest and the largest value of an image, such as (0, 1). Results
+            are clipped to it, and integer images, such as those in (0, 255), are
+            computed in float32 and rounded. None: images are floats, and nothing is
+            clipped.
     """
 
     range: Range | None = dataclasses.field(default=None, kw_only=True)
 
-    #: Whether it is called with the targets too, and gives new ones.
+    #: Whether it also takes the targets and returns new ones.
     mixes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -38,29 +39,29 @@ class Augmentation:
             object.__setattr__(self, "range", _checked_range(self.name, self.range))
 
     def __call__(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """The pictures changed, each in its own way.
+        """The images, each changed independently.
 
         Args:
             key: a random key.
-            images: `[N, H, W, C]`, floats; integers where `range` is given.
+            images: `[N, H, W, C]`, floats; or integers, if `range` is given.
 
         Returns:
-            Pictures of the same shape and dtype.
+            Images of the same shape and dtype.
 
         Raises:
-            TypeError: for integer pictures without a `range`, or no key.
-            ValueError: for arrays that are no pictures.
+            TypeError: for integer images without a `range`, or without a key.
+            ValueError: for arrays that are not images.
         """
         check_key(self.name, key)
         images = to_jax(f"{self.name}: images", images)
         return self.narrowed(self.change(key, self.widened(images)), images.dtype)
 
     def change(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """The pictures changed; they are floats of 32 bits or more."""
+        """The changed images; they are floats of 32 bits or more."""
         raise NotImplementedError
 
     def widened(self, images: Any) -> jax.Array:
-        """Checked pictures, in float32 at least."""
+        """The images, checked, in at least float32."""
         images = to_jax(f"{self.name}: images", images)
         check_images(self.name, images, self.range)
         is_wide = jnp.issubdtype(images.dtype, jnp.floating) and (
@@ -69,7 +70,7 @@ class Augmentation:
         return images if is_wide else images.astype(jnp.float32)
 
     def narrowed(self, images: jax.Array, dtype: Any) -> jax.Array:
-        """Pictures within the range, in the dtype that they came in."""
+        """The images clipped to the range, in their original dtype."""
         if self.range is not None:
             images = jnp.clip(images, *self.range)
         if not jnp.issubdtype(dtype, jnp.floating):
@@ -78,12 +79,12 @@ class Augmentation:
 
     @property
     def width(self) -> float:
-        """From the least value to the largest; 1 without a range."""
+        """The width of the range; 1 without a range."""
         return 1.0 if self.range is None else self.range[1] - self.range[0]
 
     @property
     def name(self) -> str:
-        """As in errors."""
+        """The name in error messages."""
         return f"augment.{type(self).__name__}"
 
     def __repr__(self) -> str:
@@ -100,7 +101,7 @@ class Augmentation:
 
 
 def check_key(owner: str, key: Any) -> None:
-    """Raise unless `key` is one random key."""
+    """Raise unless `key` is a single random key."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or key.ndim:
         raise TypeError(
@@ -110,7 +111,7 @@ def check_key(owner: str, key: Any) -> None:
 
 
 def check_images(owner: str, images: jax.Array, range: Range | None) -> None:
-    """Raise unless the array is one of pictures that can be computed with."""
+    """Raise unless the array holds images of a supported shape and dtype."""
     if images.ndim != 4:
         raise ValueError(
             f"{owner}: images must be [N, H, W, C], got {_show(images)}"
@@ -139,7 +140,7 @@ def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = ma
 
 
 def whole(owner: str, name: str, value: Any, low: int = 0) -> None:
-    """Raise unless `value` is an int of at least `low`, also NumPy's."""
+    """Raise unless `value` is an int of at least `low`, Python's or NumPy's."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{owner}: {name} must be an int of at least {low}, got {value!r}"
@@ -151,7 +152,7 @@ def whole(owner: str, name: str, value: Any, low: int = 0) -> None:
 
 
 def each(amounts: jax.Array) -> jax.Array:
-    """One number a picture, `[N]`, as `[N, 1, 1, 1]`."""
+    """One number per image, `[N]`, as `[N, 1, 1, 1]`."""
     return amounts.reshape(-1, 1, 1, 1)
 
 
@@ -168,7 +169,7 @@ def _checked_range(owner: str, given: Any) -> Range:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, so that a record prints as code."""
+    """NumPy numbers as Python numbers, so that a record prints as code."""
     return value.item() if isinstance(value, np.generic) else value
 
 

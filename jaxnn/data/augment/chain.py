@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentations one after the other, those that move points as one."""
+"""Augmentations in sequence, with adjacent geometric ones combined into one."""
 
 import dataclasses
 import itertools
@@ -18,17 +18,18 @@ Keyed = tuple[jax.Array, Augmentation]
 
 @dataclass(frozen=True, repr=False, init=False)
 class chain(Augmentation):
-    """One augmentation after the other.
+    """Several augmentations in sequence.
 
-    Neighbors that move points (shift, crop, rotate, scale, shear, elastic) and agree on
-    `fill` become one map, along which the pictures are sampled once: sharper than one
-    after the other, faster, and what one moves out of the picture another can bring
-    back. `elastic` costs least as the last of them.
+    Adjacent geometric steps (shift, crop, rotate, scale, shear, elastic) with the same
+    `fill` are combined into one map, and the images are sampled only once: this is
+    sharper and faster than sampling for each, and what one step moves out of the image
+    another can bring back. `elastic` costs least as the last of them.
 
     Args:
-        steps: augmentations; those that mix, `mixup` and `cutmix`, make the chain one
-            that mixes.
-        range: of the chain's pictures, see `Augmentation`; the steps' too.
+        steps: augmentations; if any of them mixes (`mixup`, `cutmix`), so does the
+            chain.
+        range: the range of the chain's images, see `Augmentation`; the steps use it
+            too.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxnn.data.augment import brightness, rotate, shift
@@ -55,7 +56,7 @@ class chain(Augmentation):
         object.__setattr__(self, "steps", tuple(map(self._in_range, flat)))
 
     def _in_range(self, step: Augmentation) -> Augmentation:
-        """The step with the chain's range, in which it counts its amounts."""
+        """The step with the chain's range, to which its amounts refer."""
         if self.range is None or step.range == self.range:
             return step
         if step.range is not None:
@@ -73,16 +74,15 @@ class chain(Augmentation):
     def __call__(  # type: ignore[override]
         self, key: jax.Array, images: jax.Array, targets: Any = None
     ) -> Any:
-        """The pictures changed; with the targets, where a step mixes examples.
+        """The changed images; with the targets, if a step mixes examples.
 
         Args:
             key: a random key.
-            images: `[N, H, W, C]`, floats; integers where the chain has a `range`.
-            targets: as for `mixup`, where a step mixes; else none.
+            images: `[N, H, W, C]`, floats; or integers, if the chain has a `range`.
+            targets: as for `mixup`, if a step mixes; otherwise none.
 
         Returns:
-            Pictures of the same shape and dtype, or `(images, targets)` where a step
-            mixes.
+            Images of the same shape and dtype, or `(images, targets)` if a step mixes.
         """
         check_key(self.name, key)
         if self.mixes is (targets is None):
@@ -96,7 +96,7 @@ class chain(Augmentation):
         return (images, targets) if self.mixes else images
 
     def groups(self, key: jax.Array) -> list[list[Keyed]]:
-        """The steps with their keys, those to be made one map together."""
+        """The steps with their keys, grouped by what is combined into one map."""
         keyed = [(jax.random.fold_in(key, i), s) for i, s in enumerate(self.steps)]
         groups = itertools.groupby(enumerate(keyed), lambda pair: _kind(*pair))
         return [[item for _, item in group] for _, group in groups]
@@ -109,7 +109,7 @@ class chain(Augmentation):
 
 
 def _flat(steps: Iterable[Augmentation], range: Range | None) -> Iterable[Augmentation]:
-    """Chains without a range of their own, or with the same, are their steps."""
+    """The steps, with nested chains of no range or the same range flattened."""
     for step in steps:
         if isinstance(step, chain) and step.range in (None, range):
             yield from step.steps
@@ -118,7 +118,7 @@ def _flat(steps: Iterable[Augmentation], range: Range | None) -> Iterable[Augmen
 
 
 def _kind(place: int, keyed: Keyed) -> Any:
-    """Equal for neighbors that are made one."""
+    """A group key, equal for adjacent steps that are combined."""
     step = keyed[1]
     return ("map", step.fill, step.range) if isinstance(step, Geometric) else place
 
@@ -133,7 +133,7 @@ def _apply(group: list[Keyed], images: jax.Array, targets: Any) -> tuple[Any, An
 
 
 def _sampled_once(group: list[Keyed], images: jax.Array) -> jax.Array:
-    """Several maps as one: the last one's origins are the points of that before it."""
+    """Several maps as one: each map's origins are the points of the one before it."""
     points, last = grid(images), len(group) - 1
     for place, (key, step) in reversed(list(enumerate(group))):
         points = step.origins(key, points, place == last)  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures mirrored, and pictures with a hole."""
+"""Mirrored images, and images with a masked square."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from jaxnn.data.augment.base import Augmentation, each, number, whole
 
 @dataclass(frozen=True, repr=False)
 class flip(Augmentation):
-    """Mirrored, left for right, with probability `rate`.
+    """Mirrors left and right with probability `rate`.
 
     Args:
         rate: from 0 to 1.
-        vertical: upside down instead.
+        vertical: flip upside down instead.
         range: see `Augmentation`.
 
     >>> import jax, jax.numpy as jnp
@@ -31,7 +31,7 @@ class flip(Augmentation):
         number(self.name, "rate", self.rate, high=1)
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
-        """Which ones, bool `[n]`."""
+        """Which images to flip, bool `[n]`."""
         return jax.random.bernoulli(key, float(self.rate), (n,))
 
     def change(self, key, images):
@@ -41,9 +41,9 @@ class flip(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class cutout(Augmentation):
-    """A square of one value somewhere, with probability `rate`.
+    """Fills a random square with one value, with probability `rate`.
 
-    Its middle is any pixel, so that at the borders less of it is seen.
+    Its center is any pixel, so that less of it is visible at the borders.
 
     Args:
         size: the side in pixels, an int of at least 1.
@@ -77,11 +77,11 @@ class cutout(Augmentation):
 
 
 def square(key: jax.Array, shape: tuple[int, ...], sides: jax.Array) -> jax.Array:
-    """Whether a pixel lies in the picture's random square, bool `[N, H, W, 1]`.
+    """Whether a pixel lies in the image's random square, bool `[N, H, W, 1]`.
 
     Args:
         key: a random key.
-        shape: the pictures', `[N, H, W, C]`.
+        shape: the shape of the images, `[N, H, W, C]`.
         sides: int32 `[N]` in pixels, or `[N, 2]`: height and width.
     """
     inside = []

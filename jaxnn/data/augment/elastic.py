@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Elastic distortion: as if the paper were rubber."""
+"""Elastic distortion, as if the image were printed on rubber."""
 
 import functools
 import math
@@ -12,28 +12,28 @@ import numpy as np
 from jaxnn.data.augment.base import number
 from jaxnn.data.augment.geometric import Geometric, sample
 
-#: Of the variance along an axis, what the smallest terms may leave out.
+#: The share of the variance along an axis that may be left out.
 LEFT_OUT = 1e-3
 
 
 @dataclass(frozen=True, repr=False)
 class elastic(Geometric):
-    """Each pixel moved by a smooth random field: α times Gaussian-filtered noise.
+    """Moves each pixel by a smooth random field: α times Gaussian-filtered noise.
 
     The noise is uniform from −1 to 1; the filter's standard deviation is σ pixels, and
-    the picture's border does not weaken it. A pixel moves by α / (2 √(3π) σ) in root
-    mean square along each axis: 1.4 pixels for the paper's α = 34, σ = 4.
+    the image border does not weaken it. The root mean square displacement along each
+    axis is α / (2 √(3π) σ): 1.4 pixels for the paper's α = 34, σ = 4.
 
-    A filtered field is normal in effect, and smooth, so that few numbers describe it:
-    it is drawn as A Z Bᵀ, in which A and B hold the main terms of the field's known
-    covariance along either axis (the Karhunen-Loève expansion; they keep 99.9 % of the
-    variance). For σ = 4 on 28x28 pixels that is 7x7 normal numbers and two small
-    products, in place of 784 numbers and two filters.
+    A filtered field is practically normal, and smooth, so that few numbers describe it:
+    it is drawn as A Z Bᵀ, where A and B hold the main terms of the field's known
+    covariance along each axis (the Karhunen-Loève expansion; they keep 99.9 % of the
+    variance). For σ = 4 on 28x28 pixels, this takes 7x7 normal numbers and two small
+    matrix products instead of 784 numbers and two filters.
 
     Args:
         alpha: the noise's strength, in pixels.
-        sigma: the filter's standard deviation, in pixels, above 0: with a small one the
-            strokes tear, with a large one the whole picture moves.
+        sigma: the filter's standard deviation, in pixels, above 0: a small value tears
+            strokes apart, a large one moves the whole image.
         fill: see `Geometric`.
         range: see `Augmentation`.
 
@@ -71,7 +71,7 @@ class elastic(Geometric):
 
 @functools.lru_cache
 def terms(length: int, sigma: float) -> np.ndarray:
-    """`[length, terms]`: times normal numbers, white noise after a Gaussian filter."""
+    """A matrix `[length, terms]` from normal numbers to Gaussian-filtered noise."""
     reach = np.arange(-math.ceil(6 * sigma), math.ceil(6 * sigma) + 1)
     window = np.exp(-((reach / sigma) ** 2) / 2)
     window /= window.sum()
@@ -82,6 +82,6 @@ def terms(length: int, sigma: float) -> np.ndarray:
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     kept = 1 + np.searchsorted(np.cumsum(values), (1 - LEFT_OUT) * values.sum())
     found = vectors[:, :kept] * np.sqrt(values[:kept])
-    # What is left out must weaken no pixel: each has the filter's own variance.
+    # Rescale so that every pixel keeps the variance despite the terms left out.
     found *= np.sqrt(covariance[0] / np.square(found).sum(1, keepdims=True))
     return found.astype(np.float32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures moved, turned, scaled and sheared.
+"""Images shifted, cropped, rotated, scaled and sheared.
 
-Each of these says where in the picture the value at a point comes from. Several in a
-row are one such map, along which the picture is sampled once: `chain` sees to that.
+Each of these maps a point to where in the image its value comes from. `chain` combines
+several in a row into one map, so that the image is sampled only once.
 """
 
 import math
@@ -20,11 +20,11 @@ EDGES = ("nearest", "mirror", "reflect", "wrap")
 
 @dataclass(frozen=True, repr=False)
 class Geometric(Augmentation):
-    """Values from elsewhere in the picture, bilinearly interpolated.
+    """Base class of augmentations that move points, with bilinear interpolation.
 
     Args:
-        fill: the value of what comes in from outside; or "nearest", "mirror",
-            "reflect", "wrap": the picture continued, as in `scipy.ndimage`.
+        fill: the value outside the image; or "nearest", "mirror", "reflect" or "wrap",
+            which extend the image as in `scipy.ndimage`.
     """
 
     fill: float | str = field(default=0.0, kw_only=True)
@@ -38,23 +38,23 @@ class Geometric(Augmentation):
 
         Args:
             key: a random key.
-            points: rows and columns in pixels from the middle, `[N, 2, H, W]`.
+            points: rows and columns in pixels from the center, `[N, 2, H, W]`.
             on_grid: whether the points are the centers of the pixels.
         """
         raise NotImplementedError
 
     def change(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """The pictures sampled at the origins of their pixels."""
+        """The images sampled at the origins of their pixels."""
         origins = self.origins(key, grid(images), True)
         return sample(images, origins, self.fill)
 
 
 @dataclass(frozen=True, repr=False)
 class shift(Geometric):
-    """Moved by whole pixels, from −pixels to pixels along each axis.
+    """Shifts by whole pixels, from −pixels to pixels along each axis.
 
     Args:
-        pixels: at most so many, an int.
+        pixels: the largest shift, an int.
         fill: see `Geometric`.
         range: see `Augmentation`.
 
@@ -70,7 +70,7 @@ class shift(Geometric):
         whole(self.name, "pixels", self.pixels)
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
-        """How far down and to the right, int32 `[n, 2]`."""
+        """Shifts down and to the right, int32 `[n, 2]`."""
         return jax.random.randint(key, (n, 2), -self.pixels, self.pixels + 1)
 
     def origins(self, key, points, on_grid):
@@ -80,11 +80,11 @@ class shift(Geometric):
 
 @dataclass(frozen=True, repr=False)
 class crop(Geometric):
-    """A cut of the picture's own size out of the picture with a border around it.
+    """Pads the image with a border, then crops it at random to its original size.
 
     Args:
         padding: the border's width in pixels, an int.
-        fill: of the border; see `Geometric`.
+        fill: the border's values; see `Geometric`.
         range: see `Augmentation`.
 
     Reference: He et al., Deep Residual Learning, 2015 (padding 4, on CIFAR-10).
@@ -101,7 +101,7 @@ class crop(Geometric):
         whole(self.name, "padding", self.padding)
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
-        """The cut's first row and column in the bordered picture, int32 `[n, 2]`."""
+        """The crop's first row and column in the padded image, int32 `[n, 2]`."""
         return jax.random.randint(key, (n, 2), 0, 2 * self.padding + 1)
 
     def origins(self, key, points, on_grid):
@@ -111,10 +111,10 @@ class crop(Geometric):
 
 @dataclass(frozen=True, repr=False)
 class rotate(Geometric):
-    """Turned about the middle by an angle from −degrees to degrees.
+    """Rotates about the center by an angle from −degrees to degrees.
 
     Args:
-        degrees: at most so far, from 0 to 180.
+        degrees: the largest angle, from 0 to 180.
         fill: see `Geometric`.
         range: see `Augmentation`.
 
@@ -143,7 +143,7 @@ class rotate(Geometric):
 
 @dataclass(frozen=True, repr=False)
 class scale(Geometric):
-    """Enlarged about the middle by a factor from 1 − amount to 1 + amount.
+    """Enlarges about the center by a factor from 1 − amount to 1 + amount.
 
     Args:
         amount: from 0 to less than 1.
@@ -172,10 +172,10 @@ class scale(Geometric):
 
 @dataclass(frozen=True, repr=False)
 class shear(Geometric):
-    """Slanted: what is upright leans by an angle from −degrees to degrees.
+    """Slants vertical lines by an angle from −degrees to degrees.
 
     Args:
-        degrees: at most so far, from 0 to 80.
+        degrees: the largest angle, from 0 to 80.
         fill: see `Geometric`.
         range: see `Augmentation`.
 
@@ -191,7 +191,7 @@ class shear(Geometric):
         number(self.name, "degrees", self.degrees, high=80)
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
-        """Angles in degrees, to the right, float32 `[n]`."""
+        """Angles in degrees, positive to the right, float32 `[n]`."""
         return jax.random.uniform(key, (n,), minval=-self.degrees, maxval=self.degrees)
 
     def origins(self, key, points, on_grid):
@@ -201,7 +201,7 @@ class shear(Geometric):
 
 
 def grid(images: jax.Array) -> jax.Array:
-    """The pixels' rows and columns from the middle, `[N, 2, H, W]`."""
+    """The pixels' rows and columns from the center, `[N, 2, H, W]`."""
     n, h, w, _ = images.shape
     rows = jnp.arange(h, dtype=images.dtype) - (h - 1) / 2
     columns = jnp.arange(w, dtype=images.dtype) - (w - 1) / 2
@@ -210,10 +210,10 @@ def grid(images: jax.Array) -> jax.Array:
 
 
 def sample(images: jax.Array, points: jax.Array, fill: float | str) -> jax.Array:
-    """The pictures' values at points from the middle, bilinearly interpolated.
+    """The images' values at points from the center, bilinearly interpolated.
 
-    `map_coordinates` takes 0.11 ms for 128 pictures of 28x28 inside a loop on two
-    cores, and 0.25 ms for 64 of 32x32x3: a custom gather gains nothing.
+    `map_coordinates` takes 0.11 ms for 128 images of 28x28 inside a loop on two cores,
+    and 0.25 ms for 64 of 32x32x3: a custom gather gains nothing.
     """
     h, w = images.shape[1:3]
     mode, value = ("constant", fill) if not isinstance(fill, str) else (fill, 0.0)
@@ -223,14 +223,15 @@ def sample(images: jax.Array, points: jax.Array, fill: float | str) -> jax.Array
         return map_coordinates(plane, at, order=1, mode=mode, cval=value)
 
     planes = jax.vmap(one, (2, None), 2)
-    # Else the compiler gathers the batch, and draws the points, anew for each of the
-    # four neighbors: with rotate, shift and scale a CNN's step is 11 % longer, not 5 %.
+    # Otherwise the compiler gathers the batch, and draws the points, again for each of
+    # the four neighbors: with rotate, shift and scale a CNN's step is then 11 % longer,
+    # not 5 %.
     images, points = jax.lax.optimization_barrier((images, points))
     return jax.vmap(planes)(images, points)
 
 
 def check_fill(owner: str, fill: Any) -> None:
-    """Raise unless `fill` is a number or a way to continue the picture."""
+    """Raise unless `fill` is a number or a way to extend the image."""
     if isinstance(fill, str):
         if fill not in EDGES:
             raise ValueError(

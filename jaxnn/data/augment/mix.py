@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two examples in one: pictures and targets in the same shares."""
+"""Mixing two examples: images and targets in the same proportions."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from jaxnn.inputs.arrays import to_jax
 
 @dataclass(frozen=True, repr=False)
 class Mixing(Augmentation):
-    """Each example with a share of another one of the batch.
+    """Base class that mixes each example with another one of the batch.
 
     The share λ that is kept is drawn from a Beta(α, α) distribution.
 
     Args:
-        classes: how many there are, where the targets are integer labels.
+        alpha: α of the Beta distribution, above 0.
+        classes: the number of classes, if the targets are integer labels.
     """
 
     alpha: float = 1.0
@@ -39,18 +40,19 @@ class Mixing(Augmentation):
     def __call__(  # type: ignore[override]
         self, key: jax.Array, images: jax.Array, targets: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """The pictures mixed, and their targets in the same shares.
+        """The mixed images, and their targets in the same proportions.
 
         Args:
             key: a random key.
             images: `[N, H, W, C]`.
-            targets: probabilities of the classes, float `[N, K]`; or integer labels
-                `[N]`, where `classes` is given. `mixup` takes floats `[N, ...]` of
-                more axes too, such as masks.
+            targets: class probabilities, float `[N, K]`; or integer labels `[N]`, if
+                `classes` is given. `mixup` also takes floats `[N, ...]` with more axes,
+                such as masks.
 
         Returns:
-            `(images, targets)`, the targets as probabilities `[N, K]`. A metric that
-            takes one-hot rows takes the class of the larger share for the true one.
+            `(images, targets)`, with the targets as probabilities `[N, K]`. A metric
+            that takes one-hot rows treats the class with the larger share as the true
+            one.
         """
         check_key(self.name, key)
         images = to_jax(f"{self.name}: images", images)
@@ -66,7 +68,7 @@ class Mixing(Augmentation):
     def blend(
         self, key: jax.Array, images: jax.Array, others: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Pictures of both, and the share of the first, float32 `[N]`."""
+        """The mixed images, and the share of the first, float32 `[N]`."""
         raise NotImplementedError
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
@@ -94,12 +96,12 @@ class Mixing(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class mixup(Mixing):
-    """The mean of two pictures: λ x + (1 − λ) x′, and of their targets likewise.
+    """Mixup: the weighted mean λ x + (1 − λ) x′ of two images, and of their targets.
 
     Args:
-        alpha: of the Beta distribution of λ, above 0; the smaller, the nearer to one of
-            the two pictures.
-        classes: how many there are, where the targets are integer labels.
+        alpha: α of the Beta distribution of λ, above 0; the smaller it is, the closer
+            the result to one of the two images.
+        classes: the number of classes, if the targets are integer labels.
         range: see `Augmentation`.
 
     Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2017.
@@ -121,13 +123,14 @@ class mixup(Mixing):
 
 @dataclass(frozen=True, repr=False)
 class cutmix(Mixing):
-    """A rectangle of one picture in another: 1 − λ of its area, of its proportions.
+    """CutMix: pastes a rectangle of one image, 1 − λ of its area, into another.
 
-    The rectangle's middle is any pixel; λ is then the share that is really kept.
+    The rectangle has the image's proportions, and its center is any pixel; λ is then
+    the share that is actually kept.
 
     Args:
-        alpha: of the Beta distribution of λ, above 0.
-        classes: how many there are, where the targets are integer labels.
+        alpha: α of the Beta distribution of λ, above 0.
+        classes: the number of classes, if the targets are integer labels.
         range: see `Augmentation`.
 
     Reference: Yun et al., CutMix, 2019.

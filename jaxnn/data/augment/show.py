@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of originals beside what an augmentation makes of them."""
+"""A figure of original images next to their augmented versions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +21,22 @@ def show(
     targets: Any = None,
     times: int = 8,
 ) -> Any:
-    """Draw each original at the left of a row, beside what becomes of it.
+    """Plot each original image at the left of a row, next to augmented versions of it.
 
     Args:
-        augmentation: any one, or a function of a key and pictures.
-        images: `[N, H, W, C]`, a row each; channels are gray, or red, green and blue.
+        augmentation: any augmentation, or a function of a key and images.
+        images: `[N, H, W, C]`, one per row; channels are gray, or red, green and blue.
         key: a random key.
-        path: where to write the picture; None: only return the figure.
-        targets: of those that mix, as for `mixup`.
-        times: how many draws of each.
+        path: where to write the figure; None: only return it.
+        targets: for augmentations that mix, as for `mixup`.
+        times: the number of augmented versions of each image.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
-        TypeError: for no augmentation, no key, or targets where they are not asked for.
+        TypeError: if the augmentation or key is invalid, or targets are missing or not
+            needed.
     """
     mixes = getattr(augmentation, "mixes", False)
     _check(augmentation, mixes, key, targets)
@@ -45,7 +46,7 @@ def show(
     drawn = [augmentation(k, jnp.asarray(images), *more) for k in keys]
     drawn = [one[0] if mixes else one for one in drawn]
     columns = [np.asarray(one) for one in (jnp.asarray(images), *drawn)]
-    from jaxnn.files.figures import finish  # (what draws is not needed to load data)
+    from jaxnn.files.figures import finish  # (not needed to load data)
 
     figure = _figure(np.stack(columns, 1), _name(augmentation))
     return finish(figure, path)
@@ -68,12 +69,12 @@ def _check(augmentation: Any, mixes: bool, key: Any, targets: Any) -> None:
 
 
 def _name(augmentation: Any) -> str:
-    """What an augmentation is called; of a plain function its own name."""
+    """The name of an augmentation or of a plain function."""
     return getattr(augmentation, "__name__", str(augmentation))
 
 
 def _figure(rows: np.ndarray, title: str) -> Any:
-    """A grid of pictures `[rows, columns, H, W, C]`; the first column stands apart."""
+    """A grid of images `[rows, columns, H, W, C]`; the first column is set apart."""
     from jaxnn.files.figures import new_figure
 
     count, across = rows.shape[:2]
@@ -97,5 +98,5 @@ def _figure(rows: np.ndarray, title: str) -> Any:
 
 
 def _stretched(picture: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Colors from 0 to 1."""
+    """The image rescaled to colors from 0 to 1."""
     return np.clip((picture - low) / max(high - low, 1e-12), 0, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures made lighter or darker, of more or less contrast, and noisy."""
+"""Random brightness, contrast and noise."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from jaxnn.data.augment.base import Augmentation, each, number
 
 @dataclass(frozen=True, repr=False)
 class brightness(Augmentation):
-    """A number added to all values of a picture, from −amount to amount.
+    """Adds a number from −amount to amount to all values of an image.
 
     Args:
         amount: a share of the range's width (of 1 without a range).
-        range: see `Augmentation`; give it, or what is too light or too dark is not
-            clipped.
+        range: see `Augmentation`; without it, values that are too light or too dark are
+            not clipped.
 
     >>> import jax, jax.numpy as jnp
     >>> lighter = brightness(0.2, range=(0, 1))
@@ -30,7 +30,7 @@ class brightness(Augmentation):
         number(self.name, "amount", self.amount)
 
     def draw(self, key: jax.Array, n: int) -> jax.Array:
-        """What is added, float32 `[n]`, in shares of the range's width."""
+        """The numbers to add, float32 `[n]`, in shares of the range's width."""
         return jax.random.uniform(key, (n,), minval=-self.amount, maxval=self.amount)
 
     def change(self, key, images):
@@ -40,14 +40,14 @@ class brightness(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class contrast(Augmentation):
-    """Distances from a picture's mean times a factor from 1 − amount to 1 + amount.
+    """Scales differences from the mean by a factor from 1 − amount to 1 + amount.
 
-    Each channel has its own mean, and all of a picture's channels have one factor.
+    Each channel has its own mean; all channels of an image share one factor.
 
     Args:
         amount: from 0 to 1.
-        range: see `Augmentation`; give it, or what is too light or too dark is not
-            clipped.
+        range: see `Augmentation`; without it, values that are too light or too dark are
+            not clipped.
 
     >>> import jax, jax.numpy as jnp
     >>> contrast(0.5)(jax.random.key(0), jnp.ones((4, 28, 28, 1))).shape
@@ -73,10 +73,10 @@ class contrast(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class noise(Augmentation):
-    """A normal number added to each value.
+    """Adds Gaussian noise to each value.
 
     Args:
-        amount: its standard deviation, a share of the range's width (of 1 without a
+        amount: its standard deviation, as a share of the range's width (of 1 without a
             range).
         range: see `Augmentation`.
 
