@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from a network: greedy, sampling, beam search; each is one program.
+"""Generate text: greedy decoding, sampling, beam search; each is one program.
 
-A network from ids `[N, T]` to logits `[N, T, V]`, such as a language model, goes on
-from a prompt. It is made stateful (`nn.stateful`), so that the prompt is read at once
-and each new token takes one call for one step, however long the text is. Everything,
-the prompt and the loop over tokens, is compiled as one program, once for a shape.
+A network from ids `[N, T]` to logits `[N, T, V]`, such as a language model, continues
+a prompt. It is made stateful (`nn.stateful`), so that the prompt is read at once and
+each new token takes a single-step call, however long the text is. Everything, the
+prompt and the loop over tokens, is compiled as one program, once per shape.
 
 >>> import jax, jax.numpy as jnp, jaxnn as nn
 >>> net = nn.Sequential(nn.Embed(5, 8), nn.lstm(8), nn.Dense(5))
@@ -16,8 +16,8 @@ the prompt and the loop over tokens, is compiled as one program, once for a shap
 >>> tokens.shape, scores.shape
 ((1, 2, 4), (1, 2))
 
-A decoder that attends to a memory takes `(ids, context)`: pass it as `context`, any
-tree of arrays with N in front, which stays as it is while tokens come:
+A decoder that attends to a memory takes `(ids, context)`: pass the memory as `context`,
+any tree of arrays `[N, ...]`; it stays fixed during decoding:
 
     class Translator(nn.Composite):
         encoder: nn.Layer  # from the source to a memory
@@ -32,8 +32,8 @@ tree of arrays with N in front, which stays as it is while tokens come:
         net.decoder, (params["decoder"], {}), begin, 50, end=2, context=memory
     )
 
-In all three a row goes on with `end` after its first `end`, and where the logits are
-NaN the token is -1, and so are all later ones.
+In all three functions a row is filled with `end` after its first `end`; if the logits
+become NaN, that token and all later ones are -1.
 """
 
 import numbers
@@ -74,20 +74,20 @@ def greedy(
     Args:
         net: a network from ids `[N, T]` (or `(ids, context)`) to logits `[N, T, V]`.
         variables: its `(params, state)`, or a `TrainState`.
-        prompt: ids `[N, T]`, at least one for each row.
-        tokens: how many to put behind each prompt.
+        prompt: ids `[N, T]`, at least one per row.
+        tokens: how many tokens to generate after each prompt.
         end: the id that ends a row, or None.
         lengths: `[N]`, how many ids of each prompt are real; all by default.
-        context: a tree of arrays `[N, ...]` that the network gets with every token.
+        context: a tree of arrays `[N, ...]` passed to the network with every token.
 
     Returns:
         `[N, tokens]`, int32: the new tokens only.
 
     Raises:
         IndexError: an id of the prompt is not in the vocabulary.
-        ValueError: the prompt and the tokens are more steps than there are positions;
+        ValueError: the prompt and the tokens take more steps than there are positions;
             the prompt is empty, or the lengths do not fit it.
-        TypeError: the prompt holds no integers, or the output is no logits.
+        TypeError: the prompt is not integers, or the network does not output logits.
     """
     plan, given = _prepare(
         "greedy", net, variables, prompt, tokens, end, lengths, context
@@ -109,22 +109,24 @@ def sample(
     lengths: Any = None,
     context: Any = None,
 ) -> jax.Array:
-    """Tokens drawn with the network's probabilities, `softmax(logits / temperature)`.
+    """Sampling: tokens drawn from the network's `softmax(logits / temperature)`.
 
     Args:
         net, variables, prompt, tokens, end, lengths, context: as for `greedy`.
         key: a random key; the same key draws the same text.
-        temperature: above 0; below 1 the likely get likelier. As it goes to 0 this
-            becomes `greedy`.
-        top_k: draw among the k likeliest only.
-        top_p: draw among the likeliest only that together have this probability, 0 to
-            1: the smallest such set, of at least one (after `top_k`, of what is left).
+        temperature: above 0; below 1, likely tokens become more likely. As it
+            approaches 0 this becomes `greedy`.
+        top_k: draw only from the k most likely tokens.
+        top_p: draw only from the smallest set of most likely tokens whose total
+            probability is at least this, 0 to 1; at least one token (applied after
+            `top_k`, to what is left).
 
     Returns:
         `[N, tokens]`, int32: the new tokens only.
 
     Raises:
-        ValueError, IndexError, TypeError: as `greedy`; or an option is out of range.
+        ValueError, IndexError, TypeError: as for `greedy`; or an option is out of
+            range.
 
     Reference: Fan et al., Hierarchical Neural Story Generation, 2018 (top k); Holtzman
     et al., The Curious Case of Neural Text Degeneration, 2019 (top p).
@@ -153,24 +155,25 @@ def beam(
     lengths: Any = None,
     context: Any = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Beam search: the best continuations, the `beams` best kept at each step.
+    """Beam search: keep the `beams` best continuations at each step.
 
-    The score is `log p / L^length_penalty`, L tokens with the `end`, if there is one.
-    A continuation that has ended keeps its place as long as it is among the best. With
-    one beam this is `greedy`.
+    The score is `log p / L^length_penalty`, with L the number of tokens, including the
+    `end` if there is one. A finished continuation is kept as long as it is among the
+    best. With one beam this is `greedy`.
 
     Args:
         net, variables, prompt, tokens, end, lengths, context: as for `greedy`.
         beams: how many continuations to keep.
-        length_penalty: 0 scores by the probability, which favors short texts; 1 by
-            the mean for each token.
+        length_penalty: 0 scores by the log probability, which favors short texts; 1 by
+            its mean per token.
 
     Returns:
         `(tokens, scores)`, `[N, beams, tokens]` int32 and `[N, beams]`, best first. A
-        place that nothing reached has the score -inf.
+        beam that no continuation reached has the score -inf.
 
     Raises:
-        ValueError, IndexError, TypeError: as `greedy`; or an option is out of range.
+        ValueError, IndexError, TypeError: as for `greedy`; or an option is out of
+            range.
 
     Reference: Graves, Sequence Transduction with Recurrent Neural Networks, 2012; Wu
     et al., Google's Neural Machine Translation System, 2016 (penalty).
@@ -187,7 +190,7 @@ def beam(
 
 
 class _Plan(NamedTuple):
-    """What a program is compiled for, beside shapes."""
+    """What a program is compiled for, besides shapes."""
 
     live: Layer
     tokens: int
@@ -195,7 +198,7 @@ class _Plan(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """The arrays that it gets each time."""
+    """The arrays passed to the program on each call."""
 
     params: Any
     state: Any
@@ -205,7 +208,7 @@ class _Given(NamedTuple):
 
 
 def _prepare(owner, net, variables, prompt, tokens, end, lengths, context):
-    """Everything checked, the network stateful: `(plan, given)`."""
+    """Check everything and make the network stateful; return `(plan, given)`."""
     net, (params, state) = as_layer(net, owner), parts_of(variables)
     checks.positive_int(owner, "tokens", tokens)
     prompt = on_device(f"{owner}: prompt", prompt)
@@ -229,14 +232,14 @@ def _prepare(owner, net, variables, prompt, tokens, end, lengths, context):
 
 
 def _inputs(ids: Any, lengths: Any, context: Any) -> Any:
-    """What the network is given for ids."""
+    """The network's input for ids."""
     x = ids if lengths is None else (ids, lengths)
     return x if context is None else (x, context)
 
 
 @traced_once
 def _reading(net: Layer, params: Any, state: Any, x: Any) -> list[Layer]:
-    """The layers that read the prompt, and not a context of another length."""
+    """The layers that read the prompt, rather than a context of another length."""
     n_by_steps = jax.tree.leaves(x[0])[0].shape
 
     def reads(call):
@@ -292,7 +295,7 @@ def _read_prompt(plan: _Plan, given: _Given) -> tuple[jax.Array, Any]:
 
 
 def _read(plan: _Plan, given: _Given, token: jax.Array, state: Any):
-    """Logits `[N, V]` and state after one more token, `[N]`."""
+    """The logits `[N, V]` and the state after one more token, `[N]`."""
     ids = token[:, None]
     x = _inputs(ids, None, given.context)
     logits, state = _call(plan, given, state, x, ids)
@@ -313,7 +316,7 @@ def _call(plan: _Plan, given: _Given, state: Any, x: Any, ids: jax.Array):
 def _generate(
     given: _Given, options: dict, *, plan: _Plan, choose: Callable
 ) -> jax.Array:
-    """Read the prompt, then choose and read, token by token, until all have ended."""
+    """Read the prompt, then choose and read token by token until all rows end."""
 
     def pick(i, logits, token, done):
         new = choose(logits, i, **options)
@@ -340,7 +343,7 @@ def _generate(
 
 
 def _is_last(token: jax.Array, end: int | None) -> jax.Array:
-    """Whether nothing new follows: the end, or the -1 of a row that broke."""
+    """Whether a row has ended: by its end token, or by the -1 after NaN logits."""
     return (token == -1) if end is None else (token == -1) | (token == end)
 
 
@@ -350,11 +353,11 @@ def _likeliest(logits: jax.Array, i: Any) -> jax.Array:
 
 
 def _drawn(logits, i, key, temperature, top_k=None, top_p=None) -> jax.Array:
-    """A token for each row, `[N]`."""
+    """A random token for each row, `[N]`."""
     key, logits = jax.random.fold_in(key, i), logits.astype(jnp.float32)
-    # (from the largest, so that the smallest temperature leaves it finite)
+    # (relative to the largest, which stays finite even at tiny temperatures)
     logits = (logits - logits.max(-1, keepdims=True)) / temperature
-    if top_k is None or top_p is None:  # both come or none
+    if top_k is None or top_p is None:  # both are set or neither is
         return jax.random.categorical(key, logits)
     order = jnp.argsort(logits, descending=True)
     ranked = jnp.take_along_axis(logits, order, -1)
@@ -381,7 +384,7 @@ def _check_options(temperature: Any, top_k: Any, top_p: Any) -> None:
 
 
 class _Beams(NamedTuple):
-    """The continuations that are kept, `[N, B]`, best first."""
+    """The kept continuations, `[N, B]`, best first."""
 
     log_p: jax.Array
     length: jax.Array
@@ -426,12 +429,12 @@ def _search(given: _Given, penalty: jax.Array, *, plan: _Plan, beams: int):
 
 
 def _extend(plan: _Plan, i, kept: _Beams, logits: jax.Array, penalty: jax.Array):
-    """The best of all that is one token longer, and which each came from, `[N, B]`."""
+    """The best continuations by one token, and the parent of each, `[N, B]`."""
     n, b = kept.log_p.shape
     v = logits.shape[-1]
     broken = jnp.isnan(logits).any(-1).reshape(n, b)
     gain = jax.nn.log_softmax(logits.astype(jnp.float32)).reshape(n, b, v)
-    same = jnp.where(jnp.arange(v) == 0, 0.0, -jnp.inf)  # stays as it is, once
+    same = jnp.where(jnp.arange(v) == 0, 0.0, -jnp.inf)  # kept as it is, once
     gain = jnp.where(kept.done[..., None], same[None, None], gain)
     gain = jnp.where(broken[..., None], -jnp.inf, gain)
     log_p = kept.log_p[..., None] + gain
@@ -462,7 +465,7 @@ def _score(log_p: jax.Array, length: jax.Array, penalty: jax.Array) -> jax.Array
 
 
 def _repeat(times: int, axis: int = 0) -> Callable[[jax.Array], jax.Array]:
-    """Each example several times in a row; axis -1 stands for none."""
+    """Repeat each example several times; axis -1 means no such axis."""
     return lambda a: a if axis < 0 else jnp.repeat(a, times, axis)
 
 
@@ -471,7 +474,7 @@ def _take(a: jax.Array, rows: jax.Array, axis: int) -> jax.Array:
 
 
 def _batch_axes(plan: _Plan, given: _Given) -> Any:
-    """Which axis of each leaf of the state counts the examples; -1 for none."""
+    """Which axis of each leaf of the state is the batch axis; -1 for none."""
 
     def shapes(more: int) -> Any:
         def longer(a):

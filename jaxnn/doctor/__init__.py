@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor: reads a training run and says what is wrong, why, and what to do."""
+"""The doctor: inspects a training run and reports problems, causes and remedies."""
 
 from jaxnn.doctor.diagnose import diagnose as diagnose
 from jaxnn.doctor.report import Finding as Finding

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that is known of a run, measured once: what the checks look at."""
+"""Everything known about a run, measured once, for the checks to use."""
 
 import dataclasses
 from functools import cached_property
@@ -23,29 +23,29 @@ from jaxnn.train.facts import Facts, facts
 from jaxnn.train.history import History
 from jaxnn.train.step import loss_weights, weighted_sum
 
-#: Below this quality a network may be called bad; above it, what is found is harmless.
+#: Below this quality a network may count as bad; above it, findings are harmless.
 GOOD = 0.9
-#: A network this much worse than the reference does not do what can be done.
+#: A network this much worse than the reference falls short of what is possible.
 SHORT = 0.1
-#: Without a better reference only outputs hardly better than guessing are bad.
+#: Without a better reference, only outputs barely better than guessing are bad.
 GUESS = 0.1
-#: A loss so many times another is worse ...
+#: A loss this many times another is worse ...
 WORSE = 1.5
-#: ... if the difference is this share of the loss that the run began with.
+#: ... if the difference is this fraction of the loss at the start of the run.
 TRIFLE = 0.05
-#: Rows to look inside with at least, where the run's batch size is not known.
+#: The smallest number of rows to probe with, if the run's batch size is unknown.
 BATCH = 32
 
 
 @dataclasses.dataclass
 class Case:
-    """A run, and what was measured of it.
+    """A run, and the measurements made of it.
 
     Attributes:
-        x, y, u, v: sampled inputs and targets, of training and of validation (or None).
-        all_x, all_y, all_u, all_v: the same of all examples.
+        x, y, u, v: sampled inputs and targets, for training and validation (or None).
+        all_x, all_y, all_u, all_v: the same for all examples.
         failed: how the run ended if a number was not finite, or None.
-        skipped: what could not be looked at, and why.
+        skipped: what could not be examined, and why.
     """
 
     net: Layer
@@ -73,12 +73,12 @@ class Case:
 
     @cached_property
     def facts(self) -> Facts:
-        """What the network puts out."""
+        """What the network outputs."""
         return facts(self.net, self.params, self.state, rows_of(self.x, 1))
 
     @cached_property
     def finite(self) -> bool:
-        """Whether the parameters are numbers still."""
+        """Whether the parameters and the state are still finite."""
         leaves = jax.tree.leaves((self.params, self.state))
         floats = [a for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
         sums = [np.asarray(a, np.float32).sum() for a in jax.device_get(floats)]
@@ -86,7 +86,7 @@ class Case:
 
     @cached_property
     def outputs(self) -> tuple[Any, Any]:
-        """The outputs for the sampled examples, of training and of validation."""
+        """The outputs for the sampled training and validation examples."""
         here, there = (
             None if x is None else predict(self.net, (self.params, self.state), x)
             for x in (self.x, self.u)
@@ -95,12 +95,12 @@ class Case:
 
     @cached_property
     def task(self) -> str | None:
-        """What is to be predicted; see `quality.task_of`."""
+        """The kind of prediction task; see `quality.task_of`."""
         return quality.task_of(self.loss, self.facts.outputs, self.all_y)
 
     @cached_property
     def threshold(self) -> float:
-        """Above which an output says yes: 0 for logits and margins, else a half."""
+        """The threshold above which an output means yes: 0 for logits and margins."""
         if self.facts.kind in ("softmax", "sigmoid") or self.task != "binary":
             return 0.5
         if self.loss is None:
@@ -113,25 +113,25 @@ class Case:
         return 0.0 if takes_scores(jax.jit(self.loss), shape, self.y.dtype) else 0.5
 
     def said(self, outputs: Any) -> np.ndarray:
-        """What outputs say: classes, or numbers."""
+        """The predictions in the outputs: classes, or numbers."""
         return quality.decided(self.task, np.asarray(outputs), self.threshold)
 
     def labels(self, targets: Any) -> np.ndarray:
-        """The class of each example or place, -1 where the loss leaves it out.
+        """The class of each example or position, -1 where the loss ignores it.
 
         Numbers stay as they are.
         """
         targets = np.asarray(targets)
         found = quality.labels(self.task, targets)
         if self.loss is None or self.task != "classes" or found is not targets:
-            return found  # (one-hot rows have no label to leave out)
-        kept = example_weights(self.loss, targets.ravel())  # one for each place
+            return found  # (one-hot rows have no label to ignore)
+        kept = example_weights(self.loss, targets.ravel())  # one for each position
         if kept is None:
             return found
         return np.where(np.reshape(kept, found.shape) > 0, found.astype(int), -1)
 
     def quality(self, outputs: Any, targets: Any) -> float | None:
-        """How good outputs are; see `quality.quality`."""
+        """The quality of the outputs; see `quality.quality`."""
         if self.task is None or outputs is None:
             return None
         return quality.quality(self.task, self.said(outputs), self.labels(targets))
@@ -146,14 +146,14 @@ class Case:
 
     @cached_property
     def losses(self) -> tuple[float | None, float | None]:
-        """The loss of the network in use, on training and on validation examples."""
+        """The loss in evaluation mode, on training and on validation examples."""
         if self.loss is None or not self.finite:
             return None, None
         y, v = self.outputs
         return self.mean_loss(y, self.y), self.mean_loss(v, self.v)
 
     def mean_loss(self, outputs: Any, targets: Any) -> float | None:
-        """The loss of outputs, over what counts in it."""
+        """The mean loss of outputs, over the examples that count."""
         if self.loss is None or outputs is None:
             return None
         values = jax.jit(self.loss)(outputs, targets)
@@ -162,7 +162,7 @@ class Case:
         return float(total) / float(weight) if float(weight) else None
 
     def is_worse(self, loss: float | None, other: float | None) -> bool:
-        """Whether a loss is well above another, and by no trifle."""
+        """Whether a loss is well above another, by more than a trifle."""
         first = next(
             iter(self.history.step_losses or self.history.logs.get("loss", [])), 0
         )
@@ -180,23 +180,23 @@ class Case:
 
     @cached_property
     def reference(self) -> Reference | None:
-        """What can be told from the inputs without training."""
+        """What can be predicted from the inputs without training."""
         if self.task is None or self.features is None:
             return None
         if self.task != "classes" and np.size(self.y) == np.size(self.x) > len(self.y):
-            return None  # an autoencoder: a copy is no achievement
+            return None  # an autoencoder: copying is no achievement
         y, x = self.labels(self.y), self.features
         if self.task != "numbers" and y.ndim > 1 + (self.task == "binary"):
-            return None  # a label for each place
+            return None  # a label for each position
         if self.task == "numbers" and y.size > 64 * len(y):
-            return None  # a picture for each example
+            return None  # an image for each example
         if self.task == "classes":
             x, y = x[y >= 0], y[y >= 0]
         return reference(x, y, self.task)
 
     @cached_property
     def features(self) -> np.ndarray | None:
-        """Sampled inputs as rows of numbers; how often each id comes up, for ids."""
+        """Sampled inputs as rows of numbers; for ids, how often each one occurs."""
         if not hasattr(self.x, "shape"):
             return None
         x = np.asarray(self.x)
@@ -209,23 +209,23 @@ class Case:
 
     @cached_property
     def start(self) -> tuple[Any, Any]:
-        """The parameters and the state in which the run began, drawn again."""
+        """The initial parameters and state of the run, drawn again."""
         return self.net.init(fold_in(self.key, "init"), rows_of(self.x, 1))
 
     @cached_property
     def probed(self) -> np.ndarray:
-        """Which of the sampled training examples the probe has room for."""
+        """Which of the sampled training examples fit into the probe."""
         least = self.history.settings.get("batch_size") or BATCH
         room = rows_that_fit(self.net, self.start, rows_of(self.x, 1), least)
         return drawn(length(self.x), room)
 
     def of_probed(self, data: Any) -> Any:
-        """The probe's rows of what there is one of for each training example."""
+        """The probe's rows of arrays with one row for each sampled training example."""
         return jax.tree.map(lambda a: np.asarray(a)[self.probed], data)
 
     @cached_property
     def inside(self) -> Inside | None:
-        """What the probe saw, or None without a loss."""
+        """What the probe found, or None without a loss."""
         if self.loss is None:
             return None
         end = (self.params, self.state) if self.finite else self.start
@@ -238,10 +238,10 @@ class Case:
 
     @cached_property
     def shortfall(self) -> float:
-        """How far from what can be done the network is on its training examples.
+        """How far the network falls short of what is possible on its training examples.
 
-        With dropout it does better in use than in training, with running statistics
-        that lag behind worse: what it has learned is the better of both.
+        With dropout it does better in evaluation than in training mode; with stale
+        running statistics, worse. What it has learned is the better of the two.
         """
         done = self.qualities[0]
         if done is not None and done < GOOD and self.inside is not None:
@@ -256,7 +256,7 @@ class Case:
         return GUESS - done + SHORT if done < GUESS else 0.0
 
     def _little_progress(self) -> float:
-        """Without a measure of quality: 1 for a loss that did not fall at all."""
+        """The shortfall without a quality: 1 if the loss has hardly fallen, else 0."""
         losses = self.history.logs.get("loss", [])
         if len(losses) < 2 or not losses[0] > 0:
             return 0.0
@@ -264,12 +264,12 @@ class Case:
 
     @property
     def bad(self) -> bool:
-        """Whether the network does not do on its training examples what can be done."""
+        """Whether the network falls short of what is possible on its training data."""
         return self.failed is not None or self.shortfall > 0
 
 
 def sample(data: Any, rows: int) -> Any:
-    """So many rows, drawn once and for all, in their order."""
+    """This many rows, drawn with a fixed seed, in their original order."""
     n = length(data)
     if n <= rows:
         return jax.tree.map(np.asarray, data)
@@ -278,5 +278,5 @@ def sample(data: Any, rows: int) -> Any:
 
 
 def drawn(n: int, rows: int) -> np.ndarray:
-    """So many places of n, drawn once and for all, in their order; at most all."""
+    """At most `rows` indices below n, drawn with a fixed seed, in ascending order."""
     return np.sort(np.random.default_rng(0).permutation(n)[:rows])

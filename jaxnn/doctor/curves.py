@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the curves say: of the learning rate, of learning too little or by heart."""
+"""Checks of the learning curves: learning rate, underfitting and overfitting."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,46 +14,46 @@ from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
 from jaxnn.surgery import layer_paths
 
-#: A loss this many times that of the start has blown up.
+#: A loss this many times its initial value has blown up.
 BLOWN_UP = 3.0
-#: Epochs in which the loss rose, of those in the second half, that are no noise ...
+#: The fraction of later epochs in which the loss rose that is more than noise ...
 UPS = 0.3
-#: ... when the loss then moves by this share of itself from epoch to epoch.
+#: ... when the loss changes by this fraction of itself from epoch to epoch.
 SWING = 0.15
-#: The best length of the optimizer's step is this small: it goes over the valley.
+#: If the best length of the optimizer's step is this small, it oversteps the valley.
 OVER = 0.1
-#: ... or this large: it creeps.
+#: ... or this large, it creeps.
 CREEPS = 30.0
-#: What a longer step must gain, as a share of the loss, to count.
+#: The gain that a longer step must make, as a fraction of the loss, to count.
 GAIN = 0.05
-#: The share of all progress that the last quarter of the epochs made: still under way.
+#: Still improving: the last quarter of the epochs made this fraction of all progress.
 UNDER_WAY = 0.08
-#: A loss that fell by this share went well: it lacked time rather than speed ...
+#: A loss that fell by this fraction did well: it lacked time rather than speed ...
 WELL = 0.25
-#: ... in so few epochs.
+#: ... in at most this many epochs.
 SHORT = 20
-#: Quality on training less that on validation: the rest does not carry over.
+#: The quality on training minus that on validation that counts as overfitting.
 GAP = 0.12
-#: Less quality than this is hardly learned, and not by heart.
+#: With less quality than this, little was learned, let alone memorized.
 LEARNED = 0.2
-#: Validation loss this many times its smallest while the training loss fell ...
+#: A validation loss this many times its minimum, while the training loss fell ...
 ROSE = 1.25
 #: ... with at least this gap in quality.
 SOME_GAP = 0.04
-#: Quality of the outputs as in training less that of the outputs as in use.
+#: The quality in training mode minus that in evaluation mode.
 STALE = 0.15
 #: Dropping more than this leaves too little to learn with.
 DROPPED = 0.75
-#: Held by a penalty: the cosine of the gradient with the weights' opposite is this ...
+#: Held back by a penalty: the cosine of the gradient with the negative weights ...
 PULL = 0.3
-#: ... and has at least this share of its norm at the start.
+#: ... while the gradient has at least this fraction of its initial norm.
 LEFT = 0.1
-#: Parameters that shrank to this share of their start were pulled to zero.
+#: Parameters that shrank to this fraction of their initial norm were pulled to zero.
 SHRUNK = 0.35
 
 
 def check_rate(case: Case) -> Iterator[Finding]:
-    """A learning rate too large, or too small."""
+    """A learning rate that is too large or too small."""
     if case.failed is not None:
         yield finding("learning rate too large", 0.86, case.failed, failed=True)
     elif case.bad:
@@ -99,7 +99,7 @@ def _swing(losses: np.ndarray) -> tuple[float, float]:
 
 
 def _best_length(case: Case) -> tuple[float | None, float]:
-    """The length of the optimizer's step that lowers the loss most, and by how much."""
+    """The length of the optimizer's step that lowers the loss most, and the gain."""
     steps = {} if case.inside is None else case.inside.steps
     tried = {s: value for s, value in steps.items() if np.isfinite(value)}
     if 0.0 not in tried or tried[0.0] <= 0:
@@ -134,7 +134,7 @@ def _too_small(case: Case) -> list[Finding]:
 
 
 def _under_way(losses: np.ndarray) -> float:
-    """The share of the loss's fall that came in the last quarter of the epochs."""
+    """The fraction of the loss's fall that came in the last quarter of the epochs."""
     if len(losses) < 4 or not np.isfinite(losses).all():
         return 0.0
     quarter = max(1, len(losses) // 4)
@@ -143,12 +143,12 @@ def _under_way(losses: np.ndarray) -> float:
 
 
 def _fall(losses: np.ndarray) -> float:
-    """The share of the first epoch's loss that is gone."""
+    """The fraction by which the loss fell since the first epoch."""
     return float(1 - losses[-1] / losses[0]) if len(losses) and losses[0] > 0 else 0.0
 
 
 def check_fit(case: Case) -> Iterator[Finding]:
-    """Underfitting: high training error close to test error; overfitting: far below."""
+    """Underfitting: a high training error; overfitting: one far below validation."""
     good, there = case.qualities
     if case.bad and (good is None or case.failed is None):
         yield finding("underfitting", *_underfitting(case, good))
@@ -168,10 +168,10 @@ def check_fit(case: Case) -> Iterator[Finding]:
 
 
 def _chance(case: Case) -> float:
-    """The standard error of a validation quality, at most.
+    """An upper bound on the standard error of a validation quality.
 
-    1/√n is that of an accuracy of a half; of R² it is about 2 R (1 - R²) / √n, which
-    has its largest value, 0.77/√n, at R² = 1/3.
+    1/√n is that of an accuracy of a half; for R² it is about 2 R (1 - R²) / √n, which
+    has its maximum, 0.77/√n, at R² = 1/3.
     """
     if case.v is None:
         return 0.0
@@ -198,12 +198,12 @@ def _measure(case: Case) -> str:
 
 
 def _told(case: Case, value: float, targets: Any) -> str:
-    """A quality on these targets as a person knows it: an accuracy, or R²."""
+    """A quality on these targets in familiar terms: an accuracy, or R²."""
     return f"{quality.told(case.task, value, case.labels(targets)):.3f}"
 
 
 def _rise(case: Case) -> float:
-    """The last validation loss over its smallest, if the training loss fell since."""
+    """The last validation loss over its minimum, if the training loss fell since."""
     losses = np.array(case.history.logs.get("loss", []), np.float64)
     there = np.array(case.history.logs.get("val_loss", []), np.float64)
     if len(there) < 3 or not np.isfinite(there).all() or there.min() <= 0:
@@ -213,7 +213,7 @@ def _rise(case: Case) -> float:
 
 
 def check_regularization(case: Case) -> Iterator[Finding]:
-    """Too much dropout or decay, in a network that does not do what it could."""
+    """Too much dropout or weight decay, in a network that falls short."""
     if not case.bad or not case.finite:
         return
     rates = [r for r in map(_dropped, layer_paths(case.net).values()) if r > DROPPED]
@@ -228,14 +228,14 @@ def check_regularization(case: Case) -> Iterator[Finding]:
 
 
 def _dropped(layer: Layer) -> float:
-    """The rate of a dropout layer."""
+    """The rate of a dropout layer; 0 for other layers."""
     return (
         float(getattr(layer, "rate", 0.0)) if "Dropout" in type(layer).__name__ else 0.0
     )
 
 
 def _pulled(case: Case) -> bool:
-    """Whether the loss would have the weights grow again, as at the start."""
+    """Whether the loss still pulls the weights outward, against a penalty."""
     if case.inside is None:
         return True
     begun, end = (
@@ -246,7 +246,7 @@ def _pulled(case: Case) -> bool:
 
 
 def _shrunk(case: Case) -> float:
-    """The norm of the weights at the end over that at the start."""
+    """The norm of the weights at the end, relative to that at the start."""
 
     def size(params):
         leaves = [w for w in trees.paths(params).values() if w.ndim > 1]
@@ -257,7 +257,7 @@ def _shrunk(case: Case) -> float:
 
 
 def check_statistics(case: Case) -> Iterator[Finding]:
-    """Outputs that are good with a batch's statistics and bad with the running ones."""
+    """Outputs that are good with batch statistics but bad with running statistics."""
     if case.inside is None or not jax.tree.leaves(case.state) or not case.finite:
         return
     outputs, targets = case.of_probed((case.outputs[0], case.y))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a run and say what is wrong with it."""
+"""Inspect a training run and report what is wrong with it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,35 +51,35 @@ def diagnose(
     optimizer: Any = None,
     examples: int = 512,
 ) -> Report:
-    """What is wrong with a run, why, and what to do; causes before symptoms.
+    """Report what is wrong with a run, why, and what to do; causes before symptoms.
 
-    The doctor looks at the curves, at what the network does on a sample of the examples
-    (its outputs, gradients and units by layer; a few lengths of the optimizer's next
-    step), at the data themselves, and at how well a method without training does on
-    them. Nothing is changed, and an equal run gets an equal report.
+    The doctor examines the learning curves, the network on a sample of the examples
+    (its outputs, its gradients and units by layer, several lengths of the optimizer's
+    next step), the data themselves, and how well a method without training does on
+    them. Nothing is changed, and equal runs get equal reports.
 
     Args:
         net: the network.
         state: the `TrainState` that `fit` returned, a pair `(params, state)`, or the
             `NonFiniteError` that ended the run.
         history: the run's `History`; may be None for a `NonFiniteError`, which has one.
-        train: `(inputs, targets)` that the run learned from, arrays `[N, ...]`.
+        train: `(inputs, targets)` that the run was trained on, arrays `[N, ...]`.
         validation: `(inputs, targets)` to validate on; without it neither overfitting
-            nor copies can be seen.
-        loss: the run's loss; None takes that in `history.settings`.
-        optimizer: the run's optimizer; None takes that in `history.settings`.
-        examples: how many examples of each set to look at. Gradients and units are
-            looked at in one batch, of fewer where so many would take more than half a
-            gigabyte, but of one that training had at least.
+            nor copies can be detected.
+        loss: the run's loss; None takes the one in `history.settings`.
+        optimizer: the run's optimizer; None takes the one in `history.settings`.
+        examples: how many examples of each set to examine. Gradients and units are
+            examined in one batch, which is smaller if it would take more than half a
+            gigabyte, but never smaller than a training batch.
 
     Returns:
         A `Report`; print it. `report.findings` are records, `report.healthy` is True
         when there are none.
 
     Raises:
-        ValueError, TypeError: for an empty history, for data that do not fit the
-            network or each other, for the state of another network or optimizer, and
-            for networks that are looked at otherwise: an ensemble, a stateful one.
+        ValueError, TypeError: the history is empty, the data do not fit the network or
+            each other, the state is that of another network or optimizer, or the
+            network is an ensemble or stateful (the message says what to pass instead).
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x = jnp.linspace(-1, 1, 40)[:, None]
@@ -96,7 +96,7 @@ def diagnose(
 
 
 def _case(net, state, history, train, validation, loss, optimizer, examples) -> Case:
-    """The run, checked."""
+    """Check the arguments and collect the run in a `Case`."""
     net = as_layer(net, "diagnose")
     if isinstance(net, Ensemble):
         raise ValueError(
@@ -167,7 +167,7 @@ def _checked_history(history: Any, failed: str | None) -> History:
 
 
 def _turned_nan(history: History) -> str | None:
-    """How the curves ended, if not in numbers."""
+    """What the history says if the run ended in NaN or infinity."""
     losses = [*history.logs.get("loss", []), *history.step_losses]
     if losses and not np.isfinite(losses).all():
         return "the loss has become NaN or infinite"
@@ -176,7 +176,7 @@ def _turned_nan(history: History) -> str | None:
 
 
 def _missing(case: Case, own: bool) -> list[str]:
-    """What cannot be told without what was not given."""
+    """What cannot be diagnosed because an argument is missing."""
     missing = []
     if case.loss is None:
         missing.append("gradients, units, outputs against the loss (give loss=)")
@@ -191,7 +191,7 @@ def _missing(case: Case, own: bool) -> list[str]:
 
 
 def _summary(case: Case) -> tuple[str, ...]:
-    """What was looked at, and the last numbers of the curves."""
+    """What was examined, and the last numbers of the curves."""
     rows = length(case.all_x)
     looked = min(rows, case.examples)
     sample = "all" if looked == rows else f"{looked}"

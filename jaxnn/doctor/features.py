@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the inputs: their scale, features that say nothing or too much."""
+"""Checks of the inputs: their scale, and features that say nothing or too much."""
 
 from collections.abc import Iterator
 
@@ -12,27 +12,27 @@ from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
 from jaxnn.train.batch import rows_of
 
-#: Inputs of deviation 1 have a root mean square of 1; counts and pixels to 16 stay
-#: below this one, pixels to 255 and columns in thousands do not.
+#: Inputs of standard deviation 1 have a root mean square of 1; counts and pixels up to
+#: 16 stay below this limit, pixels up to 255 and columns in thousands do not.
 LARGE = 10.0
-#: All inputs this small leave a network as started hardly moved.
+#: If all inputs are this small, a network as initialized hardly responds to them.
 SMALL = 0.02
-#: Targets of deviation 1 are well below; gradients grow with their size.
+#: Targets of standard deviation 1 are well below; gradients grow with their size.
 LARGE_TARGETS = 30.0
-#: How well one feature tells the target: this is all of it ...
+#: A feature that explains this much of the target explains all of it ...
 ALL = 0.98
-#: ... when no honest one comes near it, as neighbors in a picture or a series do.
+#: ... if no honest feature comes close, as neighbors in an image or a series would.
 HONEST = 0.9
-#: Of so many features only this share can leak; else they are simply good.
+#: At most this fraction of the features can leak; if more, they are simply good.
 FEW = 0.25
-#: What fewer examples seem to tell is chance.
+#: With fewer examples than this, an apparent relation may be chance.
 FEWEST = 50
-#: A value this common is a background, and a feature that never leaves it no wonder.
+#: A value this common is background: a feature that never leaves it is no surprise.
 BACKGROUND = 0.1
 
 
 def check_scale(case: Case) -> Iterator[Finding]:
-    """Whether the first layer with weights sees numbers near 1."""
+    """Whether the first layer with weights gets numbers near 1."""
     seen = _seen(case)
     if seen is None:
         return
@@ -66,7 +66,7 @@ def _scales(size: np.ndarray, where: int) -> dict[str, float]:
 
 
 def _seen(case: Case) -> np.ndarray | None:
-    """What the first layer with weights sees, unless it normalizes or looks up ids."""
+    """The input of the first layer with weights, unless it normalizes or embeds ids."""
     x = case.x if case.inside is None else case.inside.seen
     x = x if hasattr(x, "shape") else case.x
     if not hasattr(x, "shape") or not is_float(x):
@@ -79,7 +79,7 @@ def _seen(case: Case) -> np.ndarray | None:
 
 
 def check_targets(case: Case) -> Iterator[Finding]:
-    """Whether numbers to predict are near 1, where the network fails at them."""
+    """Whether numeric targets are near 1, if the network fails to predict them."""
     if case.task != "numbers" or not case.bad:
         return
     size = float(np.sqrt((np.asarray(case.y, np.float64) ** 2).mean()))
@@ -89,14 +89,14 @@ def check_targets(case: Case) -> Iterator[Finding]:
 
 
 def check_constant(case: Case) -> Iterator[Finding]:
-    """Features of a table that have one value only."""
+    """Features of a table that have only one value."""
     x = case.x
     if not hasattr(x, "shape") or not is_float(x):
         return
     x = x.reshape(len(x), -1)
     if len(x) < 2:
         return
-    still = np.flatnonzero((x == x[0]).all(0))  # in the sample: then in all
+    still = np.flatnonzero((x == x[0]).all(0))  # first in the sample, then in all
     whole = np.asarray(case.all_x).reshape(len(case.all_x), -1)[:, still]
     still = still[(whole == whole[:1]).all(0)]
     if len(still) == x.shape[1]:
@@ -113,16 +113,16 @@ def check_constant(case: Case) -> Iterator[Finding]:
 
 
 def _common(x: np.ndarray, constant: int) -> float:
-    """How common a value must be to count as a background, constants set aside."""
+    """How common a value must be to count as background, apart from constants."""
     return constant / x.shape[1] + BACKGROUND
 
 
 def check_leak(case: Case) -> Iterator[Finding]:
-    """One feature that alone gives the label away.
+    """A single feature that gives the target away.
 
-    Examples are put in the order of the feature: when targets of neighbors agree then
-    (as rank correlations do it: Chatterjee, A New Coefficient of Correlation, 2021),
-    the feature tells them.
+    Examples are sorted by the feature: if the targets of neighbors then agree, the
+    feature determines them (a rank correlation: Chatterjee, A New Coefficient of
+    Correlation, 2021).
     """
     x, y = case.x, case.y
     if case.task is None or not hasattr(x, "shape") or x.ndim < 2 or not is_float(x):
@@ -148,8 +148,8 @@ def check_leak(case: Case) -> Iterator[Finding]:
 
 
 def _told(x: np.ndarray, y: np.ndarray, numbers: bool) -> np.ndarray:
-    """How much each feature tells of the target: 1 all of it, 0 nothing."""
-    mixed = np.random.default_rng(0).permutation(len(x))  # ties come in no order
+    """How much of the target each feature determines: 1 for all of it, 0 for none."""
+    mixed = np.random.default_rng(0).permutation(len(x))  # ties in random order
     x, y = x[mixed], y[mixed]
     ranked = y[np.argsort(x, axis=0, kind="stable")]  # [N, features]
     if numbers:
@@ -157,9 +157,9 @@ def _told(x: np.ndarray, y: np.ndarray, numbers: bool) -> np.ndarray:
         steps = (np.diff(ranked, axis=0) ** 2).mean(0)
         return 1 - steps / (2 * spread) if spread else np.zeros(x.shape[1])
     agree = (ranked[1:] == ranked[:-1]).mean(0)
-    changes = (len(np.unique(y)) - 1) / (len(y) - 1)  # what order cannot avoid
+    changes = (len(np.unique(y)) - 1) / (len(y) - 1)  # unavoidable in any order
     shares = np.unique(y, return_counts=True)[1] / len(y)
     chance = (shares**2).sum()
-    if chance >= 1 - 2 * changes:  # hardly more than one label
+    if chance >= 1 - 2 * changes:  # almost all labels are the same
         return np.zeros(x.shape[1])
     return (agree - chance) / (1 - changes - chance)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what the doctor is given belongs together."""
+"""Check that the doctor's arguments fit together."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def check_memory(state: Any) -> None:
 
 
 def check_optimizer(optimizer: Any, params: Any, opt_state: Any) -> None:
-    """Raise unless this is an optimizer, and one that has such a state."""
+    """Raise unless this is an optimizer whose state looks like `opt_state`."""
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
         raise TypeError(
             "optimizer: must be an Optax optimizer such as optax.sgd(0.1), got "
@@ -42,7 +42,7 @@ def check_optimizer(optimizer: Any, params: Any, opt_state: Any) -> None:
 
 
 def _shapes(tree: Any) -> tuple:
-    """What two optimizers of one kind have in common: the structure and the shapes."""
+    """What the states of two equal optimizers share: the structure and the shapes."""
     return jax.tree.structure(tree), [jax.numpy.shape(a) for a in jax.tree.leaves(tree)]
 
 
@@ -53,7 +53,7 @@ def _kinds(opt_state: Any) -> str:
 
 
 def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]:
-    """Both sets, which fit the network, the loss and one another."""
+    """Both sets, checked against the network, the loss and each other."""
     train = checks.checked_pair(train, "train")
     if validation is not None:
         validation = checks.checked_pair(validation, "validation")
@@ -67,7 +67,7 @@ def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]
 
 
 def _check_network(net: Layer, variables: Variables, x: Any) -> None:
-    """Raise, and say what may be wrong, unless the network takes training inputs."""
+    """Raise, with a hint at the cause, unless the network takes the training inputs."""
     try:
         checks.check_network(net, *variables, rows_of(x, 1))
     except Exception as error:
@@ -81,10 +81,10 @@ def _check_network(net: Layer, variables: Variables, x: Any) -> None:
 
 
 def _is_of_several(net: Layer, params: Any, x: Any) -> bool:
-    """Whether every parameter has one more axis in front than the network's own."""
+    """Whether every parameter has one more leading axis than the network's own."""
     try:
         own = jax.eval_shape(net.init, jax.random.key(0), rows_of(x, 1))[0]
-    except Exception:  # the network refuses the inputs: they are what is wrong
+    except Exception:  # the network rejects the inputs: they are the problem
         return False
     own, given = trees.paths(own), trees.paths(params)
     return own.keys() == given.keys() and all(
@@ -96,10 +96,10 @@ def _is_of_several(net: Layer, params: Any, x: Any) -> bool:
 def _check_set(
     net: Layer, variables: Variables, loss: Any, data: Any, what: str
 ) -> None:
-    """Raise unless the network takes the inputs, and the loss its outputs."""
+    """Raise unless the network takes the inputs and the loss takes its outputs."""
     about = {"loss": loss, "what": what, "strict": False}
     found = checks.check_together(net, variables, data, **about)
-    if loss is not None:  # of two examples: one would pass for the mean of one
+    if loss is not None:  # with two examples: with one, a mean would look right
         pair = rows_of((found.outputs, data[1]), 2)
         checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
 
@@ -107,7 +107,7 @@ def _check_set(
 def _check_alike(net: Layer, variables: Variables, train: Any, validation: Any) -> None:
     """Raise unless examples of both sets have the same shapes.
 
-    Sequences may be of another length, if the network takes them.
+    Sequences may have another length, if the network takes them.
     """
     longer = False
     for part, name in ((0, "inputs"), (1, "targets")):
@@ -127,13 +127,13 @@ def _takes(net: Layer, variables: Variables, x: Any) -> bool:
     """Whether the network takes such inputs."""
     try:
         checks.check_network(net, *variables, rows_of(x, 1))
-    except Exception:  # any layer may refuse them in its own way
+    except Exception:  # any layer may reject them in its own way
         return False
     return True
 
 
 def _sizes(tree: Any) -> dict[str, tuple]:
-    """The shape of an example, array by array."""
+    """The shape of one example, array by array."""
     return {path: tuple(a.shape[1:]) for path, a in trees.paths(tree).items()}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many examples can be looked at at once: a gradient keeps a pass in memory."""
+"""How many examples can be probed at once: a gradient keeps a pass in memory."""
 
 from typing import Any
 
@@ -8,31 +8,31 @@ import jax
 from jaxnn.core import Layer
 
 #: What a pass with gradients may keep, in bytes: 220 examples for a ResNet-20 on
-#: CIFAR-10, and all 512 for what is smaller.
+#: CIFAR-10, and all 512 for smaller networks.
 MEMORY = 2**29
 
 
 def rows_that_fit(net: Layer, start: Any, x: Any, least: int) -> int:
-    """How many examples to look at at once: a batch of the run always fits.
+    """How many examples to probe at once: a batch of the run always fits.
 
     Args:
         net: a network.
         start: its `(params, state)`.
         x: the shapes of one example, `[1, ...]`.
-        least: as many as training has shown to fit.
+        least: a number that training has shown to fit.
     """
     one = (_kept(net, start, x, 4) - _kept(net, start, x, 2)) / 2
     return max(least, int(MEMORY // max(one, 1.0)))
 
 
 def _kept(net: Layer, start: Any, x: Any, rows: int) -> int:
-    """The bytes that a pass over so many rows keeps for its gradient."""
+    """The bytes that a pass over this many rows keeps for its gradient."""
 
     def residuals(params, state, x, key):
         def forward(params):
             return net.apply(params, state, x, key=key, train=True)[0]
 
-        return jax.vjp(forward, params)[1]  # a tree of what the way back needs
+        return jax.vjp(forward, params)[1]  # a tree of the backward pass's residuals
 
     def batch(a: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs and losses that do not belong together, found by trying the loss."""
+"""Outputs and losses that do not fit together, found by trying the loss."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ from jaxnn.losses import contract_of
 from jaxnn.train.batch import rows_of
 from jaxnn.train.targets import check_loss, loss_name
 
-#: The share of targets that the outputs cannot reach.
+#: The fraction of targets that the outputs cannot reach.
 OUTSIDE = 0.05
-#: What the last activation can put out.
+#: The output range of the last activation.
 RANGES = {
     "sigmoid": (0.0, 1.0),
     "softmax": (0.0, 1.0),
@@ -33,7 +33,7 @@ ROWS = 8
 
 
 def check_pair(case: Case) -> Iterator[Finding]:
-    """The output layer against the loss and the targets."""
+    """Whether the output layer fits the loss and the targets."""
     outputs = case.facts.outputs
     if case.loss is None or not hasattr(outputs, "shape"):
         return
@@ -46,14 +46,14 @@ def check_pair(case: Case) -> Iterator[Finding]:
 
 
 def _last_activation(case: Case) -> str | None:
-    """The function at the network's end, as far as it is a known one."""
+    """The activation at the network's end, if it is a known one."""
     calls = trace(case.net, rows_of(case.x, 1))
     layer = calls[-1].layer if calls else None
     return activation(layer.function) if isinstance(layer, Function) else None
 
 
 def _refused(case: Case, kind: str | None) -> str | None:
-    """What `fit` refuses too: a custom loop may have it."""
+    """Pairs that `fit` rejects too; a custom loop may still have them."""
     try:
         check_loss(case.loss, kind)
     except ValueError as error:
@@ -64,7 +64,7 @@ def _refused(case: Case, kind: str | None) -> str | None:
 
 
 def _tried(case: Case, last: str | None) -> str | None:
-    """Losses that treat outputs as something else than they are."""
+    """Losses that take the outputs for something they are not."""
     known = np.asarray(case.y)
     targets, one_hot = known[:ROWS], is_one_hot(known)
     shape = (len(targets), *case.facts.outputs.shape[1:])
@@ -96,7 +96,7 @@ def _tried(case: Case, last: str | None) -> str | None:
 
 
 def _compares(case: Case, loss: Callable, y: np.ndarray) -> bool:
-    """Whether only the difference of outputs and targets counts, as in squares."""
+    """Whether only the difference of outputs and targets counts, as in MSE."""
     targets, contract = np.asarray(case.y)[: len(y)], contract_of(case.loss)
     other = contract is not None and contract.targets != "numbers"
     if other or not is_float(targets):
@@ -106,7 +106,7 @@ def _compares(case: Case, loss: Callable, y: np.ndarray) -> bool:
 
 
 def _needs_probabilities(loss: Callable, y: np.ndarray) -> bool:
-    """Whether a loss is finite for outputs in 0 to 1 only."""
+    """Whether a loss is finite only for outputs from 0 to 1."""
     inside, outside = loss(y), loss(-y)
     if inside is None or outside is None:
         return False
@@ -114,7 +114,7 @@ def _needs_probabilities(loss: Callable, y: np.ndarray) -> bool:
 
 
 def _out_of_reach(case: Case, last: str | None) -> str | None:
-    """Numbers to predict that the last activation cannot put out."""
+    """Numeric targets that the last activation cannot reach."""
     contract = contract_of(case.loss)
     if (
         last not in RANGES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One compiled program that looks inside a network: gradients, units, steps tried."""
+"""One compiled program that looks inside a network: gradients, units, trial steps."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,20 +18,20 @@ from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.programs import program
 from jaxnn.train.step import loss_weights, weighted_sum
 
-#: The optimizer's step is tried at these lengths, 1 being its own.
+#: The optimizer's step is tried at these lengths, relative to its own.
 LENGTHS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 1e2, 1e3, 1e4, 1e5)
-#: A sigmoid nearer than this to 0 or 1 has less than a tenth of its steepest slope.
+#: A sigmoid closer than this to 0 or 1 has less than a tenth of its steepest slope.
 FLAT = 0.02
 
 
 class Probe(Spec):
-    """What is probed: hashable, so that an equal one compiles once."""
+    """What to probe; hashable, so that equal probes compile only once."""
 
     net: Layer
     loss: Callable[..., jax.Array]
     optimizer: optax.GradientTransformation | None
     units: tuple[tuple[str, str, int], ...]  # path, kind of activation, Repeats around
-    first: str | None  # the layer whose output the first weights see; None: the inputs
+    first: str | None  # the layer whose output the first weights get; None: the inputs
 
 
 class Units(NamedTuple):
@@ -39,23 +39,23 @@ class Units(NamedTuple):
 
     path: str
     kind: str  # relu, sigmoid or tanh
-    silent: float  # the share of units that are 0 for every example
-    flat: float  # the share of outputs where the activation is flat
+    silent: float  # the fraction of units that are 0 for every example
+    flat: float  # the fraction of outputs where the activation is flat
 
 
 class Inside(NamedTuple):
-    """What the probe saw; pairs are of the start of the run and its end.
+    """What the probe found; pairs are for the start and the end of the run.
 
     Attributes:
-        gradients: from a layer, in order, to the norm of the loss's gradient there.
+        gradients: from each layer, in order, to the norm of the loss's gradient there.
         sizes: the norm of all parameters.
         units: those of every ReLU, sigmoid and tanh.
         steps: the loss after a step of the optimizer, by the step's length; or {}.
-        pull: the cosine of the gradient with -θ at the end: 1 where a penalty on θ is
-            all that holds the loss up.
-        loss: at the end, computed as in training.
-        outputs: of the sampled examples, computed as in training.
-        seen: what the first layer with weights sees.
+        pull: the cosine of the gradient with -θ at the end: 1 if a penalty on θ is all
+            that keeps the loss from falling.
+        loss: the loss at the end, computed in training mode.
+        outputs: the outputs for the sampled examples, computed in training mode.
+        seen: the input of the first layer with weights.
     """
 
     gradients: dict[str, tuple[float, float]]
@@ -76,8 +76,8 @@ def look_inside(net: Layer, loss: Any, optimizer: Any, points: Any, batch: Any, 
         loss: its loss.
         optimizer: the run's, or None.
         points: `((params, state) at the start, (params, state) at the end, opt_state)`.
-        batch: `(x, targets)`, the examples to look at.
-        key: a random key for what draws in training.
+        batch: `(x, targets)`, the examples to probe with.
+        key: a random key for random layers in training.
     """
     net = as_layer(net, "diagnose")
     start, end, opt_state = points
@@ -173,7 +173,7 @@ def _update(optimizer, grads, opt_state, params, state, objective):
 
 
 def _norms(gradient: jax.Array, path: str, probe: Probe) -> jax.Array:
-    """The squared norm; one for each block of a `Repeat`, whose weights are stacked."""
+    """The squared norm; one per block of a `Repeat`, whose weights are stacked."""
     depth = _repeats(probe.net, path.split("/"))
     return jnp.square(gradient).sum(tuple(range(depth, gradient.ndim))).reshape(-1)
 
@@ -190,7 +190,7 @@ def _repeats(net: Layer, names: list[str]) -> int:
 
 
 def _by_layer(norms: dict[str, np.ndarray], calls: list) -> list[tuple[str, Any]]:
-    """Norms of the layers that have weights, in the order in which they run."""
+    """Norms of the layers that have weights, in execution order."""
     order = list(dict.fromkeys(call.path for call in calls))
     layers: dict[str, list[np.ndarray]] = {}
     weighty = set()
@@ -210,7 +210,7 @@ def _by_layer(norms: dict[str, np.ndarray], calls: list) -> list[tuple[str, Any]
 
 
 def _place(path: str, order: list[str]) -> int:
-    """Where in a pass the layer at or around a path comes first."""
+    """The position at which the layer at a path, or around it, first runs."""
     return next(
         (i for i, p in enumerate(order) if path == p or path.startswith(f"{p}/")),
         len(order),
@@ -218,7 +218,7 @@ def _place(path: str, order: list[str]) -> int:
 
 
 def _activations(net: Layer, calls: list) -> tuple[tuple[str, str, int], ...]:
-    """The ReLUs, sigmoids and tanhs in a network but for one at its very end."""
+    """The ReLUs, sigmoids and tanhs of a network, except one at its very end."""
     last = calls[-1].path if calls else None
     found = []
     for path, layer in layer_paths(net).items():
@@ -229,7 +229,7 @@ def _activations(net: Layer, calls: list) -> tuple[tuple[str, str, int], ...]:
 
 
 def _is_open(net: Layer, names: list[str]) -> bool:
-    """Whether all layers on the way only call their children on arrays, once each."""
+    """Whether all layers on the path only call their children on arrays, once each."""
     layer = net
     for name in names:
         plain = type(layer).init is Composite.init
@@ -245,7 +245,7 @@ def activation(function: Callable) -> str | None:
     x = np.array([[-3.0, -1.0, -0.5, 0.5, 1.0, 3.0]], np.float32)
     try:
         y = np.asarray(function(jnp.asarray(x)))
-    except Exception:  # any function at all may stand here
+    except Exception:  # the function can be anything
         return None
     known = {
         "relu": np.maximum(x, 0),
@@ -259,10 +259,10 @@ def activation(function: Callable) -> str | None:
 
 
 def _measure(tapped: Any, kind: str, depth: int) -> tuple[jax.Array, jax.Array]:
-    """The share of units that never fire, and of outputs where the slope is gone."""
+    """The fraction of units that never fire, and of outputs on a flat part."""
     ys = tapped if isinstance(tapped, tuple) else (tapped,)
     alive, flat = jnp.zeros((), bool), []
-    for y in ys:  # one a call of a shared layer
+    for y in ys:  # one per call of a shared layer
         units = tuple(range(depth, y.ndim - 1))
         alive = alive | (y > 0).any(units)
         level = y if kind == "sigmoid" else (y + 1) / 2
@@ -272,7 +272,7 @@ def _measure(tapped: Any, kind: str, depth: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _before(calls: list) -> str | None:
-    """The layer before the first with weights, if it is what those see."""
+    """The layer before the first one with weights, if it provides that one's input."""
     weighty = [i for i, call in enumerate(calls) if jax.tree.leaves(call.params)]
     if not weighty or weighty[0] == 0:
         return None

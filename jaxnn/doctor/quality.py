@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good outputs are, as one number for every task: 1 is perfect, 0 is guessing."""
+"""The quality of outputs as one number for every task: 1 is perfect, 0 is guessing."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxnn.losses import contract_of
 
 
 def task_of(loss: Any, outputs: Any, targets: Any) -> str | None:
-    """`classes`, `binary`, `numbers`, or None where it cannot be told."""
+    """The task: `classes`, `binary`, `numbers`, or None if unknown."""
     if not all(hasattr(a, "shape") for a in (outputs, targets)):
         return None
     contract = contract_of(loss) if loss is not None else None
@@ -28,38 +28,38 @@ def task_of(loss: Any, outputs: Any, targets: Any) -> str | None:
 
 
 def is_one_hot(targets: np.ndarray) -> bool:
-    """Whether all rows are 0 but for one 1."""
+    """Whether all rows are 0 except for a single 1."""
     if targets.ndim < 2 or targets.shape[-1] < 2:
         return False
     return bool(np.isin(targets, (0, 1)).all() and (targets.sum(-1) == 1).all())
 
 
 def labels(task: str | None, targets: np.ndarray) -> np.ndarray:
-    """The class of each example (or place), an int; numbers stay as they are."""
+    """The class of each example (or position), an int; numbers stay as they are."""
     if task == "classes" and not np.issubdtype(targets.dtype, np.integer):
         return targets.argmax(-1)
     return (targets > 0.5).astype(int) if task == "binary" else targets
 
 
 def decided(task: str | None, outputs: np.ndarray, threshold: float) -> np.ndarray:
-    """The class that the outputs name, 1 above the threshold; numbers stay."""
+    """The predicted class, for binary tasks 1 above the threshold; numbers stay."""
     if task == "classes":
         return outputs.argmax(-1)
     return (outputs > threshold).astype(int) if task == "binary" else outputs
 
 
 def accuracy(said: np.ndarray, true: np.ndarray) -> float:
-    """The share of labels that are right; labels below 0 (padding) are left out."""
+    """The fraction of correct labels; labels below 0 (padding) are left out."""
     counted = true >= 0
     return float((said == true)[counted].mean()) if counted.any() else 0.0
 
 
 def quality(task: str | None, said: np.ndarray, true: np.ndarray) -> float | None:
-    """1 for perfect, 0 for the best constant answer, below for worse.
+    """1 if perfect, 0 for the best constant answer, below 0 if worse.
 
-    Of labels (accuracy - m) / (1 - m), m the share of the commonest one, and the
-    accuracy where all are alike; of numbers the share of variance that is explained,
-    R². None where no label counts.
+    For labels it is (accuracy - m) / (1 - m), with m the fraction of the most common
+    one, or the accuracy if all labels are the same; for numbers the fraction of the
+    variance that is explained, R². None if no label counts.
     """
     if task is None or not np.isfinite(said).all():
         return None
@@ -72,13 +72,13 @@ def quality(task: str | None, said: np.ndarray, true: np.ndarray) -> float | Non
 
 
 def told(task: str | None, quality: float, true: np.ndarray) -> float:
-    """A quality as a person knows it: the accuracy that it was made of, or R²."""
+    """A quality in familiar terms: the accuracy it was computed from, or R²."""
     guess = 0.0 if task == "numbers" else commonest(str(task), true)
     return quality if guess == 1 else guess + quality * (1 - guess)
 
 
 def commonest(task: str, true: np.ndarray) -> float:
-    """The accuracy of always saying the commonest label."""
+    """The accuracy of always predicting the most common label."""
     if task == "binary":
         share = true.mean(0)
         return float(np.maximum(share, 1 - share).mean())
@@ -87,7 +87,7 @@ def commonest(task: str, true: np.ndarray) -> float:
 
 
 def explained(said: np.ndarray, true: np.ndarray) -> float:
-    """1 - Σ (said - true)² / Σ (true - mean)², R²."""
+    """R², 1 - Σ (said - true)² / Σ (true - mean)²."""
     true, said = true.astype(np.float64), said.astype(np.float64)
     spread = ((true - true.mean(0)) ** 2).sum()
     return float(1 - ((said - true) ** 2).sum() / spread) if spread else 1.0

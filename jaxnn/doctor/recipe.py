@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor can find: the remedy for each, and what each brings about."""
+"""The problems that the doctor can find, with their remedies and effects."""
 
 from typing import NamedTuple
 
 
 class Illness(NamedTuple):
-    """What can be wrong with a run.
+    """A problem that a run can have.
 
     Attributes:
-        remedy: what the recipe names against it, what helps most often first.
-        causes: the illnesses that it brings about.
+        remedy: the remedies, starting with the one that helps most often.
+        causes: the illnesses that it causes.
     """
 
     remedy: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the inputs tell of the targets: a method that needs no training says it.
+"""How well the inputs predict the targets, by a method that needs no training.
 
-Kernel ridge regression with a Gaussian and a linear kernel, each example predicted from
-all others: c = (K + λI)⁻¹ y, and y_i minus the prediction of the rest is
+Kernel ridge regression with a Gaussian and a linear kernel, with each example predicted
+from all others: c = (K + λI)⁻¹ y, and y_i minus its prediction from the others is
 c_i / (K + λI)⁻¹_ii, in closed form.  A network that does worse on its own training
 examples underfits; labels that the neighbors contradict are noisy.
 
@@ -15,24 +15,25 @@ import numpy as np
 
 from jaxnn.doctor.quality import quality
 
-#: Rows to look at: more change the result little and take cubically longer.
+#: Rows to use: more change the result little and take cubically longer.
 ROWS = 400
-#: Of fewer nothing can be told.
+#: With fewer rows nothing can be predicted.
 FEWEST = 8
-#: Strengths of the ridge to choose from.
+#: Ridge strengths to choose from.
 RIDGES = np.logspace(-4, 2, 7)
-#: Where classes overlap, the others are less of one mind about an example that they get
-#: wrong; where labels are noise they are as sure as ever: this is their lead there over
-#: that where they are right (noise gave 0.75 to 1.06, overlapping classes up to 0.65).
+#: Where classes overlap, the other examples are less certain about the ones they get
+#: wrong; where labels are noisy, they are as certain as ever. This is their lead where
+#: they are wrong, relative to their lead where they are right (noise gave 0.75 to 1.06,
+#: overlapping classes up to 0.65).
 AS_SURE = 0.72
 
 
 class Reference(NamedTuple):
-    """What can be known of the targets of examples from those of all others."""
+    """How well the targets of examples can be predicted from all other examples."""
 
-    quality: float  # as of `quality.quality`
+    quality: float  # as defined in `quality.quality`
     contradicted: (
-        float  # the share of examples whose label the others surely contradict
+        float  # the fraction of examples whose label the others clearly contradict
     )
 
 
@@ -41,11 +42,11 @@ def reference(x: np.ndarray, y: np.ndarray, task: str) -> Reference | None:
 
     Args:
         x: features `[N, ...]`.
-        y: labels `[N]` of 0 and more, or numbers `[N, ...]`.
+        y: labels `[N]`, 0 or more, or numbers `[N, ...]`.
         task: `classes`, `binary` or `numbers`.
 
     Returns:
-        None where there is nothing to predict from.
+        The reference, or None if there is nothing to predict from.
     """
     if len(x) < FEWEST:
         return None
@@ -69,7 +70,7 @@ def reference(x: np.ndarray, y: np.ndarray, task: str) -> Reference | None:
 
 
 def _contradicted(scores: np.ndarray, true: np.ndarray) -> float:
-    """The share of labels that the others contradict, if they are sure of it."""
+    """The fraction of labels that the others contradict, if they are certain of it."""
     second, first = np.sort(scores, 1)[:, -2:].T
     wrong, lead = scores.argmax(1) != true, first - second
     if not wrong.any() or wrong.all():
@@ -85,7 +86,7 @@ def _as_columns(y: np.ndarray, task: str) -> np.ndarray:
 
 
 def _standardized(x: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and deviation 1; constant ones are left out."""
+    """Columns with mean 0 and standard deviation 1; constant ones are left out."""
     x = x.reshape(len(x), -1).astype(np.float64)
     spread = x.std(0)
     kept = spread > 1e-9 * (1 + np.abs(x).max(0))
@@ -97,14 +98,14 @@ def _kernel(z: np.ndarray) -> np.ndarray:
     norms = np.diag(products)
     distances = np.maximum(norms[:, None] + norms - 2 * products, 0)
     near = np.median(distances) or 1.0
-    # Halves of the median distance bend enough for rings and waves.
+    # Half the median distance is flexible enough for rings and waves.
     return np.exp(-4 * distances / near) + np.exp(-distances / near) + products / near
 
 
 def _leave_one_out(kernel: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Each row of y from the others, with the ridge that does best."""
+    """Each row of y predicted from the others, with the best ridge strength."""
     mean, best, error = y.mean(0), y, np.inf
-    for ridge in RIDGES:  # (one eigh for all took 6 times as long beside XLA's threads)
+    for ridge in RIDGES:  # (one eigh for all took 6 times as long with XLA's threads)
         inverse = np.linalg.inv(kernel + ridge * np.eye(len(y)))
         residual = inverse @ (y - mean) / np.diag(inverse)[:, None]
         if (residual**2).sum() < error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says: findings as data, and a plain text for a person."""
+"""The doctor's report: findings as data, and as plain text to read."""
 
 import textwrap
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from jaxnn.doctor.recipe import ILLNESSES
 from jaxnn.trees import nearest
 
-#: Below this a finding is a possibility: it explains nothing else.
+#: Below this likelihood a finding is only possible and does not explain others.
 SURE = 0.5
-#: How likely, in words: from a bound up.
+#: How likely, in words, from each lower bound up.
 WORDS = {0.85: "very likely", 0.6: "likely", 0.0: "possible"}
 WIDTH = 80
 RATE = "learning rate too large"
@@ -21,11 +21,11 @@ class Finding(NamedTuple):
 
     Attributes:
         name: a key of `jaxnn.doctor.recipe.ILLNESSES`.
-        likelihood: how likely, 0 to 1.
-        words: the evidence as a person reads it.
+        likelihood: how likely it is, 0 to 1.
+        words: the evidence in words.
         evidence: the numbers in it, by name.
-        remedy: what the recipe names against it, most helpful first.
-        cause: the finding that brought this one about, or None.
+        remedy: the recipe's remedies, most helpful first.
+        cause: the finding that caused this one, or None.
     """
 
     name: str
@@ -46,9 +46,9 @@ class Report(NamedTuple):
     """What `nn.diagnose` found; print it.
 
     Attributes:
-        findings: most likely first, causes before what they bring about.
-        summary: what was looked at, line by line.
-        skipped: what could not be looked at, and why.
+        findings: most likely first, causes before their effects.
+        summary: what was examined, line by line.
+        skipped: what could not be examined, and why.
 
     `report["overfitting"]` is the finding of that name, or None.
     """
@@ -59,7 +59,7 @@ class Report(NamedTuple):
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing wrong was found."""
+        """Whether no problem was found."""
         return not self.findings
 
     @property
@@ -92,29 +92,29 @@ class Report(NamedTuple):
 
 
 def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Most likely first; what another finding explains comes after it."""
+    """Sort findings, most likely first; those explained by others come last."""
     found = sorted(found, key=_rank)
     explained = [f._replace(cause=_cause(f, found)) for f in found]
     return tuple(sorted(explained, key=lambda f: (f.cause is not None, *_rank(f))))
 
 
 def _rank(found: Finding) -> tuple:
-    """Most likely first; of equals the one that stands first in the recipe."""
+    """Sort key: most likely first; ties in the order of the recipe."""
     return -found.likelihood, list(ILLNESSES).index(found.name)
 
 
 def _cause(finding: Finding, found: list[Finding]) -> str | None:
-    """The likeliest finding that explains this one; best one that nothing explains."""
+    """The most likely finding that explains this one, preferably a root cause."""
     why = [f for f in found if f.likelihood >= SURE and _explains(f, finding)]
     roots = [f for f in why if not any(_explains(g, f) for g in found)]
     return next((f.name for f in (*roots, *why)), None)
 
 
 def _explains(cause: Finding, effect: Finding) -> bool:
-    """Whether one finding brings the other about.
+    """Whether one finding causes the other.
 
-    What was so before the first step is no effect of the learning rate, and what was
-    not so is no cause of one that is too large.
+    What was already present before the first step is not an effect of the learning
+    rate, and what was not present then does not make the rate too large.
     """
     if effect.name not in ILLNESSES[cause.name].causes:
         return False

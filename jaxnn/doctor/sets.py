@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the examples: copies, labels, and two sets that are not alike."""
+"""Checks of the examples: copies, labels, and sets that differ."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,33 +13,33 @@ from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
 from jaxnn.train.batch import length
 
-#: Natural data sets hold a few copies; this share of validation is no chance ...
+#: Natural data sets hold a few copies; this fraction of validation is not chance ...
 COPIES = 0.01
-#: ... if it is so many standard errors above what one set holds of itself.
+#: ... if it is this many standard errors above the copies within one set.
 ERRORS = 3.0
-#: Rows of the training set to hash at most.
+#: The largest number of training rows to hash.
 ROWS = 200_000
-#: A class so many times rarer than the commonest is out of balance ...
+#: A class this many times rarer than the most common one is out of balance ...
 RARE = 5.0
-#: ... when it is missed so much more often than the examples at large are.
+#: ... if it is missed this much more often than examples in general.
 MISSED = 0.2
-#: More classes than this have rare ones by nature, as words do.
+#: With more classes than this, some are rare by nature, as words are.
 MANY = 100
-#: The share of labels that the other examples contradict, from which it does harm ...
+#: The fraction of labels contradicted by the other examples that does harm ...
 CONTRADICTED = 0.12
-#: ... if these tell the labels at all: classes that overlap all over look like noise.
+#: ... if these predict labels at all: classes that overlap fully look like noise.
 TELLS = 0.35
 #: No better than guessing, for the reference and for validation.
 NOTHING = 0.07
-#: Examples for each class (or to predict numbers from) that are too few to learn from.
+#: Examples per class (or to predict numbers from) that are too few to learn from.
 TOO_FEW = 15
-#: Means of a feature in the two sets this many deviations apart are no chance.
+#: Means of a feature in the two sets this many deviations apart are not chance.
 SHIFT = 1.0
-#: Deviations of the two sets with this ratio are no chance.
+#: Standard deviations of the two sets with this ratio are not chance.
 RATIO = 3.0
-#: Half the absolute differences of the shares of the classes in the two sets.
+#: Half the sum of absolute differences of the class fractions in the two sets.
 MOVED = 0.4
-#: Few examples do harm when the quality on validation is so much worse.
+#: Few examples do harm if the quality on validation is this much worse.
 HARM = 0.1
 
 
@@ -59,10 +59,10 @@ def check_overlap(case: Case) -> Iterator[Finding]:
 
 
 def _by_chance(seen: Counter, validation: int) -> float:
-    """The share of copies that an honest validation set of discrete data can have.
+    """The fraction of copies that a proper validation set of discrete data can have.
 
-    That is as many as there are training examples with a twin among the others, p, and
-    by chance more: the two shares differ with variance p (1 - p) (1 / m + 1 / n).
+    This is the fraction p of training examples with a duplicate among the others, and
+    more by chance: the two fractions differ with variance p (1 - p) (1 / m + 1 / n).
     """
     n = seen.total()
     p = sum(count for count in seen.values() if count > 1) / n
@@ -71,14 +71,14 @@ def _by_chance(seen: Counter, validation: int) -> float:
 
 
 def _rows(x: Any) -> Iterator[int]:
-    """A number for each example; equal ones have equal numbers."""
+    """A hash for each example; equal examples have equal hashes."""
     leaves = [np.ascontiguousarray(np.asarray(a)) for a in jax.tree.leaves(x)]
     for row in zip(*leaves, strict=True):
         yield hash(b"".join(a.tobytes() for a in row))
 
 
 def check_differ(case: Case) -> Iterator[Finding]:
-    """Whether validation is drawn like training; else it is no measure of it."""
+    """Whether validation is distributed like training; if not, it is misleading."""
     if case.u is None or not case.carries_over_badly:
         return
     moved = _moved_labels(case)
@@ -96,7 +96,7 @@ def check_differ(case: Case) -> Iterator[Finding]:
 
 
 def _moved_labels(case: Case) -> float:
-    """Half the sum of the differences of shares; in deviations for numbers."""
+    """Half the sum of differences of class fractions; for numbers, in deviations."""
     train, validation = np.asarray(case.y), np.asarray(case.v)
     if case.task == "numbers":
         return float(_shift(train.reshape(-1, 1), validation.reshape(-1, 1)) * MOVED)
@@ -113,7 +113,7 @@ def _moved_labels(case: Case) -> float:
 
 
 def _moved_answers(train: np.ndarray, validation: np.ndarray) -> float:
-    """The largest difference of the shares of yes, question by question."""
+    """The largest difference of the fractions of yes, question by question."""
     alike = train.ndim > 1 and train.shape[1:] == validation.shape[1:]
     questions = train.shape[-1] if alike else 1
     shares = [y.reshape(-1, questions).mean(0) for y in (train, validation)]
@@ -126,9 +126,9 @@ def _moved_inputs(case: Case) -> tuple[float, float]:
     if not hasattr(x, "shape") or not is_float(x):
         return 0.0, 1.0
     x, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (x, u))
-    if case.x.ndim > 2:  # places of a picture belong together
+    if case.x.ndim > 2:  # pool the positions of an image
         x, u = (a.reshape(-1, case.x.shape[-1]) for a in (x, u))
-    if x.shape[1] != u.shape[1]:  # rows of other lengths have no columns in common
+    if x.shape[1] != u.shape[1]:  # rows of different lengths share no columns
         return 0.0, 1.0
     spread = x.std(0)
     kept = spread > 1e-6
@@ -140,7 +140,7 @@ def _moved_inputs(case: Case) -> tuple[float, float]:
 
 
 def _shift(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference of means in deviations, beyond what chance makes."""
+    """The largest difference of means in deviations, beyond what chance explains."""
     spread = a.std(0)
     chance = 4 * spread * (1 / len(a) + 1 / len(b)) ** 0.5
     away = np.maximum(np.abs(a.mean(0) - b.mean(0)) - chance, 0)
@@ -153,7 +153,7 @@ def check_balance(case: Case) -> Iterator[Finding]:
         return
     labels = case.labels(case.all_y)
     if labels.size != len(labels):
-        return  # one label an example
+        return  # only for one label per example
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     rare = set(classes[counts * RARE <= counts.max(initial=0)].tolist())
     if not rare or len(classes) > MANY:
@@ -172,9 +172,9 @@ def check_balance(case: Case) -> Iterator[Finding]:
 
 
 def _recall(case: Case, rare: set) -> tuple[float, float, int]:
-    """The share of rare examples that are found, that of all, and how many there are.
+    """The recall of rare examples, the overall accuracy, and how many are rare.
 
-    Looked for in validation, where training may have learned its few by heart.
+    Measured on validation, as the few in training may have been memorized.
     """
     y, v = case.outputs
     outputs, targets = (y, case.y) if v is None else (v, case.v)
@@ -209,7 +209,7 @@ def check_labels(case: Case) -> Iterator[Finding]:
 
 
 def check_few(case: Case) -> Iterator[Finding]:
-    """So few examples that what is learned does not carry over."""
+    """Too few examples for what is learned to generalize."""
     good, there = case.qualities
     if good is None or there is None or good - there < HARM:
         return

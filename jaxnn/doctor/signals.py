@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong inside: gradients that vanish or explode, units that say nothing."""
+"""Checks inside the network: vanishing or exploding gradients, useless units."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ from jaxnn import trees
 from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
 
-#: A gradient so much smaller in a layer than in the one with the largest has vanished;
-#: three sigmoid layers in a row keep about 1/50.
+#: A layer's gradient this much smaller than the largest layer's has vanished; three
+#: sigmoid layers in a row keep about 1/50.
 VANISHED = 1e-3
-#: A gradient so many times the norm of all parameters has exploded; healthy networks
-#: begin with about 0.01 to 3 times.
+#: A gradient this many times the norm of all parameters has exploded; healthy networks
+#: start with about 0.01 to 3 times.
 EXPLODED = 30.0
-#: A layer in which this share of ReLUs never fires has little left to say.
+#: A layer in which this fraction of ReLUs never fires carries little information.
 DEAD = 0.5
-#: Outputs of sigmoids and tanhs this often flat, before training: the start was wrong.
+#: Sigmoids and tanhs saturated this often before training: a bad initialization.
 FLAT_START = 0.4
 #: ... and after training, in a network that has not learned.
 FLAT_END = 0.7
@@ -62,14 +62,14 @@ def _vanished(case: Case, start: np.ndarray, end: np.ndarray) -> Iterator[Findin
 
 
 def _listed(case: Case, side: int) -> str:
-    """The norms of the layers in order; of many the first and the last."""
+    """The norms of the layers in order; only the first and last ones if many."""
     assert case.inside is not None
     shown = [f"{p} {g[side]:.2g}" for p, g in case.inside.gradients.items()]
     return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])
 
 
 def check_units(case: Case) -> Iterator[Finding]:
-    """ReLUs that never fire, sigmoids and tanhs that are always flat."""
+    """ReLUs that never fire, sigmoids and tanhs that are saturated."""
     if case.inside is None:
         return
     dead = [u for u in case.inside.units if u[1].kind == "relu" and u[1].silent >= DEAD]
@@ -107,7 +107,7 @@ def _saturated(case: Case) -> Iterator[Finding]:
 
 
 def check_start(case: Case) -> Iterator[Finding]:
-    """Weights that began all alike: units that start equal stay equal."""
+    """Weights initialized to the same value: units that start equal stay equal."""
     if not case.bad or case.inside is None:
         return
     params = trees.paths(case.start[0])
@@ -118,7 +118,7 @@ def check_start(case: Case) -> Iterator[Finding]:
 
 
 def _is_alike(path: str, w: jax.Array) -> bool:
-    """Whether a matrix or kernel has one value only, with several outputs."""
+    """Whether a matrix or kernel with several outputs has only one value."""
     if w.ndim < 2 or w.shape[-1] < 2 or path.rpartition("/")[2] != "w":
         return False
     return bool((w == w.ravel()[0]).all())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a loss makes of its outputs, found by trying it."""
+"""How a loss interprets its outputs, found by trying it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def values(loss: Callable, targets: Any, y: np.ndarray) -> np.ndarray | None:
-    """The loss of each row, or None where it does not take such numbers."""
+    """The loss of each row, or None if it does not take such numbers."""
     try:
         found = loss(jnp.asarray(y, jnp.float32), jnp.asarray(targets))
         return np.asarray(jax.device_get(found), np.float64)
@@ -19,15 +19,15 @@ def values(loss: Callable, targets: Any, y: np.ndarray) -> np.ndarray | None:
 
 
 def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    """Whether two tries gave the same numbers."""
+    """Whether two attempts gave the same numbers."""
     return a is not None and b is not None and bool(np.allclose(a, b, atol=1e-4))
 
 
 def takes_scores(loss: Callable, shape: tuple, dtype: Any) -> bool:
-    """Whether a loss of 0 or 1 has its outputs on either side of 0.
+    """Whether a loss for labels 0 and 1 takes outputs on either side of 0.
 
-    From 0 on down it then falls for the label 0 and rises for the label 1, as logits
-    and margins have it; a loss that compares outputs with 0 and 1 rises for both.
+    Going down from 0, it then falls for label 0 and rises for label 1, as with logits
+    and margins; a loss that compares outputs with 0 and 1 rises for both.
     """
     at_zero, below = np.zeros(shape), np.full(shape, -1.0)
     for label, falls in ((0, True), (1, False)):
@@ -41,7 +41,7 @@ def takes_scores(loss: Callable, shape: tuple, dtype: Any) -> bool:
 
 
 def takes_binary_logits(loss: Callable, shape: tuple) -> bool:
-    """Whether loss(z, 0) - loss(z, 1) = z, as only log σ has it."""
+    """Whether loss(z, 0) - loss(z, 1) = z, which holds only for log σ."""
     zeros = np.zeros(shape, np.float32)
     for z in (0.3, 0.8):
         y = np.full(shape, z)

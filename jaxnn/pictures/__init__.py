@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a network and its training; beside each, the numbers it shows.
+"""Plots of a network and its training; the numbers behind each are available too.
 
-Each picture is a matplotlib `Figure`, and a file too where a path is given:
+Each plot is a matplotlib `Figure`, and is also written to a file if a path is given:
 `decision_boundary(net, state, data, "boundary.png")`.
 """
 

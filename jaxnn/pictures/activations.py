@@ -27,10 +27,11 @@ class Activation(NamedTuple):
     Attributes:
         mean: their mean.
         spread: their standard deviation.
-        zeros: the share of exact zeros, 0 to 1.
-        dead: the share of units (places on the last axis) that are 0 for all examples.
-        counts: how many of those that are not 0 fall into each of the bins.
-        edges: the bins' ends, from the least to the largest number that is not 0.
+        zeros: the fraction of exact zeros, 0 to 1.
+        dead: the fraction of units (indices of the last axis) that are 0 for all
+            examples.
+        counts: how many nonzero outputs fall into each bin.
+        edges: the edges of the bins, from the smallest to the largest nonzero output.
     """
 
     mean: float
@@ -49,20 +50,21 @@ def activation_statistics(
     train: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Activation]:
-    """Statistics of the outputs of each layer for a batch.
+    """Statistics of each layer's outputs for a batch.
 
     Args:
         net: a network.
         state: a `TrainState`, or a pair `(params, state)`.
         x: inputs `[N, ...]`.
-        train: whether to look at a training pass; in evaluation, batch normalization
-            uses its running statistics and dropout does nothing.
+        train: whether to run in training mode; in evaluation, batch normalization uses
+            its running statistics and dropout does nothing.
         key: a random key for random layers in training.
 
     Returns:
-        From the path of each layer, in order, to its statistics. The repetitions of a
-        `Repeat` are told apart, `repeat_1/block[0]/dense_1`, and the calls of a shared
-        layer too, `dense_1#2`. What is not floating-point is left out.
+        A dict from the path of each layer, in order, to its statistics. The repetitions
+        of a `Repeat` are listed separately, `repeat_1/block[0]/dense_1`, and so are the
+        calls of a shared layer, `dense_1#2`. Outputs that are not floating-point are
+        left out.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(jax.nn.relu), jnp.array([[-1.0, 1.0], [-2.0, 2.0]])
@@ -99,7 +101,7 @@ def activation_statistics(
 
 @program()
 def _outputs(params: Any, state: Any, x: Any, key: Any, *, net: Layer, train: bool):
-    """The outputs of each layer inside, by path."""
+    """The outputs of each inner layer, by path."""
     paths = tuple(path for path in units(net) if path)
     if not paths:  # a network of one layer
         return {"": net.apply(params, state, x, key=key, train=train)[0]}
@@ -127,17 +129,17 @@ def activations(
     train: bool = False,
     key: jax.Array | None = None,
 ) -> Any:
-    """Draw the outputs of each layer: their distribution, spread and zeros.
+    """Plot the outputs of each layer: their distribution, spread and zeros.
 
     Args:
         net, state, x, train, key: as in `activation_statistics`.
-        path: a picture file to write, or None.
+        path: an image file to write, or None.
 
     Returns:
-        The matplotlib figure; a row for each layer, the first on top.
+        The matplotlib figure, with a row for each layer, the first on top.
 
     Raises:
-        ImportError: without matplotlib.
+        ImportError: matplotlib is not installed.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(nn.Dense(8), jax.nn.sigmoid), jnp.ones((5, 3))
@@ -165,7 +167,7 @@ def activations(
 
 
 def _draw_ridges(axes: Any, rows: list[Activation]) -> None:
-    """A histogram standing on the line of each layer, and a mark at its mean."""
+    """Draw a histogram on the baseline of each layer, and a mark at its mean."""
     for place, row in enumerate(rows):
         height = 0.85 * row.counts / max(row.counts.max(), 1)
         axes.stairs(
@@ -179,7 +181,7 @@ def _draw_ridges(axes: Any, rows: list[Activation]) -> None:
 
 
 def _draw_spread(axes: Any, spread: list[float]) -> None:
-    """The standard deviations; on a logarithmic scale where they differ much."""
+    """Draw the standard deviations, on a log scale if they differ a lot."""
     positive = [s for s in spread if s > 0]
     least = min(positive, default=1.0)
     shown = [max(s, least / 10) for s in spread]

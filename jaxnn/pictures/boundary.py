@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where in the plane a classifier decides for which class, and how surely."""
+"""Decision regions of a classifier in the plane, with its confidence."""
 
 from collections.abc import Mapping, Sized
 from pathlib import Path
@@ -20,12 +20,12 @@ MARKS = "os^Dv<>P"
 
 
 class Decisions(NamedTuple):
-    """What a classifier says over a part of the plane.
+    """The predictions of a classifier over a region of the plane.
 
     Attributes:
-        x: first inputs, `[W]`.
-        y: second inputs, `[H]`.
-        probabilities: of each class at each place, `[H, W, K]`.
+        x: values of the first input, `[W]`.
+        y: values of the second input, `[H]`.
+        probabilities: the probability of each class at each point, `[H, W, K]`.
     """
 
     x: np.ndarray
@@ -36,22 +36,22 @@ class Decisions(NamedTuple):
 def decision_grid(
     net: Layer, state: Any, data: Any, *, points: int = 200, margin: float = 0.1
 ) -> Decisions:
-    """The probabilities of the classes over the plane around the data.
+    """Class probabilities on a grid in the plane around the data.
 
     Args:
-        net: a classifier of two features: it gives logits or probabilities
-            `[N, K]`, or of two classes one number, `[N, 1]` or `[N]`.
+        net: a classifier with two input features: it outputs logits or probabilities
+            `[N, K]`, or for two classes one number, `[N, 1]` or `[N]`.
         state: a `TrainState`, or a pair `(params, state)`.
-        data: `(inputs [N, 2], targets)`; the inputs tell what part of the plane.
-        points: places along each axis.
-        margin: how far around the data to look, as a share of their width.
+        data: `(inputs [N, 2], targets)`; the inputs determine the region.
+        points: grid points along each axis.
+        margin: how far to extend the region around the data, relative to its width.
 
     Returns:
-        Places and probabilities. Outputs that the network does not itself put through
-        softmax or sigmoid are taken for logits.
+        The grid and the probabilities. Outputs that the network does not itself pass
+        through softmax or sigmoid are taken as logits.
 
     Raises:
-        ValueError: if inputs are not two-dimensional, or the outputs no classes.
+        ValueError: the inputs are not two-dimensional, or the outputs are not classes.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Dense(3), jnp.array([[0.0, 0.0], [1.0, 2.0]])
@@ -72,7 +72,7 @@ def decision_grid(
 
 
 def _check_data(data: Any) -> np.ndarray:
-    """The inputs, if there are two features of each example."""
+    """Return the inputs, which must have two features per example."""
     check_pair(data, "data")
     data = as_arrays(data)
     check_arrays(data)
@@ -87,7 +87,7 @@ def _check_data(data: Any) -> np.ndarray:
 
 
 def _probabilities(net: Layer, state: Any, places: np.ndarray) -> np.ndarray:
-    """The probability of each class at each place, `[N, K]`."""
+    """The probability of each class at each point, `[N, K]`."""
     shape = jax.ShapeDtypeStruct(places[:1].shape, places.dtype)
     kind = check_network(net, *variables(state), shape).kind
     outputs = predict(net, state, places, batch_size=len(places))
@@ -117,16 +117,16 @@ def decision_boundary(
     margin: float = 0.1,
     names: Any = None,
 ) -> Any:
-    """Draw where a classifier of two features decides for which class.
+    """Plot the decision boundary of a classifier with two input features.
 
-    The stronger the shade, the surer the network; the lines are where two classes are
-    equally likely; on top the data, each in the color of its true class.
+    Darker shades mean higher confidence; lines mark where two classes are equally
+    likely; the data are drawn on top, each example in the color of its true class.
 
     Args:
         net, state, points, margin: as in `decision_grid`.
         data: `(inputs [N, 2], targets)`; targets are labels `[N]` or `[N, 1]`, or
             one-hot vectors `[N, K]`.
-        path: a picture file to write, or None.
+        path: an image file to write, or None.
         names: names of the classes and of the two features,
             `{"classes": [...], "features": [...]}`, either or both.
 
@@ -134,7 +134,7 @@ def decision_boundary(
         The matplotlib figure.
 
     Raises:
-        ValueError, TypeError: as `decision_grid`, and for other names.
+        ValueError, TypeError: as for `decision_grid`, and for invalid names.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Dense(3), jnp.array([[0.0, 0.0], [1.0, 2.0]])
@@ -162,7 +162,7 @@ def decision_boundary(
 
 
 def _names(names: Any, classes: int) -> dict[str, Any]:
-    """The names of the classes and of the features, those that are not given too."""
+    """The names of the classes and features, with defaults for those not given."""
     found: dict[str, Any] = {
         "classes": [f"class {k}" for k in range(classes)],
         "features": ["first feature", "second feature"],
@@ -199,7 +199,7 @@ def _labels(targets: Any, classes: int) -> np.ndarray:
 
 
 def _draw_shades(axes: Any, grid: Decisions) -> None:
-    """Each place in the color of its likeliest class, paler where that is unsure."""
+    """Color each point by its most likely class, paler where that is uncertain."""
     from matplotlib.colors import to_rgb
 
     shares = grid.probabilities
@@ -216,11 +216,11 @@ def _draw_shades(axes: Any, grid: Decisions) -> None:
             axes.contour(grid.x, grid.y, lead, [0.0], colors="black", linewidths=1)
 
 
-SHADE = 0.5  # of a class's own color where it is certain: the data stand out from it
+SHADE = 0.5  # strength of a class's color where certain, so that the data stand out
 
 
 def _draw_certainty(figure: Any, axes: Any, classes: int) -> None:
-    """A scale of gray for how sure a shade is."""
+    """A gray color bar for the confidence."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a convolutional network looks at: saliency, Grad-CAM, filters as pictures.
+"""What a convolutional network looks at: saliency, Grad-CAM, filters as images.
 
 Pure functions of a network and its trees: `jax.jit` and `jax.vmap` apply, with the
 network and the path static.
@@ -26,20 +26,20 @@ from jaxnn.trees import describe, nearest
 def saliency(net: Layer, variables: Any, x: Any, target: Any = None) -> jax.Array:
     """Saliency: the gradient of a class score with respect to the image.
 
-    `g = ∂ y[target] / ∂ x` for each image by itself, in evaluation. As a picture one
-    draws `|g|`, of several colors the largest: `jnp.abs(g).max(-1)`.
+    `g = ∂ y[target] / ∂ x` for each image separately, in evaluation mode. To display
+    it, draw `|g|`, the largest over the color channels: `jnp.abs(g).max(-1)`.
 
     Args:
-        net: a network that gives class scores, the logits, `[N, classes]`.
+        net: a network that outputs class scores, the logits, `[N, classes]`.
         variables: its `(params, state)`, or a `TrainState`.
         x: images `[N, H, W, C]`, or any other batch of floats.
         target: a class, or one for each image `[N]`; None for the highest score.
 
     Returns:
-        The gradient, in the shape of `x`.
+        The gradient, with the shape of `x`.
 
     Raises:
-        ValueError: if the network gives no class scores or has no such class.
+        ValueError: the network does not output class scores, or has no such class.
 
     Reference: Simonyan et al., Deep Inside Convolutional Networks, 2014.
 
@@ -71,24 +71,24 @@ def grad_cam(
 ) -> jax.Array:
     """Grad-CAM: where in each image one layer finds evidence for a class.
 
-    `relu(sum over k of a[k] A[k])` for the layer's maps A, each
-    weighted by its mean slope, `a[k] = mean over places of ∂ y[target] / ∂ A[k]`.
+    `relu(sum over k of a[k] A[k])` for the layer's maps A, each weighted by its mean
+    gradient, `a[k] = mean over positions of ∂ y[target] / ∂ A[k]`.
 
     Args:
-        net: a network that gives class scores, the logits, `[N, classes]`.
+        net: a network that outputs class scores, the logits, `[N, classes]`.
         variables: its `(params, state)`, or a `TrainState`.
         x: images `[N, H, W, C]`.
-        path: a layer inside that gives maps `[N, h, w, K]`; mostly the last such.
+        path: an inner layer that outputs maps `[N, h, w, K]`; usually the last one.
         target: a class, or one for each image `[N]`; None for the highest score.
         enlarge: whether to interpolate to the size of the images.
 
     Returns:
-        One map for each image, of 0 or more, `[N, H, W]` or `[N, h, w]`.
+        One nonnegative map for each image, `[N, H, W]` or `[N, h, w]`.
 
     Raises:
-        KeyError: if there is no layer at `path`; names the nearest path.
-        ValueError: if that layer gives no maps, or is called several times; if the
-            network gives no class scores or has no such class.
+        KeyError: there is no layer at `path`; the message suggests the nearest path.
+        ValueError: that layer does not output maps, or is called several times; the
+            network does not output class scores, or has no such class.
 
     Reference: Selvaraju et al., Grad-CAM, 2017.
 
@@ -121,21 +121,21 @@ def grad_cam(
 def filters_picture(
     w: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
 ) -> jax.Array:
-    """The filters of a first convolution side by side, as a picture.
+    """The filters of a first convolution in a grid, as an image.
 
     Gray, 0.5, is a weight of 0; each filter is scaled by its own largest weight.
 
     Args:
-        w: the weights `[h, w, C, F]` of `nn.Conv` on images of one or three colors.
-        columns: filters in a row; None for about as many as rows.
+        w: the weights `[h, w, C, F]` of `nn.Conv` on images with 1 or 3 channels.
+        columns: filters per row; None for about as many as rows.
         gap: pixels between filters.
-        background: what is in the gaps: 1 for white, 0 for black, NaN for nothing.
+        background: the value in the gaps: 1 for white, 0 for black, NaN for nothing.
 
     Returns:
-        A picture `[height, width, C]` in 0 to 1.
+        An image `[height, width, C]` in 0 to 1.
 
     Raises:
-        ValueError: if `w` has other axes, or other than 1 or 3 input channels.
+        ValueError: `w` does not have these axes, or not 1 or 3 input channels.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> nn.pictures.filters_picture(jnp.ones((3, 3, 1, 8))).shape
@@ -154,21 +154,21 @@ def filters_picture(
 def maps_picture(
     maps: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
 ) -> jax.Array:
-    """The feature maps of one image side by side, as a gray picture.
+    """The feature maps of one image in a grid, as a grayscale image.
 
-    Black is a map's smallest value and white its largest, for each map by itself.
+    Black is a map's smallest value and white its largest, for each map separately.
 
     Args:
         maps: a layer's output for one image, `[h, w, K]`; see `nn.Tap`.
-        columns: maps in a row; None for about as many as rows.
+        columns: maps per row; None for about as many as rows.
         gap: pixels between maps.
-        background: what is in the gaps: 1 for white, 0 for black, NaN for nothing.
+        background: the value in the gaps: 1 for white, 0 for black, NaN for nothing.
 
     Returns:
-        A picture `[height, width, 1]` in 0 to 1.
+        An image `[height, width, 1]` in 0 to 1.
 
     Raises:
-        ValueError: if `maps` has other axes.
+        ValueError: `maps` does not have these axes.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> nn.pictures.maps_picture(jnp.ones((14, 14, 6)), columns=6, gap=2).shape
@@ -184,7 +184,7 @@ def maps_picture(
 
 
 class _Nudged(Layer):
-    """A layer whose output is moved a little: by its slope one sees what that does."""
+    """A layer with `nudge` added to its output, to take the gradient there."""
 
     layer: Layer
     nudge: Any  # an array, inside one call only
@@ -246,7 +246,7 @@ def _check_path(net: Layer, path: Any) -> None:
 
 
 def _check_maps(net: Layer, path: str, x: Any, maps: Any) -> Any:
-    """The maps that a layer gives, if it gives maps, and only once."""
+    """Return the maps of a layer, which must output maps and be called once."""
     if isinstance(maps, tuple):
         raise ValueError(
             f"grad_cam: the layer at {path!r} is called {len(maps)} times; take one "

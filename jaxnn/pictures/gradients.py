@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large the gradient is at each layer: does it vanish, or explode?"""
+"""The size of the gradient at each layer: does it vanish or explode?"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from jaxnn.files.figures import COLORS, finish, new_figure
 from jaxnn.pictures.units import Unit, owner, parts, single, units
 from jaxnn.train.gradients import loss_gradients
 
-#: Up to so many layers stand under the axis by name, more by number.
+#: Up to this many layers are labeled by name on the axis, more by number.
 NAMED = 40
 
 
@@ -33,13 +33,13 @@ def gradient_norms(
         net: a network.
         state: a `TrainState`, or a pair `(params, state)`.
         batch: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`;
-            the loss is its mean, with the network in training.
+            its mean loss is used, with the network in training mode.
         loss: `loss(outputs, targets) -> [N]`.
         key: a random key for random layers; None takes that of a `TrainState`.
 
     Returns:
-        From the path of each layer with parameters, in order, to the norm. The
-        repetitions of a `Repeat` are told apart: `repeat_1/block[0]/dense_1`.
+        A dict from the path of each layer with parameters, in order, to the norm. The
+        repetitions of a `Repeat` are listed separately: `repeat_1/block[0]/dense_1`.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> net, loss = nn.Sequential(fc=nn.Dense(1)), nn.losses.mean_squared_error
@@ -75,11 +75,11 @@ def gradients(
     *,
     key: jax.Array | None = None,
 ) -> Any:
-    """Draw the size of the gradient at each layer, on a logarithmic scale.
+    """Plot the size of the gradient at each layer, on a log scale.
 
     Args:
         net, state, batch, loss, key: as in `gradient_norms`.
-        path: a picture file to write, or None.
+        path: an image file to write, or None.
 
     Returns:
         The matplotlib figure.
@@ -97,17 +97,17 @@ def gradients(
 def compare_gradients(
     norms: Mapping[str, Mapping[str, float]], path: str | Path | None = None
 ) -> Any:
-    """Draw the sizes of several networks' gradients by layer in one picture.
+    """Plot the gradient sizes of several networks by layer in one figure.
 
     Args:
-        norms: from the name of each network to its `gradient_norms`.
-        path: a picture file to write, or None.
+        norms: a dict from the name of each network to its `gradient_norms`.
+        path: an image file to write, or None.
 
     Returns:
         The matplotlib figure; a norm of exactly 0 is a hollow mark at the bottom.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: there is nothing to draw.
 
     >>> import jaxnn as nn
     >>> sigmoid, relu = {"dense_1": 1e-6, "dense_2": 1.0}, {"dense_1": 1, "dense_2": 2}
@@ -137,7 +137,7 @@ def compare_gradients(
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(yscale="log", ylabel="norm of the loss's gradient")
     low, high = axes.get_ylim()
-    room = max(10 / math.sqrt(high / low), 1)  # two decades: noise is to look small
+    room = max(10 / math.sqrt(high / low), 1)  # two decades, so that noise looks small
     axes.set_ylim(low / room, high * room)
     axes.set_title("Gradient by layer, from the input to the output")
     axes.grid(alpha=0.3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss around a network's parameters: over a plane, and on a line between two."""
+"""The loss landscape: over a plane around the parameters, and between two states."""
 
 import numbers
 from collections.abc import Callable, Mapping
@@ -45,14 +45,14 @@ class Surface(NamedTuple):
 
 @partial(jax.jit, static_argnames="net")
 def filter_normalized(net: Layer, params: Params, key: jax.Array) -> Params:
-    """A random direction in which each filter is as long as the network's own.
+    """A random direction with each filter normalized to the norm of the network's own.
 
     `d[filter] ← d[filter] / ‖d[filter]‖ · ‖θ[filter]‖`, so that directions of networks
-    whose weights differ in scale compare. A filter is all that leads to one output
-    (the last axis); biases and scales, arrays of one axis, stay where they are.
+    whose weights differ in scale are comparable. A filter is all the weights of one
+    output (the last axis); biases and scales, arrays with one axis, are not moved.
 
     Args:
-        net: the network; it tells the repetitions of a `Repeat` apart.
+        net: the network; needed to separate the repetitions of a `Repeat`.
         params: its parameters.
         key: a random key.
 
@@ -96,19 +96,20 @@ def loss_grid(
     """The loss around the parameters along two random directions, `θ + a d1 + b d2`.
 
     Args:
-        net: a network; in evaluation, with the statistics in its state.
+        net: a network; run in evaluation mode, with the statistics in its state.
         state: a `TrainState`, or a pair `(params, state)`.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`; a
-            thousand examples show the shape.
+            thousand examples are enough to show the shape.
         loss: `loss(outputs, targets) -> [N]`.
-        key: a random key: what the directions are drawn from.
-        radius: how far to go, above 0; 1 is as far as the weights' own length.
-        points: places along each direction; an odd number has the network itself.
-        chunk: places at a time; it changes memory and speed, not the result. None is
-            1 on a CPU, where more are slower for convolutions, and 16 elsewhere.
+        key: a random key from which the directions are drawn.
+        radius: how far to go, above 0; 1 is the length of the weights themselves.
+        points: points along each direction; an odd number includes the network itself.
+        chunk: points evaluated at a time; affects memory and speed, not the result.
+            None means 1 on a CPU, where more are slower for convolutions, and 16
+            elsewhere.
 
     Returns:
-        The places and their losses. The directions are `filter_normalized`.
+        The points and their losses. The directions are `filter_normalized`.
 
     Reference: Li et al., Visualizing the Loss Landscape of Neural Nets, 2018.
 
@@ -145,15 +146,16 @@ def losses_between(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The loss on the line from one state to another, `(1 - t) start + t end`.
 
-    Statistics in the states, such as those of batch normalization, go along.
+    Statistics in the states, such as those of batch normalization, are interpolated
+    too.
 
     Args:
         net, loss, chunk: as in `loss_grid`.
-        start: a `TrainState`, or a pair `(params, state)`: where t is 0.
-        end: another of the same shapes: where t is 1.
+        start: a `TrainState`, or a pair `(params, state)`: t = 0.
+        end: another one with the same shapes: t = 1.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
-        points: places along the line.
-        beyond: how far to go on at both ends.
+        points: points along the line.
+        beyond: how far to extend the line at both ends.
 
     Returns:
         `(t, losses)`, both `[points]`.
@@ -179,7 +181,7 @@ def losses_between(
 
 
 def _difference(end: Any, start: Any) -> jax.Array:
-    """The way between numbers; what is not floating-point stays where it starts."""
+    """The difference; zero for arrays that are not floating-point."""
     end, start = jnp.asarray(end), jnp.asarray(start)
     return end - start if checks.is_float(start) else jnp.zeros_like(start)
 
@@ -218,7 +220,7 @@ def _measure(
     loss: Callable[..., jax.Array],
     chunk: int | None,
 ) -> np.ndarray:
-    """The mean loss at each place, `start + Σ place[i] ways[i]`, as one program."""
+    """The mean loss at each point, `start + Σ place[i] ways[i]`, as one program."""
     chunk = (1 if jax.default_backend() == "cpu" else 16) if chunk is None else chunk
     checks.positive_int("loss_surface", "chunk", chunk)
     Evaluator(net, loss, None).check(*start, data)
@@ -261,15 +263,15 @@ def loss_surface(
     points: int = 25,
     chunk: int | None = None,
 ) -> Any:
-    """Draw the loss around a network's parameters along two random directions.
+    """Plot the loss around a network's parameters along two random directions.
 
     Args:
         net, state, data, loss, key, radius, points, chunk: as in `loss_grid`.
-        path: a picture file to write, or None.
+        path: an image file to write, or None.
 
     Returns:
-        The matplotlib figure. Colors stand for the loss's logarithm where its largest
-        value is more than ten times its least.
+        The matplotlib figure. Colors are on a log scale if the largest loss is more
+        than ten times the smallest.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Dense(1), jnp.ones((4, 2))
@@ -325,16 +327,16 @@ def loss_line(
     beyond: float = 0.25,
     chunk: int | None = None,
 ) -> Any:
-    """Draw the loss on the line from one state of a network to another.
+    """Plot the loss on the line from one state of a network to another.
 
-    Between two networks that were trained from different starts there is mostly a hill:
+    Between two networks trained from different initial values there is usually a hill:
     they are in different minima.
 
     Args:
         net, start, end, loss, points, beyond, chunk: as in `losses_between`.
-        data: as there; or several under names, `{"training": ..., "validation": ...}`,
-            for a curve each.
-        path: a picture file to write, or None.
+        data: as there; or a dict of several, `{"training": ..., "validation": ...}`,
+            with a curve for each.
+        path: an image file to write, or None.
 
     Returns:
         The matplotlib figure.

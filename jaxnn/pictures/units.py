@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a network that compute something, in order, however deep inside."""
+"""The innermost layers of a network that compute something, in order."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ from jaxnn.train.ensemble import Ensemble
 
 
 class Unit(NamedTuple):
-    """A layer that is not made of others.
+    """A layer that is not composed of others.
 
     `repeats` are the paths of the blocks of every `Repeat` it is in: its arrays have
-    as many axes in front.
+    one leading axis for each.
     """
 
     layer: Layer
@@ -22,7 +22,7 @@ class Unit(NamedTuple):
 
 
 def units(net: Layer, path: str = "", repeats: tuple[str, ...] = ()) -> dict[str, Unit]:
-    """From path to layer; a network of one layer has the path `""`."""
+    """A dict from paths to layers; a network of one layer has the path `""`."""
     if not isinstance(net, Composite | Repeat | Remat) or not net.children():
         return {path: Unit(net, repeats)}
     found = {}
@@ -34,13 +34,13 @@ def units(net: Layer, path: str = "", repeats: tuple[str, ...] = ()) -> dict[str
 
 
 def owner(path: str, found: dict[str, Unit]) -> str:
-    """The unit that the parameter at `path` belongs to; its folder if none."""
+    """The unit that the parameter at `path` belongs to; its parent path if none."""
     above = [unit for unit in found if not unit or path.startswith(f"{unit}/")]
     return max(above, key=len, default=path.rpartition("/")[0])
 
 
 def single(net: Any, owner: str) -> Layer:
-    """A network to look into; of an ensemble that is a member's."""
+    """The network to inspect; raise for an ensemble, whose members to look at."""
     if isinstance(net, Ensemble):
         raise TypeError(
             f"{owner}: look at one member of an ensemble: its network, net.net, with "
@@ -50,7 +50,7 @@ def single(net: Any, owner: str) -> Layer:
 
 
 class Part(NamedTuple):
-    """What belongs to one repetition of a unit; `order` sorts parts as they compute."""
+    """One repetition's part of a unit; `order` sorts parts by execution order."""
 
     order: tuple[int, ...]
     name: str
@@ -58,9 +58,10 @@ class Part(NamedTuple):
 
 
 def parts(path: str, found: dict[str, Unit], array: Any) -> list[Part]:
-    """An array of a unit, apart by repetition: `stack/block[0]/conv` and so on.
+    """Split an array of a unit by repetition: `stack/block[0]/conv` and so on.
 
-    The axes of the repetitions are its first; what is not repeated comes back whole.
+    The leading axes are those of the repetitions; an array that is not repeated comes
+    back whole.
     """
     unit, places = found[path], list(found)
     firsts = [_first(block, found) for block in unit.repeats]
@@ -75,10 +76,10 @@ def parts(path: str, found: dict[str, Unit], array: Any) -> list[Part]:
 
 
 def _first(block: str, found: dict[str, Unit]) -> int:
-    """The place of the first unit inside a repeated block."""
+    """The index of the first unit inside a repeated block."""
     return next(i for i, unit in enumerate(found.values()) if block in unit.repeats)
 
 
 def title(path: str, unit: Unit) -> str:
-    """What a picture calls a unit: its path, or its code if it is the whole network."""
+    """The label of a unit: its path, or its code if it is the whole network."""
     return path or written(unit.layer)[:40]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a sweep's arguments, said before anything is compiled."""
+"""Checks of a sweep's arguments, made before anything is compiled."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from jaxnn.trees import describe, nearest
 
 
 def checked_data(data: Any, validation: Any, folds: Any) -> tuple[Any, Any]:
-    """Data and validation, if they are pairs of arrays."""
+    """Return data and validation, which must be pairs of arrays."""
     for name, given in (("data", data), ("validation", validation)):
         if given is not None and is_stream(given):
             raise TypeError(
@@ -43,7 +43,7 @@ def checked_data(data: Any, validation: Any, folds: Any) -> tuple[Any, Any]:
 def check_monitor(
     monitor: Any, mode: Any, metrics: Any, validated: bool, watch: Watch
 ) -> str:
-    """Raise unless what ranks the trials will be logged; gives `min` or `max`."""
+    """Raise unless the value that ranks trials is logged; return `min` or `max`."""
     if metrics is not None and not isinstance(metrics, Mapping):
         raise TypeError(f"metrics: must be a dict by name, got {metrics!r:.60}")
     names = ["loss", *(metrics or {})]
@@ -70,7 +70,7 @@ def check_monitor(
 def check_batch_sizes(
     batch_size: Any, swept: Any, examples: int, parts: list[Split]
 ) -> None:
-    """Raise unless there is a batch size, given once, and the data fill it."""
+    """Raise unless a batch size is given, only once, and the data fill it."""
     if swept is not None and batch_size is not None:
         raise ValueError(
             "batch_size: is swept, so leave the argument out; got "
@@ -97,7 +97,7 @@ def check_parts(
     monitor: str,
     folds: list[Split],
 ) -> None:
-    """Raise if a trial's network, loss and data do not fit one another."""
+    """Raise if a trial's network, loss and data do not fit together."""
     try:
         logs = _check_parts(task, parts, batch_size, folds)
         watched = logs.get(monitor.removeprefix("val_"))
@@ -114,7 +114,7 @@ def check_parts(
 def _check_parts(
     task: Task, parts: Parts, batch_size: int, folds: list[Split]
 ) -> dict[str, Any]:
-    """Trace a step; gives the shapes of its logs."""
+    """Trace a step; return the shapes of its logs."""
     net, optimizer, loss, _ = parts
     if isinstance(net, Ensemble):
         raise TypeError(

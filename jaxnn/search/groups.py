@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which trials can share a program: those that differ in what can be traced."""
+"""Which trials can share a program: those that differ only in traceable values."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,17 +16,17 @@ class Group(NamedTuple):
 
     fixed: Settings  # the same for all
     traced: list[str]  # names whose values the program takes as data
-    members: list[int]  # places among all settings
+    members: list[int]  # indices among all settings
 
 
 def groups(every: list[Settings], floats: list[str], works: Works) -> list[Group]:
-    """Part settings into groups that share a program.
+    """Partition settings into groups that share a program.
 
     Args:
         every: the settings.
-        floats: the names whose values are numbers, of which one at least is a float;
-            they are traced where that works, everything else is not.
-        works: tells whether names can be traced, the rest being as in the settings.
+        floats: the names whose values are numbers, at least one of them a float; they
+            are traced where that works, everything else is not.
+        works: tells whether names can be traced, with the rest as in the settings.
     """
     traced: list[str] = floats
     found = []
@@ -41,7 +41,7 @@ def groups(every: list[Settings], floats: list[str], works: Works) -> list[Group
 
 
 def _alike(every: list[Settings], names: list[str], members: Any) -> list[list[int]]:
-    """Members with the same values of some names, in order."""
+    """Lists of members with equal values of some names, in order."""
     found: dict[Any, list[int]] = {}
     for i in members:
         label = tuple(_label(every[i][name]) for name in names)
@@ -50,7 +50,7 @@ def _alike(every: list[Settings], names: list[str], members: Any) -> list[list[i
 
 
 def _label(value: Any) -> Any:
-    """Something hashable that two values share if they are the same."""
+    """Something hashable that is equal for equal values."""
     value = comparable(value)
     try:
         hash(value)
@@ -62,7 +62,7 @@ def _label(value: Any) -> Any:
 def _traceable(
     settings: Settings, floats: list[str], likely: list[str], works: Works
 ) -> list[str]:
-    """The names that can be traced together; as with the last group, most likely."""
+    """The names that can be traced together; tries those of the last group first."""
     for names in (likely, floats):
         if names and works(settings, names):
             return names

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parallel axes: one for each name and one for the score, a line for each setting."""
+"""Parallel coordinates: an axis per name and one for the score, a line per setting."""
 
 import math
 from typing import Any
@@ -8,15 +8,15 @@ import numpy as np
 
 from jaxnn.search.scales import Scale
 
-#: With more rows than this the worst quarter of the scores stands at the axis's end, so
-#: that a few very bad ones leave room for the others.
+#: With more rows than this, the worst quarter of the scores is drawn at the axis's end,
+#: so that a few very bad ones leave room for the others.
 MANY = 12
-#: Where the score of what diverged stands.
+#: Where diverged settings are drawn on the score's axis.
 LOST = -0.08
 
 
 def parallel(figure: Any, result: Any, names: list[str], scales: dict) -> None:
-    """Draw a sweep over three names or more; the darker a line, the better it ranks."""
+    """Draw a sweep over three or more names; darker lines rank better."""
     axes, height = figure.subplots(), Heights(result)
     colors = _colors(len(result.rows))
     for place, row in reversed(list(enumerate(result.rows))):
@@ -36,14 +36,14 @@ def parallel(figure: Any, result: Any, names: list[str], scales: dict) -> None:
 
 
 def _colors(rows: int) -> np.ndarray:
-    """A color for each rank; the last yellow of the map is too pale for a line."""
+    """A color for each rank; the map's final yellow is too pale for a line."""
     import matplotlib
 
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.87, rows))
 
 
 def _style(result: Any, place: int) -> dict[str, Any]:
-    """How a line is drawn: strong if it is the best, or ran for long."""
+    """How to draw a line: stronger if it is the best, or ran for many epochs."""
     row, longest = result.rows[place], max(row.epochs for row in result.rows)
     if place == 0:
         return {"linewidth": 2.5, "zorder": 3}
@@ -54,7 +54,7 @@ def _style(result: Any, place: int) -> dict[str, Any]:
 
 
 class Heights:
-    """Where a score stands, the best on top."""
+    """The height of a score in the picture, the best on top."""
 
     def __init__(self, result: Any):
         every = [row.score for row in result.rows if _sound(row)]
@@ -73,7 +73,7 @@ class Heights:
         return 1 - y if self.least else y
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Places and what to write there."""
+        """Tick positions and labels."""
         found = [(1 - y if self.least else y, t) for y, t in self.scale.ticks()]
         if self.cut:
             end = self(self.last), f"{self.cut}{self.last:.3g}"
@@ -86,7 +86,7 @@ def _sound(row: Any) -> bool:
 
 
 def _axis(axes: Any, x: int, ticks: list[tuple[float, str]], *, left: bool) -> None:
-    """An upright axis with what is written beside it."""
+    """A vertical axis with its labels."""
     axes.axvline(x, color="black", linewidth=0.8)
     white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for y, text in ticks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From settings to a network, an optimizer, a loss and an augmentation."""
+"""Build a network, an optimizer, a loss and an augmentation from settings."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from jaxnn.trees import nearest
 
 
 class Parts(NamedTuple):
-    """What one trial trains, and with what."""
+    """The network, optimizer, loss and augmentation of one trial."""
 
     net: Layer
     optimizer: Any
@@ -22,19 +22,19 @@ class Parts(NamedTuple):
     augment: Any
 
     def step(self, metrics: Any) -> TrainStep:
-        """Its training step."""
+        """The trial's training step."""
         net, optimizer, loss, augment = self
         return train_step(net, loss, optimizer, metrics=metrics, augment=augment)
 
 
 class Maker:
-    """Makes the parts of a trial; each is fixed, or a function of names it takes.
+    """Builds the parts of a trial; each is fixed, or a function of swept names.
 
     Args:
-        net: a layer, or a function that gives one.
-        optimizer: an Optax optimizer, or a function that gives one.
-        loss, augment: fixed; or a function of swept names alone that gives one.
-        names: what is swept.
+        net: a layer, or a function that returns one.
+        optimizer: an Optax optimizer, or a function that returns one.
+        loss, augment: fixed; or a function of swept names only that returns one.
+        names: the swept names.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Maker:
                 "sweep: optimizer must be an Optax optimizer or a function of swept "
                 f"names that gives one, such as optax.sgd, got {optimizer!r:.60}"
             )
-        self.takes: dict[str, list[str]] = {}  # for each part that is made
+        self.takes: dict[str, list[str]] = {}  # for each part that is a function
         for part, value in self.given.items():
             found = _taken(value, names)
             if _is_made(part, value, found, names):
@@ -111,7 +111,7 @@ class Maker:
 
 
 def _is_made(part: str, value: Any, found: list[str], names: list[str]) -> bool:
-    """Whether a part is a function of settings, rather than the thing itself."""
+    """Whether a part is a function of settings, rather than the object itself."""
     if part == "net":
         return not isinstance(value, Layer)
     if part == "optimizer":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a sweep: a line, a map, or parallel axes."""
+"""Plots of a sweep: a line, a map, or parallel coordinates."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from jaxnn.search.scales import Paint, Scale, label, spans
 
 
 def draw(result: Any) -> Any:
-    """The picture that suits a sweep's number of names."""
+    """Draw the plot that suits the number of swept names."""
     scales = {
         name: Scale([row.settings[name] for row in result.rows], over)
         for name, over in result.over.items()

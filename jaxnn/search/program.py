@@ -25,8 +25,8 @@ from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState
 from jaxnn.trees import nbytes
 
-#: Networks that train together take about so many bytes, where a device does not say
-#: what it has.
+#: About how many bytes networks that train together may take, if the device does not
+#: report its memory.
 BYTES = 2**30
 
 
@@ -61,13 +61,13 @@ class Task(NamedTuple):
         return self.key if seed is None else jax.random.fold_in(self.key, seed)
 
     def keys_of(self, units: list["Unit"]) -> list[jax.Array]:
-        """The keys of units; those of one seed are one object."""
+        """The keys of units; units with the same seed share one key object."""
         found = {seed: self.key_of(seed) for seed in {unit.seed for unit in units}}
         return [found[unit.seed] for unit in units]
 
 
 class Unit(NamedTuple):
-    """Settings and a seed, which a program trains beside others."""
+    """Settings and a seed, trained in one program with other units."""
 
     row: int
     seed: int | None
@@ -75,13 +75,13 @@ class Unit(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What some units came to, on each fold of a split."""
+    """The results of some units on each fold of a split."""
 
     states: TrainState  # leaves [folds, units, ...]; without keys
     logs: dict[str, np.ndarray]  # [folds, units, epochs]
     finite: np.ndarray  # bool [folds, units], whether parameters and statistics are
-    ran: np.ndarray  # int [folds, units], epochs in all
-    shown: np.ndarray  # int [folds, units], the epoch that the parameters are of
+    ran: np.ndarray  # int [folds, units], total epochs
+    shown: np.ndarray  # int [folds, units], the epoch the parameters are from
 
 
 class Program:
@@ -92,9 +92,9 @@ class Program:
         fixed: the settings that all units of the group share.
         traced: the names that its units may differ in.
         split: the folds.
-        batch_size: examples a step.
-        width: units that train at once, whatever their number, so that one program
-            serves any; None for all of them, in a program for each number.
+        batch_size: examples per step.
+        width: a fixed number of units that train at once, so that one program serves
+            any number of units; None for all of them, with a program for each number.
     """
 
     def __init__(
@@ -114,20 +114,20 @@ class Program:
     def __call__(
         self, units: list[Unit], states: Any, begun: int, until: int
     ) -> Outcome:
-        """Train units up to `until` epochs in all.
+        """Train units until they have seen `until` epochs in total.
 
         Args:
             units: settings and seeds.
-            states: where they stand after `begun` epochs, as in `Outcome`; or None.
-            begun: epochs they have seen.
-            until: the total they are to see.
+            states: their states after `begun` epochs, as in `Outcome`; or None.
+            begun: the epochs they have seen.
+            until: the total number of epochs.
         """
         size = self.size(units)
         if size == len(units):
             return self._train(units, states, begun, until)
         parts = []
         for start in range(0, len(units), size):
-            # The last part is filled up with its last unit: one program serves all.
+            # The last part is padded with its last unit, so that one program fits all.
             places = np.minimum(np.arange(start, start + size), len(units) - 1)
             some = None if states is None else take(states, places)
             outcome = self._train([units[i] for i in places], some, begun, until)
@@ -135,7 +135,7 @@ class Program:
         return jax.tree.map(_join, *parts)
 
     def size(self, units: list[Unit]) -> int:
-        """How many units go into the program."""
+        """How many units the program trains at once."""
         room = self.room(units[0])
         if self.width is not None:
             return min(self.width, room)
@@ -217,8 +217,8 @@ class Program:
         """One run on one fold, a pure function."""
         task, options = self.task, self.task.options
         parts = task.maker(self.fixed | values)
-        # Where all have seen as much they share a count of steps: the order of the
-        # examples, and with one key the batches, are then common too.
+        # Where all have taken the same steps they share the count: the order of the
+        # examples, and with a single key the batches, are then shared too.
         step = begun if options["early_stopping"] is None else state.step
         state, logs = run(
             parts.step(task.metrics),
@@ -238,7 +238,7 @@ class Program:
 
 
 def _shown(state: TrainState, ran: jax.Array) -> jax.Array:
-    """The epoch whose parameters a run ends with: the best, with early stopping."""
+    """The epoch whose parameters a run ends with: the best with early stopping."""
     if "early_stopping" not in state.watch:
         return ran
     best = state.watch["early_stopping"].best.epoch
@@ -251,7 +251,7 @@ def take(states: Any, places: Any) -> Any:
 
 
 def _to_host(outcome: Outcome, count: int) -> Outcome:
-    """The outcome of the first units in the host's memory: the device's is needed."""
+    """Move the outcome of the first units to the host, to free device memory."""
     return jax.tree.map(lambda a: np.asarray(a)[:, :count], outcome)
 
 
@@ -260,7 +260,7 @@ def _join(*parts: np.ndarray) -> np.ndarray:
 
 
 def _affordable(task: Task, settings: Settings, batch_size: int) -> int:
-    """How many networks fit into the memory that a sweep allows itself."""
+    """How many networks fit into the memory that a sweep may use."""
     parts = task.maker(settings)
     x, *_ = rows_of(task.data, batch_size)
 
@@ -270,10 +270,10 @@ def _affordable(task: Task, settings: Settings, batch_size: int) -> int:
     state, calls = jax.eval_shape(start)._replace(key=None), trace(parts.net, x)
     kernels = any(a.ndim > 3 for a in jax.tree.leaves(state.params))
     if kernels and jax.default_backend() == "cpu":
-        return 1  # one after another in one program; 8 side by side took 1.8 times it
+        return 1  # in turn, in one program; 8 in parallel took 1.8 times as long
     values = sum(nbytes(call.y) for call in calls)
-    # State in and out and what a step makes of it; each layer's output, its gradient
-    # and one more.
+    # The state in, out and during a step; each layer's output, its gradient and one
+    # more copy.
     need = 4 * nbytes(state) + 3 * values
     stats = jax.devices()[0].memory_stats() or {}
     room = stats.get("bytes_limit", 4 * BYTES) / 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sweep found: a table, the best settings, and their trained state."""
+"""The result of a sweep: a table, the best settings, and their trained state."""
 
 import math
 from pathlib import Path
@@ -15,26 +15,26 @@ from jaxnn.search.space import Settings
 from jaxnn.spec import show
 from jaxnn.train.state import TrainState
 
-#: `str(result)` shows so many settings.
+#: `str(result)` shows this many settings.
 SHOWN = 20
 
 
 class Row(NamedTuple):
-    """One of the settings over all its seeds and folds."""
+    """One combination of settings, over all its seeds and folds."""
 
     settings: Settings  # without a seed
     score: float  # the mean over trials that did not diverge; NaN if all did
-    spread: float  # the standard deviation over them; NaN of fewer than two
-    diverged: int  # how many did
-    epochs: int  # the most that one of them ran
-    logs: dict[str, float]  # the mean of every log in the epoch of the score
+    spread: float  # the standard deviation over them; NaN for fewer than two
+    diverged: int  # how many trials diverged
+    epochs: int  # the most epochs that one of them ran
+    logs: dict[str, float]  # the mean of every log at the epoch of the score
     trials: list[Trial]
 
 
 class Best(NamedTuple):
-    """The settings that won."""
+    """The winning settings."""
 
-    settings: Settings  # of the best trial, its seed included
+    settings: Settings  # of the best trial, including its seed
     score: float  # the mean over seeds and folds
     net: Any
     optimizer: Any
@@ -43,24 +43,24 @@ class Best(NamedTuple):
 
 
 class SweepResult:
-    """What `sweep` found; `str` shows it as a table, best first.
+    """The result of `sweep`; `str` shows it as a table, best first.
 
     Attributes:
         best: the winning settings, the score, the network and the optimizer.
         state: the `TrainState` of the best trial of the winning settings, ready for
             `nn.predict`, `nn.evaluate` and, with the same data, `nn.fit(..., state=)`.
-            With folds it has not seen the one held out: to train on all, begin anew,
-            `nn.fit(result.best.net, ...)`.
+            With folds it has not seen the fold held out: to train on all data, start
+            over with `nn.fit(result.best.net, ...)`.
         rows: the settings, best first, with mean and spread over seeds and folds.
-        over: the lists and ranges, seeds left out.
+        over: the lists and ranges, without the seeds.
         trials: every run, in the order of the settings.
-        logs: from each name to its values, `[trials, epochs]`; NaN where none ran.
+        logs: a dict from names to values, `[trials, epochs]`; NaN for epochs not run.
         monitor, mode: what ranked the settings.
         rungs: how many settings trained up to how many epochs.
-        epochs: epochs that were trained in all, over all trials.
+        epochs: the total number of epochs trained, over all trials.
         programs: a line for each program that was compiled.
         seconds: where the time went: `trace`, `compile` and `run`.
-        traced: names whose values shared programs.
+        traced: the names whose values shared programs.
     """
 
     def __init__(self, search: Search, order: list[int], mode: str):
@@ -94,7 +94,7 @@ class SweepResult:
         )
 
     def summary(self) -> str:
-        """What was done, in a few lines."""
+        """A summary of the sweep in a few lines."""
         seconds, compiling = self.seconds["run"], self.seconds["trace"]
         compiling += self.seconds["compile"]
         counts = [_count(len(self.rows), "setting")]
@@ -115,10 +115,10 @@ class SweepResult:
         return "\n".join(lines)
 
     def table(self, rows: int | None = SHOWN) -> str:
-        """The settings in columns, best first.
+        """The settings as a table, best first.
 
         Args:
-            rows: show at most so many; None for all.
+            rows: the largest number of rows to show; None for all.
         """
         chosen = self.rows[:rows]
         others = [n for n in self.rows[0].logs if n != self.monitor]
@@ -135,17 +135,17 @@ class SweepResult:
         return _aligned(lines) + more
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the scores: a line over one name, a map over two, else parallel axes.
+        """Plot the scores: a line for one name, a map for two, else parallel axes.
 
         Args:
-            path: a picture file to write, or None.
+            path: an image file to write, or None.
 
         Returns:
             The matplotlib figure.
 
         Raises:
-            ImportError: without matplotlib.
-            ValueError: if no name but the seed varies.
+            ImportError: matplotlib is not installed.
+            ValueError: no name except the seed varies.
         """
         from jaxnn.search.picture import draw
 
@@ -172,7 +172,7 @@ def _row(settings: Settings, trials: list[Trial]) -> Row:
 
 
 def _logs(trials: list[Trial]) -> dict[str, np.ndarray]:
-    """The logs of all trials, filled up with NaN to one length."""
+    """The logs of all trials, padded with NaN to the same length."""
     found = {}
     for name, first in trials[0].logs.items():
         if first.ndim == 1:
@@ -184,7 +184,7 @@ def _logs(trials: list[Trial]) -> dict[str, np.ndarray]:
 
 
 def _state(trial: Trial, key: jax.Array) -> TrainState:
-    """The state of a trial, out of the program that trained it with others."""
+    """The state of one trial, extracted from those trained with it."""
     assert trial.outcome is not None
     states = jax.tree.map(lambda a: jnp.asarray(a[trial.place]), trial.outcome.states)
     return states._replace(key=key)

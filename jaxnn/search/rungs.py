@@ -7,22 +7,22 @@ from jaxnn.checks import is_positive_int
 
 
 class Rung(NamedTuple):
-    """A stage of a sweep: so many settings train up to so many epochs."""
+    """A stage of a sweep: this many settings train up to this many epochs."""
 
     settings: int
     epochs: int
 
 
 def rungs(settings: int, epochs: int, halving: Any) -> list[Rung]:
-    """The stages of a sweep; without halving there is one.
+    """The stages of a sweep; without halving there is only one.
 
-    With halving by η there are as many as settings and epochs allow. The last trains
-    for all epochs, each one before for 1/η of the next one's; after each the best 1/η
-    of its settings go on from where they stand.
+    Halving by η uses as many stages as the numbers of settings and epochs allow. The
+    last stage trains for all epochs, and each stage for 1/η of the epochs of the next;
+    after each stage the best 1/η of its settings continue from where they are.
 
     Args:
-        settings: how many there are.
-        epochs: how many the last stage ends with.
+        settings: the number of settings.
+        epochs: the total number of epochs after the last stage.
         halving: η, an int of 2 or more, or None.
 
     Reference: Jamieson & Talwalkar, Non-stochastic Best Arm Identification and

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where values stand on an axis of a picture, and colors for scores."""
+"""Positions of values on the axes of a plot, and colors for scores."""
 
 import math
 import numbers
@@ -15,11 +15,11 @@ SPAN = 20.0
 
 
 class Scale:
-    """Where the values of a name stand on an axis, from 0 to 1.
+    """The positions of a name's values on an axis, from 0 to 1.
 
     Args:
-        values: those that occur.
-        over: the list or range that they are of, or None for scores.
+        values: the values that occur.
+        over: the list or range that they come from, or None for scores.
     """
 
     def __init__(self, values: list[Any], over: Any = None):
@@ -44,11 +44,11 @@ class Scale:
         return (value - low) / (high - low) if high > low else 0.5
 
     def place(self, value: Any) -> int:
-        """The number of a value among the different ones."""
+        """The index of a value among the distinct ones."""
         return next(i for i, v in enumerate(self.values) if same(v, value))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Places and what to write there: listed values if few, else round numbers."""
+        """Tick positions and labels: the listed values if few, else round numbers."""
         if self.written or not self.numeric:
             return [(self(v), label(v)) for v in self.values]
         from matplotlib.ticker import LogLocator, MaxNLocator
@@ -74,7 +74,7 @@ class Paint:
         self.lost = len(sound) < len(result.rows)
         norm = LogNorm if spans(sound) else Normalize
         self.norm = norm(min(sound), max(sound))
-        shades = np.linspace(0, 0.87, 256)  # (its last yellow is too pale for lines)
+        shades = np.linspace(0, 0.87, 256)  # (its final yellow is too pale for lines)
         colors = matplotlib.colormaps["viridis"](shades)
         self.map = ListedColormap(colors[:: 1 if result.mode == "min" else -1])
         self.mappable = ScalarMappable(self.norm, self.map)
@@ -83,7 +83,7 @@ class Paint:
         return self.map(self.norm(score)) if math.isfinite(score) else "gray"
 
     def ink(self, score: float) -> str:
-        """A color that is read on the score's."""
+        """A text color that is readable on the score's color."""
         if not math.isfinite(score):
             return "black"
         red, green, blue, _ = self(score)
@@ -91,7 +91,7 @@ class Paint:
 
 
 def spans(values: list[float]) -> bool:
-    """Whether positive numbers span so much that a log scale shows them better."""
+    """Whether positive numbers span so wide a range that a log scale suits them."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > SPAN
 
 
@@ -100,5 +100,5 @@ def _is_number(value: Any) -> bool:
 
 
 def label(value: Any) -> str:
-    """A value in short."""
+    """A short label for a value."""
     return f"{value:.3g}" if isinstance(value, float) else f"{show(value):.16}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sweep: train, rank, let the best go on."""
+"""A sweep: train, rank, and let the best continue."""
 
 import math
 from typing import Any
@@ -18,15 +18,15 @@ from jaxnn.train.state import TrainState
 
 
 class Trial:
-    """One run: settings, a seed and a fold, and what has come of them so far.
+    """One run: settings, a seed and a fold, and its results so far.
 
     Attributes:
-        settings: from each name to its value, the seed among them where it is swept.
+        settings: a dict from names to values, including the seed if it is swept.
         fold: the fold that it holds out, from 0, or None.
-        epochs: how many it has run.
-        score: the monitored number of the epoch whose weights its state has.
+        epochs: how many epochs it has run.
+        score: the monitored value at the epoch that its state's weights are from.
         diverged: whether a training loss, the score or a parameter was not finite.
-        logs: from each name to its value in each epoch.
+        logs: a dict from names to the values of each epoch.
     """
 
     def __init__(self, row: int, unit: Unit, fold: int | None):
@@ -40,7 +40,7 @@ class Trial:
         self.place = (0, 0)
 
     def add(self, outcome: Outcome, place: tuple[int, int], monitor: str) -> None:
-        """What a program came to, at a fold and a unit of it."""
+        """Add a program's results, at one of its folds and units."""
         self.outcome, self.place = outcome, place
         self.epochs, self.shown = int(outcome.ran[place]), int(outcome.shown[place])
         for name, values in outcome.logs.items():
@@ -52,7 +52,7 @@ class Trial:
         self.diverged = not (sound and math.isfinite(self.score))
 
     def value(self, name: str) -> Any:
-        """A log in the epoch whose weights the state has."""
+        """The value of a log at the epoch that the state's weights are from."""
         return self.logs[name][self.shown - 1]
 
     def __repr__(self) -> str:
@@ -63,19 +63,19 @@ class Trial:
 
 
 class Search:
-    """A sweep under way.
+    """A sweep in progress.
 
     Args:
         task: what all trials share.
-        over: what they go over, seeds left out.
+        over: the lists and ranges, without seeds.
         rows: the settings, without seeds.
         seeds: the seeds, or `[None]`.
         groups: which settings share a program.
         parts: the folds by size.
-        batch_sizes: of each of the settings.
+        batch_sizes: the batch size of each of the settings.
         stages: how many settings train up to how many epochs.
         monitor, mode: what ranks them, and whether `min` or `max` is better.
-        progress: who is told.
+        progress: where progress is reported.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Search:
         self.stage = [0] * len(rows)
 
     def _width(self) -> int | None:
-        """How many units train at once in every stage; None for all there are.
+        """How many units train at once in every stage; None for all of them.
 
-        On a CPU many side by side gain little and a program takes seconds to compile:
-        as many as the last stage has, and one program serves all stages. Elsewhere more
-        of them cost next to nothing.
+        On a CPU, training many in parallel gains little and a program takes seconds to
+        compile: with as many as the last stage has, one program serves all stages. On
+        other devices, more of them cost almost nothing.
         """
         if len(self.stages) == 1 or jax.default_backend() != "cpu":
             return None
@@ -127,7 +127,7 @@ class Search:
         return math.ceil(last / len(self.groups))
 
     def __call__(self) -> list[int]:
-        """Train through all stages; the settings in order, best first."""
+        """Train through all stages; return the settings in order, best first."""
         alive, begun = list(range(len(self.rows))), 0
         for number, stage in enumerate(self.stages):
             alive = self.ranking(alive)[: stage.settings]
@@ -139,7 +139,7 @@ class Search:
         return self.ranking(range(len(self.rows)))
 
     def done(self) -> list[int]:
-        """The settings that have trained on all folds with all seeds."""
+        """The settings that have been trained on all folds with all seeds."""
         every = range(len(self.rows))
         return [row for row in every if all(trial.epochs for trial in self.of(row))]
 
@@ -149,7 +149,7 @@ class Search:
         return [self.trials[label] for label in found]
 
     def ranking(self, rows: Any) -> list[int]:
-        """Settings, best first: none diverged, the latest stage, the best mean."""
+        """Settings, best first: by fewest diverged, latest stage, best mean."""
         return sorted(rows, key=self._rank)
 
     def _rank(self, row: int) -> tuple:
@@ -181,7 +181,7 @@ class Search:
         self._say(group, units, begun, epochs, before)
 
     def _states(self, units: list[Unit], part: Split) -> TrainState:
-        """Where units stand: they have been in one program so far."""
+        """The states of units, which have been in the same program so far."""
         trials = [self.trials[unit.row, unit.seed, part.folds[0]] for unit in units]
         outcome = trials[0].outcome
         assert outcome is not None

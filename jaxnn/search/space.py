@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sweep goes over: lists of values, ranges to draw from, and the settings."""
+"""The search space of a sweep: lists of values, ranges to draw from, and settings."""
 
 import itertools
 import math
@@ -14,14 +14,14 @@ from jaxnn.checks import is_positive_int
 from jaxnn.core import fold_in
 from jaxnn.spec import Spec, same, show
 
-#: From the name of a hyperparameter to its value.
+#: A dict from names of hyperparameters to their values.
 Settings = dict[str, Any]
-#: Names that belong to the run and not to a function: whole numbers from these on.
+#: Names that belong to the run, not to a function: integers of at least these values.
 OWN = {"seed": 0, "batch_size": 1}
 
 
 def in_trial(settings: Settings) -> str:
-    """A note on an error: with which settings it arose."""
+    """A note for an error: the settings with which it occurred."""
     said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
     return f"in the sweep's trial with {said or 'no settings'}"
 
@@ -51,7 +51,7 @@ class Range(Spec):
             )
 
     def at(self, share: float) -> float | int:
-        """The number below which a `share` in [0, 1) of the range lies."""
+        """The number below which a fraction `share` in [0, 1) of the range lies."""
         scale, back = (math.log, math.exp) if self.log else (float, float)
         low, high = scale(self.low), scale(self.high + self.whole)
         value = back(low + share * (high - low))
@@ -60,7 +60,7 @@ class Range(Spec):
 
 
 def uniform(low: float, high: float) -> Range:
-    """Any number from `low` to `high`, all alike.
+    """Any number from `low` to `high`, all equally likely.
 
     >>> uniform(0.0, 0.5).at(0.5)
     0.25
@@ -69,7 +69,7 @@ def uniform(low: float, high: float) -> Range:
 
 
 def log_uniform(low: float, high: float) -> Range:
-    """Any number from `low` to `high`, every factor alike: for learning rates.
+    """Any number from `low` to `high`, uniform on a log scale, as for learning rates.
 
     >>> round(log_uniform(1e-4, 1.0).at(0.5), 6)
     0.01
@@ -78,7 +78,7 @@ def log_uniform(low: float, high: float) -> Range:
 
 
 def integers(low: int, high: int, *, log: bool = False) -> Range:
-    """Any whole number from `low` to `high`, both included; with `log`, every factor.
+    """Any integer from `low` to `high`, inclusive; with `log`, on a log scale.
 
     >>> [integers(1, 4).at(share) for share in (0.0, 0.3, 0.6, 0.99)]
     [1, 2, 3, 4]
@@ -87,7 +87,7 @@ def integers(low: int, high: int, *, log: bool = False) -> Range:
 
 
 def read(over: Any) -> dict[str, list | Range]:
-    """What a sweep goes over, checked: a list or a range for each name."""
+    """The checked search space of a sweep: a list or a range for each name."""
     if not isinstance(over, Mapping) or not over:
         raise TypeError(
             "over: must be a dict from names to lists of values or ranges, such as "
@@ -128,7 +128,7 @@ def _is_count(value: Any, low: int) -> bool:
 
 
 def floats(over: Mapping[str, list | Range]) -> list[str]:
-    """The names whose values are numbers, of which one at least is a float."""
+    """The names whose values are numbers, at least one of them a float."""
     return [name for name, values in over.items() if _are_floats(values)]
 
 
@@ -143,12 +143,12 @@ def _are_floats(values: list | Range) -> bool:
 def settings_of(
     over: Mapping[str, list | Range], samples: Any, key: jax.Array
 ) -> list[Settings]:
-    """The settings to try: all of a grid, or so many at random.
+    """The settings to try: a whole grid, or some drawn at random.
 
     Args:
         over: a list or a range for each name.
-        samples: None for every combination of lists; or how many to draw.
-        key: a random key; drawing needs nothing else.
+        samples: None for every combination of the lists; or how many to draw.
+        key: a random key, which alone determines the draws.
     """
     if samples is None:
         return _grid(over)
@@ -172,7 +172,7 @@ def _grid(over: Mapping[str, list | Range]) -> list[Settings]:
 
 
 def _part(over: Mapping[str, list | Range], samples: int, draw: Any) -> list[Settings]:
-    """Some settings of a grid, none of them twice."""
+    """Some settings of a grid, drawn without replacement."""
     every = _grid(over)
     if samples > len(every):
         raise ValueError(
@@ -183,10 +183,10 @@ def _part(over: Mapping[str, list | Range], samples: int, draw: Any) -> list[Set
 
 
 def _drawn(over: Mapping[str, list | Range], samples: int, draw: Any) -> list[Settings]:
-    """Settings drawn so that each name's values are covered evenly.
+    """Settings drawn so that each name's range is covered evenly.
 
     A Latin hypercube (McKay et al., 1979): each of `samples` equal parts of a name's
-    range gives one value.
+    range provides one value.
     """
     columns = {}
     for name, values in over.items():

@@ -23,16 +23,16 @@ def fold_rows(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The folds of a sweep: `(rows to train on, rows held out)` of each.
 
-    The examples in an order drawn from the key are cut into `folds` parts of equal
-    size, or sizes that differ by one; each part is held out once.
+    The examples, in an order drawn from the key, are split into `folds` parts of equal
+    size, or of sizes that differ by one; each part is held out once.
 
     Args:
         key: the sweep's random key.
-        examples: how many there are.
-        folds: from 2 to the number of examples.
+        examples: the number of examples.
+        folds: the number of folds, from 2 to the number of examples.
 
     Returns:
-        A pair of int32 arrays for each fold, each in rising order.
+        A pair of int32 arrays for each fold, each in ascending order.
 
     >>> import jax
     >>> train, held_out = fold_rows(jax.random.key(0), 7, 3)[0]
@@ -52,7 +52,7 @@ def fold_rows(
 
 
 def splits(key: jax.Array, examples: int, folds: int | None) -> list[Split]:
-    """The folds by size: two sizes at most, and one split without folds."""
+    """The folds by size: at most two sizes; a single split without folds."""
     if folds is None:
         return [Split([None])]
     pairs = fold_rows(key, examples, folds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where trials begin: made once for each seed, as `fit` makes it, where that is so."""
+"""Initial states of trials: if possible made once per seed, as `fit` makes them."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ def starts(
     x: Any,
     watch: Watch,
 ) -> TrainState:
-    """The states in which trials begin, leaves `[trials, ...]`, without their keys.
+    """The initial states of trials, leaves `[trials, ...]`, without their keys.
 
     Args:
-        maker: makes a trial's network and optimizer.
-        every: the settings of each trial; they differ in `traced` alone.
+        maker: builds a trial's network and optimizer.
+        every: the settings of each trial; they differ only in `traced`.
         traced: names whose values go into a program as data.
         keys: the key of each trial.
         x: an example batch.
@@ -42,8 +42,8 @@ def starts(
     values = stacked(every, traced)
     if not _alike(start, values, keys[0]):
         return jax.jit(jax.vmap(start))(values, jnp.stack(keys))
-    # One by one: what `fit` has compiled already serves here, and whole programs that
-    # make random numbers are slow to compile.
+    # One by one: what `fit` has already compiled is reused, and whole programs that
+    # draw random numbers are slow to compile.
     places: dict[int, int] = {}
     index = [places.setdefault(id(key), len(places)) for key in keys]
     first = {id(key): key for key in keys}
@@ -52,11 +52,11 @@ def starts(
 
 
 def _alike(start: Any, values: Settings, key: jax.Array) -> bool:
-    """Whether trials begin alike whatever the values; an optimizer may hold them."""
+    """Whether trials start alike whatever the values; an optimizer may hold them."""
     if not values:
         return True
     try:
         jax.eval_shape(jax.vmap(start, (0, None), out_axes=None), values, key)
-    except ValueError:  # vmap has mapped outputs and is to give one
+    except ValueError:  # vmap has mapped outputs where one was requested
         return False
     return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Try many settings: a grid, draws at random, halving, folds, as few programs."""
+"""Try many settings in few programs: grid or random search, halving, folds."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,56 +50,58 @@ def sweep(
 ) -> SweepResult:
     """Train a network under many settings and find the best.
 
-    Trials that differ in numbers that can be traced (learning rates, dropout rates,
-    weight decays, seeds, folds) train side by side in one compiled program; only other
-    values (widths, kernel sizes, names, functions) need a program each. A name whose
+    Trials that differ only in traceable numbers (learning rates, dropout rates, weight
+    decays, seeds, folds) train in parallel in one compiled program; only other values
+    (widths, kernel sizes, names, functions) need a separate program each. A name whose
     values are floats is traced where that works.
 
     A trial gives what `nn.fit` gives with its settings and its key, up to rounding.
-    That key is `key` for all, so that settings are compared on the same initial numbers
-    and order of examples; with `"seed"` in `over` it is `jax.random.fold_in(key,
-    seed)`. A trial that diverges ranks last and never wins.
+    That key is `key` for all trials, so that settings are compared with the same
+    initial values and order of examples; with `"seed"` in `over` it is
+    `jax.random.fold_in(key, seed)`. A trial that diverges ranks last and never wins.
 
     Args:
-        net: a layer, or a function of swept names that gives one.
+        net: a layer, or a function of swept names that returns one.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
-        over: from a name to its values: a list, or `nn.search.uniform(low, high)`,
+        over: a dict from names to values: a list, or `nn.search.uniform(low, high)`,
             `log_uniform` or `integers`. A name is an argument of `net`, `optimizer`,
             `loss` or `augment`; or `"seed"`, or `"batch_size"`.
-        loss: `loss(outputs, targets) -> [N]`; or a function of swept names alone that
-            gives one.
-        optimizer: an Optax optimizer, or a function of swept names that gives one.
-        epochs: how many the trials train for.
-        batch_size: examples a step.
+        loss: `loss(outputs, targets) -> [N]`; or a function of swept names only that
+            returns one.
+        optimizer: an Optax optimizer, or a function of swept names that returns one.
+        epochs: the number of epochs that trials train for.
+        batch_size: examples per step.
         key: a random key.
         validation: data in the same form.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
-        samples: None for every combination of lists; else how many settings to draw at
-            random, each of which runs with every seed.
-        monitor: the log by which settings are ranked, at a trial's last epoch, or with
-            early stopping at its best one; the mean over seeds and folds counts.
-        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
-        halving: η: train all settings for few epochs, let the best 1/η go on for η
-            times as many, and so on up to `epochs`; see `nn.search.rungs`.
-        folds: K: train each setting K times without a Kth of the data, on which it is
-            then validated; see `nn.search.fold_rows`.
-        augment: as for `nn.fit`; or a function of swept names alone that gives one.
-        early_stopping, plateau: as for `nn.fit`, for each trial by itself.
+        metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
+        samples: None for every combination of the lists; else how many settings to draw
+            at random, each of which runs with every seed.
+        monitor: the logged value that ranks settings, at a trial's last epoch, or with
+            early stopping at its best one; averaged over seeds and folds.
+        mode: `min` if smaller is better, `max` if larger; not needed for a loss.
+        halving: η: train all settings for few epochs, continue the best 1/η for η times
+            as many, and so on up to `epochs`; see `nn.search.rungs`.
+        folds: K: train each of the settings K times, each time without a Kth of the
+            data, on which it is then validated; see `nn.search.fold_rows`.
+        augment: as for `nn.fit`; or a function of swept names only that returns one.
+        early_stopping, plateau: as for `nn.fit`, for each trial separately.
         shuffle: whether to draw a new order for each epoch.
-        at_once: at most so many networks train side by side, the others after them in
-            the same program; None lets memory decide, and takes one at a time for
-            convolutions on a CPU, which are slower side by side. The folds of one of
-            the settings stay together, also where they are more.
-        progress: a line for each program; None means in a terminal or a notebook.
+        at_once: at most this many networks train in parallel, the others after them in
+            the same program; None lets memory decide, and means one at a time for
+            convolutions on a CPU, which are slower in parallel. The folds of one of the
+            settings stay together, even if there are more.
+        progress: whether to print a line for each program; None means in a terminal or
+            a notebook.
 
     Returns:
         A `SweepResult`: `str` shows a table, best first; `best` has the winning
-        settings, network and optimizer, `state` its trained `TrainState`, `plot` draws.
+        settings, network and optimizer, `state` their trained `TrainState`, and `plot`
+        draws the scores.
 
     Raises:
-        FloatingPointError: if all trials diverged.
-        Any error, or Ctrl-C, in the midst: `error.result` holds what is done.
-        ValueError, TypeError: what is wrong with the arguments, before compiling.
+        FloatingPointError: all trials diverged.
+        Any error, or Ctrl-C, during the sweep: `error.result` holds what is done.
+        ValueError, TypeError: an argument is invalid; raised before compiling.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x = jnp.linspace(-1, 1, 40)[:, None]
@@ -157,7 +159,7 @@ def sweep(
 
 
 def _hand_over(error: BaseException, search: Search, mode: str) -> None:
-    """Hang what is done on the error: nothing is lost."""
+    """Attach the finished trials to the error, so that nothing is lost."""
     done = search.done()
     if not done or all(trial.diverged for row in done for trial in search.of(row)):
         return
@@ -169,7 +171,7 @@ def _hand_over(error: BaseException, search: Search, mode: str) -> None:
 
 
 def _built(maker: Maker, settings: Settings) -> Parts:
-    """The parts of a trial from plain numbers: their values are checked here."""
+    """The parts of a trial, built from plain numbers so that values are checked."""
     try:
         return maker(settings)
     except Exception as error:

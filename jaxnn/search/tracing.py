@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hyperparameters as data of a program: whether that works, and how they go in."""
+"""Hyperparameters as traced values: whether that works, and how to pass them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxnn.train.start import train_state
 
 
 def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Works:
-    """Tells whether names can be traced, by tracing a step of one trial."""
+    """A function that tells whether names can be traced, by tracing one step."""
 
     def works(settings: Settings, names: list[str]) -> bool:
         x, *rest = rows_of(data, settings.get("batch_size", batch_size))
@@ -28,7 +28,7 @@ def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Wo
         values = stacked([settings], names)
         try:
             jax.eval_shape(jax.vmap(step, (0, None)), values, jax.random.key(0))
-        except Exception:  # the same is tried with less traced, down to nothing
+        except Exception:  # retried with fewer names traced, down to none
             return False
         return True
 
@@ -36,13 +36,13 @@ def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Wo
 
 
 def zeros(tree: Any) -> Any:
-    """Arrays of the shapes of a tree."""
+    """Arrays of zeros with the shapes of a tree."""
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), tree)
 
 
 def stacked(every: list[Settings], names: list[str]) -> dict[str, jax.Array]:
-    """The values of names as arrays `[settings]`, of the dtype Python's floats have."""
-    # (Weak ones: in a bfloat16 network a Python float leaves everything bfloat16.)
+    """The values of names as arrays `[settings]`, with the dtype of Python floats."""
+    # (Weakly typed: in a bfloat16 network a Python float leaves everything bfloat16.)
     return {
         name: jnp.stack([jnp.asarray(float(s[name])) for s in every]) for name in names
     }

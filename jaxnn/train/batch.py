@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches: their parts, how many examples they hold, and their shapes."""
+"""Batches: their parts, number of examples, and shapes."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def length(data: Any) -> int:
 
 
 def rows_of(data: Any, rows: int | None = None) -> Any:
-    """The shapes of a batch as JAX sees it, of so many examples; None: its own."""
+    """The shapes of a batch as JAX sees it, with `rows` examples (None: unchanged)."""
 
     def one(a):
         shape = a.shape if rows is None else (rows, *a.shape[1:])

@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
-    """Save state and history after every few epochs, in place of the last ones.
+    """Save the state and the history every few epochs, replacing the previous file.
 
-    The file is replaced in one piece: a crash leaves the old one or the new one. With
-    `nn.load(path, like=nn.train_state(...))` and `fit(..., state=...)` with this
-    callback the run goes on as if nothing had happened, its history included:
-    `nn.History.load(path)` has it. Where Ctrl-C or SIGTERM end a run, also inside an
-    epoch, they are saved too. The file holds what `fit` would return: under early
-    stopping the best weights, with the last ones beside them.
+    The file is replaced atomically: a crash leaves either the old one or the new one.
+    To resume, load the state with `nn.load(path, like=nn.train_state(...))` and pass it
+    to `fit(..., state=...)` along with this callback: the run continues as if nothing
+    had happened, history included (`nn.History.load(path)` reads it). If Ctrl-C or
+    SIGTERM ends a run, even in the middle of an epoch, both are saved too. The file
+    holds what `fit` would return: with early stopping, the best weights, with the last
+    ones beside them.
 
     Args:
-        path: the file; `{epoch}` in it becomes the epoch, to keep them all.
-        every: how many epochs apart.
+        path: the file; `{epoch}` in it becomes the epoch's number, to keep every file.
+        every: save every this many epochs.
     """
     if not is_positive_int(every):
         raise ValueError(f"checkpoint: every must be 1 or more epochs, got {every!r}")
@@ -40,11 +41,11 @@ def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
 
 
 class Checkpoint:
-    """The callback that `checkpoint` makes.
+    """The callback that `checkpoint` returns.
 
     Args:
         path: the file, perhaps with `{epoch}` in it.
-        every: how many epochs apart.
+        every: save every this many epochs.
     """
 
     def __init__(self, path: Path, every: int):
@@ -55,14 +56,14 @@ class Checkpoint:
             self.interrupted(epoch, state, history)
 
     def interrupted(self, epoch: int, state: Any, history: History) -> None:
-        """Save, whichever epoch it is."""
+        """Save now, whatever the epoch."""
         path = str(self.path).replace("{epoch}", str(epoch))
         tree_files.write(
             path, show_best(state), record=history.record(), owner="checkpoint"
         )
 
     def earlier(self, state: Any) -> History | None:
-        """The history in the file, if that was saved at this very state.
+        """The history in the file, if it was saved at this very state.
 
         Args:
             state: a state with a `step` and a `key`.
@@ -75,7 +76,7 @@ class Checkpoint:
         return None if path is None else History.load(path)
 
     def _paths(self) -> list[Path]:
-        """The files there may be."""
+        """The files that may exist."""
         if "{epoch}" not in str(self.path):
             return [self.path]
         root = Path(self.path.anchor)
@@ -84,7 +85,7 @@ class Checkpoint:
 
 
 def _is_of(path: Path, state: Any) -> bool:
-    """Whether a file has a history, and the step and the key of a state."""
+    """Whether a file holds a history, and the step and key of this state."""
     step, key = (getattr(state, name, None) for name in ("step", "key"))
     if step is None or key is None:
         return False
@@ -92,7 +93,7 @@ def _is_of(path: Path, state: Any) -> bool:
     try:
         with tree_files.open_file(path) as file:
             note, found = tree_files.read_some(file, ("step", "key"))
-    except (OSError, ValueError):  # a folder, or another program's
+    except (OSError, ValueError):  # a folder, or another program's file
         return False
     if "record" not in note or len(found) < len(wanted):
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the data or the network, said before anything is compiled."""
+"""Checks of the data and the network, made before anything is compiled."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from jaxnn.train.facts import Facts, facts
 from jaxnn.train.targets import check_loss, check_targets
 from jaxnn.trees import describe
 
-#: Weights that are smaller or larger would vanish or overflow in sums of float32.
+#: Smaller or larger weights would vanish or overflow in float32 sums.
 LEAST, MOST = 1e-20, 1e20
 
 
@@ -31,23 +31,24 @@ def check_together(
     rows: int | None = 1,
     strict: bool = True,
 ) -> Facts:
-    """Raise unless a network, a loss, metrics and data belong together.
+    """Raise unless a network, a loss, metrics and data fit together.
 
-    The network takes such inputs and keeps examples apart; its layers take the values
-    of the inputs, the loss takes its outputs, and loss and metrics take the targets.
+    The network must accept such inputs and keep the axis of examples; its layers must
+    accept the values of the inputs, the loss its outputs, and loss and metrics the
+    targets.
 
     Args:
         net: a network.
         variables: its parameters and state, or their shapes.
-        data: what `checked_pair` gave.
+        data: what `checked_pair` returned.
         loss, metrics: as in `fit`, or None.
-        what: whose the data are, for messages.
-        rows: of how many examples to trace the network; None for all.
-        strict: whether to refuse outputs of another kind than the loss takes, such as
-            probabilities for logits; the doctor makes a finding of it.
+        what: what to call the data in messages.
+        rows: with how many examples to trace the network; None for all.
+        strict: whether to reject outputs of a different kind than the loss takes, such
+            as probabilities for logits; the doctor reports that as a finding instead.
 
     Returns:
-        What the trace told of the network.
+        What the trace revealed about the network.
     """
     inputs, targets, _ = unpack(data)
     with inputs_of(what):
@@ -60,12 +61,12 @@ def check_together(
 
 
 def checked_pair(data: Any, what: str = "data", *, zero_weights: bool = False) -> Any:
-    """`(inputs, targets)`, perhaps with weights, as sound arrays of one length.
+    """`(inputs, targets)`, perhaps with weights, as valid arrays of the same length.
 
     Args:
-        data: what the user gave.
-        what: whose they are, for messages.
-        zero_weights: whether all weights may be 0, as those of one batch of many.
+        data: what the user passed.
+        what: what to call the data in messages.
+        zero_weights: whether all weights may be 0, as in one batch of many.
     """
     check_pair(data, what)
     data = as_arrays(data, what)
@@ -74,18 +75,18 @@ def checked_pair(data: Any, what: str = "data", *, zero_weights: bool = False) -
 
 
 def as_arrays(data: Any, what: str = "data", *, strict: bool = True) -> Any:
-    """A tree of arrays of NumPy or JAX whose numbers JAX can hold.
+    """A tree of NumPy or JAX arrays whose numbers JAX can represent.
 
     Args:
         data: a tree of arrays.
-        what: whose they are, for messages.
-        strict: whether to refuse what is no array yet, such as a list of numbers.
+        what: what to call the data in messages.
+        strict: whether to reject leaves that are not arrays, such as lists of numbers.
     """
     return _convert(arrays.checked, data, what, strict)
 
 
 def on_device(data: Any, what: str = "data") -> Any:
-    """A tree of arrays of JAX that no one else can change."""
+    """A tree of JAX arrays that no one else can change."""
     return _convert(arrays.to_jax, data, what, True)
 
 
@@ -102,12 +103,12 @@ def _convert(convert: Callable[..., Any], data: Any, what: str, strict: bool) ->
 
 
 def check_arrays(data: Any, what: str = "data", *, zero_weights: bool = False) -> int:
-    """Raise unless a tree of arrays has one length and no NaN; gives the length.
+    """Raise unless all arrays have the same length and no NaN; return the length.
 
     Args:
-        data: what `as_arrays` gave.
-        what: whose they are, for messages.
-        zero_weights: whether all weights may be 0, as those of one batch of many.
+        data: what `as_arrays` returned.
+        what: what to call the data in messages.
+        zero_weights: whether all weights may be 0, as in one batch of many.
     """
     leaves = trees.paths(data)
     if not leaves:
@@ -135,18 +136,18 @@ def check_arrays(data: Any, what: str = "data", *, zero_weights: bool = False) -
 
 
 def check_features(name: str, part: Any) -> None:
-    """Raise if there are arrays, but not one number in them."""
+    """Raise if all of the arrays are empty."""
     if (leaves := jax.tree.leaves(part)) and not any(a.size for a in leaves):
         raise ValueError(f"{name}: has no features, got {describe(part):.100}")
 
 
 def has_memory(state: Any) -> bool:
-    """Whether a network's state remembers a batch: that of a stateful one."""
+    """Whether a network's state remembers a batch, as a stateful network's does."""
     return any("carry" in path.split("/") for path in trees.paths(state))
 
 
 def check_array(name: str, a: Any) -> None:
-    """Raise unless it is an array of NumPy or JAX, or one that becomes it unchanged."""
+    """Raise unless this is a NumPy or JAX array, or converts to one unchanged."""
     if not hasattr(a, "shape") or not hasattr(a, "dtype"):
         raise TypeError(
             f"{name}: must be an array, got {type(a).__name__}; "
@@ -162,13 +163,13 @@ def check_array(name: str, a: Any) -> None:
 
 
 def check_weights(name: str, weights: Any, examples: int, zero: bool = False) -> None:
-    """Raise unless weights are one number an example, not all 0, that add up.
+    """Raise unless there is one valid weight per example and they are not all 0.
 
     Args:
-        name: what they are, for messages.
-        weights: what `as_arrays` gave.
-        examples: how many there are.
-        zero: whether all may be 0.
+        name: what to call the weights in messages.
+        weights: what `as_arrays` returned.
+        examples: the number of examples.
+        zero: whether all weights may be 0.
     """
     if getattr(weights, "shape", None) != (examples,):
         raise ValueError(
@@ -217,7 +218,7 @@ def check_pair(data: Any, what: str) -> None:
 
 
 def check_keys(inputs: Any, first: Any, name: str) -> None:
-    """Raise if a dict of inputs lacks what that of the first batch has."""
+    """Raise if a dict of inputs lacks a key that the first batch has."""
     if isinstance(first, dict) and isinstance(inputs, dict):
         missing = [key for key in first if key not in inputs]
         if missing:
@@ -233,7 +234,7 @@ def check_finite(name: str, a: Any) -> None:
         return
     a = np.asarray(a)
     with np.errstate(invalid="ignore"):
-        # NaN and infinities reach the ends, and no array of flags is made.
+        # NaN and infinities show up in min and max, without an array of flags.
         if np.isfinite(a.min()) and np.isfinite(a.max()):
             return
     bad = ~np.isfinite(a)
@@ -265,10 +266,10 @@ def check_epochs(epochs: Any) -> None:
 
 
 def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
-    """Trace the network on a batch's shapes: its outputs and its requirements."""
+    """Trace the network on the shapes of a batch; return what the trace revealed."""
     found = facts(net, params, state, x)
     rows = jax.tree.leaves(x)[0].shape[0]
-    # (By JAX's own paths: a Tap's outputs are named by paths themselves.)
+    # (With JAX's own paths: a Tap's outputs are keyed by paths already.)
     for path, y in jax.tree_util.tree_leaves_with_path(found.outputs):
         if not y.shape or y.shape[0] != rows:
             name = f"output {jax.tree_util.keystr(path)}" if path else "its output"
@@ -280,7 +281,7 @@ def check_network(net: Any, params: Any, state: Any, x: Any) -> Facts:
 
 
 def check_values(found: Facts, inputs: Any, what: str = "data") -> None:
-    """Raise if a layer refuses the values of the inputs, such as an unknown id."""
+    """Raise if a layer rejects the values of the inputs, such as an unknown id."""
     with inputs_of(what):
         for check in found.checks:
             check(inputs)
@@ -288,7 +289,7 @@ def check_values(found: Facts, inputs: Any, what: str = "data") -> None:
 
 @contextmanager
 def inputs_of(what: str) -> Iterator[None]:
-    """Errors raised in here say in whose inputs they lie."""
+    """Make errors raised inside say which inputs caused them."""
     try:
         yield
     except (TypeError, ValueError, IndexError) as error:
@@ -298,7 +299,7 @@ def inputs_of(what: str) -> Iterator[None]:
 
 @contextmanager
 def last_batch_of_one() -> Iterator[None]:
-    """Errors raised in here say what may have caused them."""
+    """Make errors raised inside say what may have caused them."""
     try:
         yield
     except Exception as error:
@@ -310,7 +311,7 @@ def last_batch_of_one() -> Iterator[None]:
 
 
 def check_function(name: str, function: Any) -> None:
-    """Raise unless a loss is a function, and not the class of one."""
+    """Raise unless a loss is a function, and not a class."""
     if isinstance(function, type):
         kind = function.__name__
         raise TypeError(f"{name}: {kind} is a class; build one, {kind}(...)")
@@ -321,7 +322,7 @@ def check_function(name: str, function: Any) -> None:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Raise unless it is an Optax optimizer."""
+    """Raise unless this is an Optax optimizer."""
     made = hasattr(optimizer, "init") and hasattr(optimizer, "update")
     if not made or isinstance(optimizer, type):
         raise TypeError(
@@ -331,7 +332,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_each(name: str, values: Any, examples: int) -> None:
-    """Raise unless a loss or a metric gave one value per example."""
+    """Raise unless a loss or a metric returned one value per example."""
     if getattr(values, "shape", None) != (examples,):
         raise ValueError(
             f"{name}: must give one value per example, [{examples}]; got "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds by kind of work; programs are compiled ahead to time that apart."""
+"""Seconds by kind of work; programs are compiled ahead, to time that separately."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Clock:
 
     @contextmanager
     def on(self, kind: str) -> Iterator[None]:
-        """Count what happens inside as `kind`."""
+        """Count the time spent inside as `kind`."""
         start = time.perf_counter()
         try:
             yield
@@ -32,7 +32,7 @@ class Clock:
             self.history.seconds[kind] += time.perf_counter() - start
 
     def compile(self, program: Program, label: Any, *args: Any, **static: Any) -> None:
-        """Trace and compile a program for these arguments, once for each label.
+        """Trace and compile a program for these arguments, once per label.
 
         The call that follows finds it ready.
         """

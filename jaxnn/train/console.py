@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines for the person at the screen, who may have gone."""
+"""Print lines for the user, whose terminal may be gone."""
 
 import contextlib
 from typing import Any
 
 
 def say(line: str, stream: Any) -> None:
-    """Print a line to a stream, if there is one that takes it; a run ends for none.
+    """Print a line to a stream, if possible; a failure to print never ends a run.
 
     Under `pythonw` there is no stream; a terminal or a pipe may have been closed; and
-    a signal may come while the same stream is being written to.
+    a signal may arrive while the same stream is being written to.
     """
     if stream is not None:
         with contextlib.suppress(OSError, ValueError, RuntimeError):
@@ -17,7 +17,7 @@ def say(line: str, stream: Any) -> None:
 
 
 def is_live(stream: Any) -> bool:
-    """Whether it is a terminal."""
+    """Whether a stream is a terminal."""
     try:
         return bool(stream.isatty())
     except (AttributeError, OSError, ValueError):  # none, or closed

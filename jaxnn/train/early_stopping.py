@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Early stopping and learning-rate plateaus, as data inside the training state.
 
-What they remember lies in `TrainState.watch`, so that it is saved, resumed and mapped
-like everything else: a resumed run decides as the uninterrupted one would.
+Their memory is kept in `TrainState.watch`, so it is saved, restored and vmapped like
+everything else: a resumed run decides as the uninterrupted run would have.
 """
 
 import numbers
@@ -20,24 +20,24 @@ from jaxnn.train.state import TrainState
 from jaxnn.trees import describe, nearest
 
 Logs = Mapping[str, Any]
-#: The least that a plateau leaves of a rate: with none, L1 could not divide by it.
+#: The smallest scale that a plateau reaches: L1 divides by it, so it cannot be 0.
 LEAST = 1e-12
 
 
 class EarlyStopping(Spec):
-    """End a run that no longer gets better, and keep the best weights.
+    """Stop training when a metric no longer improves, and keep the best weights.
 
-    After each epoch the monitored number is held against the best so far. When it has
-    not improved by more than `min_delta` for `patience` epochs in a row, the run ends;
-    NaN, as of a validation in which nothing counts, is no improvement.
+    After each epoch the monitored value is compared with the best so far. When it has
+    not improved by more than `min_delta` for `patience` epochs in a row, the run ends.
+    NaN, as from a validation in which no example counts, is not an improvement.
     The state that `fit` returns, however it ended, has the best epoch's parameters; the
-    last ones are kept beside them, and `fit(..., state=state)` goes on from the last.
+    last ones are kept beside them, and `fit(..., state=state)` resumes from those.
 
     Args:
-        patience: epochs without improvement that end the run, 1 or more.
-        monitor: the name of a log, such as `val_loss` or `val_accuracy`.
-        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
-        min_delta: what counts as an improvement, 0 or more.
+        patience: epochs without improvement after which the run ends, 1 or more.
+        monitor: the name of a logged value, such as `val_loss` or `val_accuracy`.
+        mode: `min` if smaller is better, `max` if larger; not needed for a loss.
+        min_delta: the smallest change that counts as an improvement, 0 or more.
 
     Reference: Prechelt, Early Stopping, but when?, 1998.
 
@@ -61,19 +61,19 @@ class EarlyStopping(Spec):
 
 
 class Plateau(Spec):
-    """Make the learning rate smaller when a run stops getting better.
+    """Reduce the learning rate when a metric stops improving.
 
-    Every update is multiplied by a factor that begins at 1. When the monitored number
-    has not improved by more than `min_delta` for `patience` epochs in a row, the factor
-    is multiplied by `factor`. It is logged as `rate_scale`.
+    Every update is multiplied by a scale that starts at 1. When the monitored value has
+    not improved by more than `min_delta` for `patience` epochs in a row, the scale is
+    multiplied by `factor`. It is logged as `rate_scale`.
 
     Args:
         factor: what the learning rate is multiplied by, above 0 and below 1.
-        patience: epochs without improvement, 1 or more.
-        monitor: the name of a log, such as `val_loss` or `loss`.
-        mode: `min` or `max`, which of two numbers is better; not needed for a loss.
-        min_delta: what counts as an improvement, 0 or more.
-        min_scale: what the factor does not go below, 0 to 1.
+        patience: epochs without improvement before a reduction, 1 or more.
+        monitor: the name of a logged value, such as `val_loss` or `loss`.
+        mode: `min` if smaller is better, `max` if larger; not needed for a loss.
+        min_delta: the smallest change that counts as an improvement, 0 or more.
+        min_scale: a lower bound on the scale, 0 to 1.
     """
 
     factor: float = 0.5
@@ -90,21 +90,21 @@ class Plateau(Spec):
 
 
 class Best(NamedTuple):
-    """The best value of a monitored number so far."""
+    """The best monitored value so far."""
 
     value: jax.Array  # float32 []
     epoch: jax.Array  # int32 [], counted from 1; 0 before the first
     waited: jax.Array  # int32 [], epochs since then
-    of: jax.Array  # uint32 [], stands for what is monitored, and which way
+    of: jax.Array  # uint32 [], a hash of the monitored name and the mode
 
 
 class Kept(NamedTuple):
     """What early stopping remembers."""
 
     best: Best
-    params: Any  # the best ones; while those are shown, the last ones
+    params: Any  # the best ones; the last ones while the best are shown
     state: Any
-    shown: jax.Array  # bool [], whether the best are in the TrainState's own place
+    shown: jax.Array  # bool [], whether the best are in the TrainState's own fields
 
 
 class Scaled(NamedTuple):
@@ -131,12 +131,12 @@ class Watch(Spec):
 
     @property
     def watches(self) -> dict[str, EarlyStopping | Plateau]:
-        """What is on, by its name in `TrainState.watch`."""
+        """The active ones, by their name in `TrainState.watch`."""
         both = {"early_stopping": self.early_stopping, "plateau": self.plateau}
         return {name: one for name, one in both.items() if one is not None}
 
     def check(self, logs: Iterable[str]) -> None:
-        """Raise unless what is monitored will be logged."""
+        """Raise unless the monitored values will be logged."""
         logs = list(logs)
         for name, one in self.watches.items():
             if one.monitor not in logs:
@@ -150,7 +150,7 @@ class Watch(Spec):
                 )
 
     def begin(self, state: TrainState) -> TrainState:
-        """The state at the beginning of a run: the last weights in their place."""
+        """The state at the beginning of a run, with the last weights in place."""
         if not self.watches and not getattr(state, "watch", {}):
             return state
         if jnp.ndim(getattr(state, "step", 0)):  # of an ensemble
@@ -169,7 +169,7 @@ class Watch(Spec):
             kept = Kept(best, state.params, state.state, none)
             fresh = kept if name == "early_stopping" else Scaled(best, jnp.ones(()))
             known = state.watch.get(name, fresh)
-            # The best of another number, or the other way, says nothing of this one.
+            # A best value of another metric or mode says nothing about this one.
             same = partial(jnp.where, known.best.of == best.of)
             best = jax.tree.map(same, known.best, best)
             watch[name] = known._replace(best=best)
@@ -185,7 +185,7 @@ class Watch(Spec):
                 )
 
     def look(self, state: TrainState, logs: Logs, epoch: Any) -> TrainState:
-        """The state after an epoch with these logs; pure."""
+        """The state after an epoch with these logs; a pure function."""
         if state.step.ndim:  # of an ensemble
             return jax.vmap(self.look, (0, None, None))(state, logs, epoch)
         watch = dict(state.watch)
@@ -214,7 +214,7 @@ class Watch(Spec):
         return best.waited >= self.early_stopping.patience
 
     def why(self, state: Any) -> str:
-        """Why the run has ended, in words."""
+        """Why the run ended, in words."""
         assert self.early_stopping is not None
         best: Best = state.watch["early_stopping"].best
         epoch, waited = (int(jnp.ravel(a)[0]) for a in (best.epoch, best.waited))
@@ -232,7 +232,7 @@ def show_best(state: Any) -> Any:
 
 
 def show_last(state: Any) -> Any:
-    """The state with the last weights in their place, as training needs it."""
+    """The state with the last weights in place, as training needs it."""
     return _swap(state, lambda kept: kept.shown)
 
 
@@ -256,7 +256,7 @@ def _swap(state: Any, wanted: Any) -> Any:
 
 
 def set_aside(state: Any) -> tuple[Any, dict]:
-    """The state without what no step needs: a loop carries few arrays."""
+    """The state without what no step needs, so that loops carry fewer arrays."""
     watch = getattr(state, "watch", {})
     if "early_stopping" not in watch:
         return state, {}
@@ -265,12 +265,12 @@ def set_aside(state: Any) -> tuple[Any, dict]:
 
 
 def put_back(state: Any, watch: dict) -> Any:
-    """The state with what `set_aside` took out of it."""
+    """The state with what `set_aside` removed."""
     return state._replace(watch=watch) if watch else state
 
 
 def rate_scale(state: TrainState) -> jax.Array | None:
-    """What a plateau schedule multiplies updates by, or None without one."""
+    """The factor by which a plateau schedule scales updates, or None without one."""
     plateau = state.watch.get("plateau")
     return None if plateau is None else plateau.scale
 

@@ -19,10 +19,10 @@ AVERAGES = ("outputs", "softmax", "sigmoid")
 class Ensemble(Layer):
     """Several networks as one; see `ensemble`.
 
-    Parameters and state are those of the network with a first axis of members.
+    Parameters and state are those of the network with a leading axis of members.
 
     Args:
-        net, members, average, mesh: as for `ensemble`, `members` being its `n`.
+        net, members, average, mesh: as for `ensemble`; `members` is its `n`.
     """
 
     with_lengths = "uses"
@@ -93,11 +93,11 @@ class Ensemble(Layer):
         return y.mean(0)
 
     def each(self, function: Callable[..., Any], params: Any) -> Callable[..., Any]:
-        """A function of one member for all: at once, or in turn where that is faster.
+        """Map a function of one member over all: in parallel, or in turn if faster.
 
-        Convolutions with a kernel for each member have no fast form on a CPU: 16 steps
-        of eight small networks took 3.6 s at once and 2.1 s in turn (3.6 without the
-        barrier, which keeps the compiler from reading slices again and again).
+        Convolutions with a separate kernel for each member have no fast form on a CPU:
+        16 steps of eight small networks took 3.6 s in parallel and 2.1 s in turn (3.6 s
+        without the barrier, which keeps the compiler from rereading slices).
         """
         kernels = any(a.ndim > 3 for a in jax.tree.leaves(params))
         if self.mesh is None and kernels and jax.default_backend() == "cpu":
@@ -110,10 +110,10 @@ class Ensemble(Layer):
         return jax.vmap(function)
 
     def place(self, tree: Any) -> Any:
-        """Spread members over the mesh's devices, if there is a mesh."""
+        """Distribute the members over the mesh's devices, if there is a mesh."""
         if self.mesh is None:
             return tree
-        # (A mesh of explicit axes would ask for the sharding of every slice.)
+        # (With explicit axes, every slice would need a sharding.)
         mesh = Mesh(self.mesh.devices, self.mesh.axis_names)
         spec = PartitionSpec(mesh.axis_names[0])
         return jax.device_put(tree, NamedSharding(mesh, spec))
@@ -122,25 +122,26 @@ class Ensemble(Layer):
 def ensemble(
     net: Layer, n: int, *, average: str = "outputs", mesh: Mesh | None = None
 ) -> Ensemble:
-    """`n` networks alike that start differently; their predictions are averaged.
+    """An ensemble of `n` identical networks, initialized differently and averaged.
 
-    `y = Σᵢ netᵢ(x) / n`. It is a network: give it to `fit`, `evaluate`, `predict`.
-    `fit` trains all members in one program, each with a start, an order of the data, a
-    dropout and an augmentation of its own; member i is what
-    `fit(net, ..., key=jax.random.split(key, n)[i])` gives. The loss and the metrics of
-    training are means over the members, those of validation are the average's.
-    Arrays that go to the device whole are drawn for each member; batches of an
-    iterable, or of arrays kept on the host, are the same for all.
+    `y = Σᵢ netᵢ(x) / n`. It is itself a network: pass it to `fit`, `evaluate` or
+    `predict`. `fit` trains all members in one program, each with its own initial
+    values, data order, dropout and augmentation; member i is what
+    `fit(net, ..., key=jax.random.split(key, n)[i])` returns. Training loss and metrics
+    are means over the members; validation loss and metrics are those of the averaged
+    outputs. If the whole arrays are on the device, each member draws its own batches;
+    batches from an iterable, or from arrays kept on the host, are shared by all.
 
     Args:
         net: a network.
-        n: how many, 1 or more.
-        average: what is averaged: `outputs` as they are; `softmax` or `sigmoid`: the
-            probabilities, for outputs that are logits (logits of the mean come out).
-        mesh: a mesh of devices over whose first axis the members are spread.
+        n: the number of members, 1 or more.
+        average: what to average: `outputs` as they are, or with `softmax` or `sigmoid`
+            the probabilities, for outputs that are logits (the ensemble then outputs
+            the logits of the mean).
+        mesh: a mesh of devices; the members are distributed over its first axis.
 
     Returns:
-        An `Ensemble`; `member(state, i)` takes one out of its trained state.
+        An `Ensemble`; `member(state, i)` extracts one member from its trained state.
 
     Reference: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty
     Estimation using Deep Ensembles, 2017.
@@ -160,15 +161,15 @@ def ensemble(
 
 
 def member(state: Any, i: int) -> Any:
-    """One member of an ensemble's state: a `TrainState` or `(params, state)` again.
+    """One member of an ensemble's state, again as a `TrainState` or `(params, state)`.
 
     Args:
-        state: the ensemble's `TrainState`, or any tree whose leaves have a first axis
+        state: the ensemble's `TrainState`, or any tree whose leaves have a leading axis
             of members.
-        i: which, from 0; negative ones count from the end.
+        i: the member's index, from 0; negative indices count from the end.
 
     Raises:
-        IndexError: if there are fewer members.
+        IndexError: there is no such member.
     """
     leaves = jax.tree.leaves(state)
     sizes = {jnp.shape(a)[0] if jnp.ndim(a) else 0 for a in leaves}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exact numbers and outputs for any number of examples, in batches."""
+"""Exact metrics and outputs for any number of examples, in batches."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ from jaxnn.train.step import in_metric, loss_weights, named_metrics
 from jaxnn.trees import describe
 
 BATCH = 256
-#: The mean over no example.
+#: The mean over no examples.
 NOTHING = float("nan")
 
 
@@ -46,7 +46,7 @@ def evaluate(
     metrics: Mapping[str, Any] | None = None,
     batch_size: int = BATCH,
 ) -> dict[str, Any]:
-    """The loss and the metrics over data, exact: every example counts once.
+    """The exact loss and metrics over a data set: every example counts once.
 
     Args:
         net: a network.
@@ -54,11 +54,11 @@ def evaluate(
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`; or
             an iterable of such batches.
         loss: `loss(outputs, targets) -> [N]`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
-        batch_size: examples at a time; it changes the memory needed, not the result.
+        metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
+        batch_size: examples at a time; affects memory use, not the result.
 
     Returns:
-        From each name (`loss` among them) to its value; NaN where no example counts.
+        A dict from each name (including `loss`) to its value; NaN if no example counts.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> data = jnp.array([[1.0], [2.0], [6.0]]), jnp.zeros((3, 1))
@@ -83,7 +83,7 @@ def as_measures(loss: Any, metrics: Any) -> dict[str, Metric]:
 
 
 class Measurement(Spec):
-    """What is measured of a network: hashable, so that an equal one compiles once."""
+    """What to measure of a network; hashable, so that equal ones compile only once."""
 
     net: Layer
     loss: Callable[..., jax.Array] | None
@@ -91,7 +91,7 @@ class Measurement(Spec):
 
 
 class Evaluator:
-    """Adds up what metrics need over batches; sums on the host are float64."""
+    """Accumulates the statistics of metrics over batches; in float64 on the host."""
 
     def __init__(self, net: Layer, loss: Any, metrics: Any, batch_size: int = BATCH):
         self.net, self.loss = as_layer(net, "evaluate"), loss
@@ -125,7 +125,7 @@ class Evaluator:
     def _check_values(
         self, params: Any, state: Any, batch: tuple[Any, Any], examples: int
     ) -> None:
-        """Raise unless every loss and metric takes outputs and targets like these."""
+        """Raise unless the loss and all metrics accept such outputs and targets."""
         x, targets = batch
         outputs = facts(self.net, params, state, x).outputs
         for name, metric in self.measures.items():
@@ -151,7 +151,7 @@ class Evaluator:
         return enter(data, self.batch_size, what)
 
     def add(self, params: Any, state: Any, batch: Room) -> None:
-        """Measure examples that have entered."""
+        """Measure the examples of a batch that `enter` returned."""
         what = Measurement(self.net, self.loss, tuple(self.measures.items()))
         options = {"what": what, "batch_size": batch.batch_size}
         examples = np.int32(batch.examples)
@@ -159,7 +159,7 @@ class Evaluator:
         self.examples.append(batch.examples)
 
     def result(self, what: str = "evaluate") -> dict[str, Any]:
-        """The value of each measure over all batches."""
+        """The value of each metric over all batches."""
         if not self.parts:
             raise ValueError(f"{what}: the data are empty; there is no batch")
         parts = jax.device_get(self.parts)
@@ -199,8 +199,8 @@ def statistics(
     """Statistics of data in batches, as one program.
 
     Means give (values [N], weights [N]); stacked metrics their arrays [N, ...]; others
-    the sum over all batches, [1, ...]. Only the first `examples` rows count, all by
-    default; of the others anything comes out.
+    the sum over all batches, [1, ...]. Only the first `examples` rows count (by default
+    all of them); the results for the other rows are arbitrary.
     """
     room = length(data)
     examples = room if examples is None else examples
@@ -218,7 +218,7 @@ def statistics(
         for name, metric in measures:
             weight = own if name == "loss" else counted
             if isinstance(metric, Mean):
-                if name != "loss":  # which has left its ignored labels out already
+                if name != "loss":  # whose weights already exclude ignored labels
                     weight = loss_weights(metric.function, targets, weight, batch_size)
                 stats[name] = (metric.function(outputs, targets), weight)
             else:
@@ -254,9 +254,9 @@ measure = Program(statistics)
 def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
     """Where batch `i` starts, and which of its rows are new.
 
-    The last batch starts early enough to be full: it repeats rows of the one before,
-    whose results it writes over with the same numbers. A batch of fewer examples than
-    its size is followed by rows that count nothing.
+    The last batch starts early enough to be full: it repeats rows of the previous one
+    and overwrites their results with the same numbers. If there are fewer examples than
+    the batch size, the remaining rows do not count.
     """
     start = jnp.maximum(jnp.minimum(i * size, examples - size), 0)
     rows = jnp.arange(size) + start
@@ -276,12 +276,12 @@ def _buffer(per_example: bool, room: int, s: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def _cut(stats: Any, examples: int) -> Any:
-    """Statistics of each example, without those of the rows behind them."""
+    """Per-example statistics without the padding rows after the examples."""
     return jax.tree.map(lambda a: a[:examples], stats)
 
 
 def _fill_up(a: np.ndarray) -> np.ndarray:
-    """Rows filled up with zeros: `compute` compiles for few lengths."""
+    """Pad the rows with zeros, so that `compute` is compiled for few lengths."""
     rest = power_of_two(len(a)) - len(a)
     return np.pad(a, [(0, rest)] + [(0, 0)] * (a.ndim - 1))
 
@@ -293,7 +293,7 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
         net: a network.
         state: a `TrainState`, or a pair `(params, state)`.
         inputs: arrays `[N, ...]`; N may be 0.
-        batch_size: examples at a time; it changes the memory needed, not the result.
+        batch_size: examples at a time; affects memory use, not the result.
 
     Returns:
         Outputs `[N, ...]`.
@@ -333,7 +333,7 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
 
 @program()
 def predict_batches(params, state, inputs, examples, *, net, batch_size):
-    """The outputs for a room of inputs, in batches; one program for each room."""
+    """The outputs for padded inputs, in batches; one program for each padded length."""
 
     def one(i):
         start, _ = _place(i, examples, batch_size)
@@ -350,7 +350,7 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size):
 
 
 def _trace(net: Layer, params: Any, state: Any, x: Any) -> Facts:
-    """Trace the network on one example; the memory of one does not do for several."""
+    """Trace the network on one example, and first on two if it remembers a batch."""
     if checks.has_memory(state) and length(x) > 1:
         checks.check_network(net, params, state, rows_of(x, 2))
     return checks.check_network(net, params, state, rows_of(x, 1))
@@ -358,7 +358,7 @@ def _trace(net: Layer, params: Any, state: Any, x: Any) -> Facts:
 
 @contextmanager
 def _without_memory(state: Any) -> Iterator[None]:
-    """Errors raised in here say what to do with a memory of a training batch."""
+    """Make errors raised inside explain what to do with a stateful network."""
     try:
         yield
     except ValueError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each example counts in the loss, from weights of examples and of classes."""
+"""The weight of each example in the loss, from sample weights and class weights."""
 
 import numbers
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ def with_weights(data: Any, sample_weight: Any, class_weight: Any) -> Any:
     """`(inputs, targets)` with the product of both weights as a third array.
 
     Args:
-        data: `(inputs, targets)`, or with weights already, as `as_arrays` gives them;
-            or an iterable of batches.
+        data: `(inputs, targets)`, perhaps with weights already, as `as_arrays` returns
+            them; or an iterable of batches.
         sample_weight: `[N]` or None.
-        class_weight: from a class to its weight, a dict or a sequence; or None.
+        class_weight: the weight of each class, a dict or a sequence; or None.
     """
     if sample_weight is None and class_weight is None:
         return data
@@ -60,7 +60,7 @@ def _number(label: Any, weight: Any) -> float:
 
 
 def _by_class(class_weight: Any, targets: np.ndarray) -> np.ndarray:
-    """The weight of each example's class; classes that are not named count 1."""
+    """The weight of each example's class; 1 for classes that are not listed."""
     targets = targets[:, 0] if targets.shape[1:] == (1,) else targets
     kind = targets.dtype.kind
     whole = kind in "iub" or (kind == "f" and not np.any(targets % 1))

@@ -10,7 +10,7 @@ from jaxnn import checks
 from jaxnn.core import Layer
 from jaxnn.train.traced_once import traced_once
 
-#: Operations that move numbers and leave their kind alone.
+#: Operations that move numbers without changing what they represent.
 _TRANSPARENT = {
     "reshape",
     "squeeze",
@@ -22,18 +22,18 @@ _TRANSPARENT = {
     "checkpoint_name",
     "optimization_barrier",
 }
-#: Products: their sums are neither probabilities nor logarithms of them.
+#: Products, whose outputs are neither probabilities nor their logarithms.
 _PRODUCTS = {"dot_general", "conv_general_dilated", "conv", "conv_input_gradient"}
 
 
 class Facts(NamedTuple):
-    """What a trace tells of a network.
+    """What a trace reveals about a network.
 
     Attributes:
-        outputs: their shapes.
-        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None where it cannot be
-            told.
-        checks: `check(inputs)`, what the layers ask of the values of the inputs.
+        outputs: the shapes of the outputs.
+        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None if unknown.
+        checks: functions `check(inputs)`, what the layers require of the values of the
+            inputs.
     """
 
     outputs: Any
@@ -60,9 +60,9 @@ def facts(net: Layer, params: Any, state: Any, x: Any) -> Facts:
 
 
 def _on_inputs(check: Callable[..., None], arrays: tuple, x: Any) -> list[Callable]:
-    """The check of traced arrays as one of the inputs, if the arrays are inputs.
+    """Turn a check of traced arrays into one of the inputs, if the arrays are inputs.
 
-    If a layer before has changed them, it is for the replay to find what is wrong.
+    If an earlier layer has changed them, the replay has to find what is wrong.
     """
     leaves = jax.tree.leaves(x)
     places = [[i for i, leaf in enumerate(leaves) if leaf is a] for a in arrays]
@@ -95,7 +95,7 @@ def _is_var(v: Any) -> bool:
 
 
 def _inner(eqn: Any) -> Any:
-    """The program inside a jit, custom_jvp or checkpoint, if its outputs are ours."""
+    """The program inside a jit, custom_jvp or checkpoint with the same outputs."""
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = eqn.params.get(key)
         inner = getattr(inner, "jaxpr", inner)
@@ -117,19 +117,19 @@ def _classify(name: str, eqn: Any, made: dict) -> str | None:
 
 
 def _is_affine(eqn: Any, made: dict) -> bool:
-    """Whether this is a product with something that was not computed: a parameter."""
+    """Whether this is a product with something that is not computed: a parameter."""
     given = [_behind(v, made) is None for v in eqn.invars]
     return eqn.primitive.name in _PRODUCTS and any(given[1:2])
 
 
 def _maker(var: Any, made: dict) -> str | None:
-    """The name of the operation behind a variable."""
+    """The name of the operation that produced a variable."""
     eqn = _behind(var, made)
     return None if eqn is None else eqn.primitive.name
 
 
 def _behind(var: Any, made: dict) -> Any:
-    """The operation behind a variable, through those that move numbers; or None."""
+    """The operation that produced a variable, skipping those that move numbers."""
     while _is_var(var) and var in made and made[var].primitive.name in _TRANSPARENT:
         var = made[var].invars[0]
     return made[var] if _is_var(var) and var in made else None

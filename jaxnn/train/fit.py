@@ -65,71 +65,78 @@ def fit(
 ) -> tuple[Any, History]:
     """Train a network: whole epochs run as one compiled program.
 
-    The result depends on `key` and the data alone: not on the progress bar, validation,
-    callbacks, `chunk_seconds` or an interruption. Data and network are checked before
-    anything is compiled.
+    The result depends only on `key` and the data, not on the progress bar, validation,
+    callbacks, `chunk_seconds` or an interruption. The data and the network are checked
+    before anything is compiled.
 
     Ctrl-C and SIGTERM end the run after the current chunk: checkpoints are written,
     `fit` returns what was learned so far, `history.stopped` says why, and your program
-    continues. A second signal ends the run at once. An ignored signal stays ignored,
-    and your own handlers are called instead. Any exception that ends the run, also the
-    `SystemExit` of such a handler, has the last `state` and `history` as attributes.
+    continues. A second signal ends the run immediately. An ignored signal stays
+    ignored, and your own handlers are called instead. Any exception that ends the run,
+    including the `SystemExit` of such a handler, carries the last `state` and `history`
+    as attributes.
 
     Args:
         net_or_step: a network; or any `step(state, batch) -> (state, logs)`, which then
-            needs `state` and neither `loss` nor `optimizer`.
+            requires `state` and takes neither `loss` nor `optimizer`.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`
             (inputs may be any tree of them), which are copied; or an iterable of such
-            batches, or a function that makes one for each epoch. A batch is copied
-            before the next is asked for. A run that goes on from `state` reads an
-            iterable again up to where it was, epochs by a method `epoch(number)`, and
-            passes over whole epochs where there is a `__len__`.
+            batches, or a function that creates one for each epoch. Each batch is copied
+            before the next one is requested. A run that resumes from `state` reads an
+            iterable again up to where it stopped: it gets each epoch from a method
+            `epoch(number)`, if there is one, and skips whole epochs if the iterable has
+            a `__len__`.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        epochs: the total number. With a `state` that has seen 4, `epochs=10` runs 6
-            more. Epochs are counted in steps: to continue with other data or another
-            `batch_size`, start the count again, `state=state._replace(step=0 *
+        epochs: the total number of epochs. With a `state` that has seen 4, `epochs=10`
+            runs 6 more. Epochs are counted in steps: to continue with other data or
+            another `batch_size`, reset the count: `state=state._replace(step=0 *
             state.step)`.
-        batch_size: examples a step; the last batch of an epoch is smaller where it does
-            not divide N. None for an iterable, which brings its own.
-        key: the run's random key; a run that goes on from `state` keeps the key in it.
+        batch_size: examples per step; the last batch of an epoch is smaller if
+            `batch_size` does not divide N. None for an iterable, which brings its own
+            batches.
+        key: the run's random key; a run that resumes from `state` keeps the key in it.
         validation: data in the same form, or for a custom step a function
             `validation(state) -> logs`.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`. What
-            the loss ignores (`ignore_label`), metrics ignore that can; what has no
-            weight, all of them. The mean of nothing is NaN.
-        state: a `TrainState` to go on from; it is copied.
-        sample_weight: `[N]`, how much each example counts in the loss: 0, or from
-            1e-20 to 1e20.
-        class_weight: from a class to how much its examples count; 1 where not named.
+        metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
+            Metrics that support it skip what the loss ignores (`ignore_label`); all
+            metrics skip examples of weight 0. The mean of nothing is NaN.
+        state: a `TrainState` to resume from; it is copied.
+        sample_weight: `[N]`, the weight of each example in the loss: 0, or from 1e-20
+            to 1e20.
+        class_weight: the weight of each class's examples, a dict or a sequence; 1 for
+            classes that are not listed.
         shuffle: whether to draw a new order for each epoch.
-        augment: `augment(key, inputs) -> inputs`, in training only and drawn anew at
-            each step, such as those of `nn.data.augment`; see `train_step`.
-        early_stopping: an `EarlyStopping`; the state that comes back then has the best
-            weights, and still goes on from the last ones.
-        plateau: a `Plateau`, which makes the learning rate smaller.
+        augment: `augment(key, inputs) -> inputs`, applied in training only and drawn
+            anew at each step, such as those of `nn.data.augment`; see `train_step`.
+        early_stopping: an `EarlyStopping`; the returned state then has the best
+            weights, and a later run still resumes from the last ones.
+        plateau: a `Plateau`, which reduces the learning rate.
         callbacks: functions `callback(epoch, state, history)`, called after each epoch;
             one that returns True ends the run. See `nn.train.Callback`.
-        progress: a bar and a line an epoch; None means in a terminal or a notebook.
-        history: an earlier run's history, to be continued in a copy; what it says of
-            epochs that `state` has not seen is forgotten. An epoch that was interrupted
-            is finished with all its numbers; without its history they cover the steps
-            after it went on. None: given `state`, that of `nn.callbacks.checkpoint`
-            among the callbacks, if its file holds this very state; else a new one.
-        on_device: whether the whole data go to the device; None decides by their size.
-            Those that stay on the host are read as the run goes: leave them alone.
-        chunk_seconds: about how long a chunk of an epoch runs between looks at Ctrl-C.
-        replay: keep a copy of the state for each chunk, so that a loss that turns
-            non-finite costs nothing; False saves the memory of one state.
+        progress: whether to show a progress bar and print a line per epoch; None means
+            in a terminal or a notebook.
+        history: the history of an earlier run, continued in a copy; entries for epochs
+            that `state` has not seen are dropped. An interrupted epoch is finished with
+            all its numbers; without its history they cover only the steps after it
+            resumed. None: given `state`, the history of `nn.callbacks.checkpoint` among
+            the callbacks, if its file holds this very state; otherwise a new one.
+        on_device: whether to put the whole data set on the device; None decides by its
+            size. Arrays that stay on the host are read during the run: do not modify
+            them.
+        chunk_seconds: about how long a chunk of an epoch runs between checks for
+            Ctrl-C.
+        replay: keep a copy of the state for each chunk, so that nothing is lost when
+            the loss becomes non-finite; False saves the memory of one state.
 
     Returns:
         `(state, history)`: the trained `TrainState` and a `History`.
 
     Raises:
-        NonFiniteError: when the loss, a parameter or a statistic of the network turns
-            NaN or infinite; it names epoch, step and layer, and holds the last finite
-            state and the history.
-        ValueError, TypeError: what is wrong with the arguments, before compiling.
+        NonFiniteError: the loss, a parameter or a statistic of the network became NaN
+            or infinite; the error names the epoch, step and layer, and holds the last
+            finite state and the history.
+        ValueError, TypeError: an argument is invalid; raised before compiling.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x = jnp.linspace(-1, 1, 40)[:, None]
@@ -171,7 +178,7 @@ def fit(
 
 
 def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
-    """The callbacks as a list; raise if an option is of the wrong kind."""
+    """Return the callbacks as a list; raise if an option is of the wrong kind."""
     listed = [] if callbacks is None else callbacks
     listed = list(listed) if isinstance(listed, Iterable) else [None]
     if not all(callable(c) for c in listed):
@@ -221,14 +228,14 @@ def _run_key(key: Any, state: Any) -> jax.Array:
 
 
 def _order_keys(step: AnyStep, key: jax.Array) -> jax.Array:
-    """What decides the order of the data: the run's key, or the members' keys."""
+    """The key that determines the order of the data: the run's, or one per member."""
     if step.members == 1 or key.ndim:
         return key
     return jax.random.split(key, step.members)
 
 
 def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
-    """Where the batches of an iterable come from, and the shapes of one."""
+    """The source of an iterable's batches, and the shapes of one batch."""
     if batch_size is not None:
         raise ValueError(
             "batch_size: leave it out for an iterable, which brings its own batches"
@@ -241,7 +248,7 @@ def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
 
 
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
-    """Where batches of arrays come from, and the shapes of one."""
+    """The source of batches from arrays, and the shapes of one batch."""
     examples = checks.check_arrays(data)
     if batch_size is None:
         raise TypeError("batch_size: is needed to train on arrays, got None")
@@ -252,7 +259,7 @@ def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
 
 
 def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> Any:
-    """The shapes of the state; a given one is held against the network's."""
+    """The shapes of the state; a given state is checked against the network."""
     for path, a in trees.paths(state).items():
         if isinstance(a, jax.Array):
             checked(f"state {path}", a)
@@ -297,7 +304,7 @@ def _check_state(state: Any, shapes: TrainState) -> None:
 
 
 def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
-    """What is missing, unexpected or misshapen, in words."""
+    """Describe what is missing, unexpected or of another shape."""
     missing, extra, other = trees.difference(has, wants)
     other = [f"{p} is {has[p]} for {wants[p]}" for p in other]
     said = [("missing", missing), ("unexpected", extra), ("of another shape", other)]
@@ -307,7 +314,7 @@ def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
 def _check_step(
     step: AnyStep, shapes: Any, source: Any, data: Any, example: Any
 ) -> Stats:
-    """Trace a step, so that what is wrong is said before compiling; its statistics."""
+    """Trace a step, to raise errors before compiling; return its statistics."""
     check_batch = None
     if isinstance(step, TrainStep):
         check_batch = partial(_check_batch, step, shapes)
@@ -315,7 +322,7 @@ def _check_step(
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
             check_batch(source.example, source.first)
-    elif check_batch is not None:  # on the host, where they were given
+    elif check_batch is not None:  # the arrays as given, on the host
         check_batch(tuple(data), rows=length(example))
     if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
         _check_single(step, shapes, example)
@@ -323,7 +330,7 @@ def _check_step(
 
 
 def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
-    """Trace a step on one example, which batch normalization may refuse."""
+    """Trace a step on a single example, which batch normalization may reject."""
     with checks.last_batch_of_one():
         stats_shapes(step, shapes, rows_of(example, 1))
 
@@ -331,9 +338,9 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
 def _check_batch(
     step: TrainStep, shapes: Any, batch: Any, what: str = "data", rows: Any = None
 ) -> None:
-    """Hold inputs and targets against what the network and the loss ask of them."""
+    """Check inputs and targets against what the network and the loss require."""
     net, alone = step.net, shapes
-    if isinstance(step, EnsembleStep):  # its members are equal: look at one
+    if isinstance(step, EnsembleStep):  # all members are alike: check one
         net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
     about = {"loss": step.loss, "metrics": dict(step.metrics), "what": what}
     variables = alone.params, alone.state
@@ -341,7 +348,7 @@ def _check_batch(
 
 
 def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:
-    """Hold one batch of an iterable against the same rules as arrays."""
+    """Check one batch of an iterable by the same rules as arrays."""
     what = f"batch {number}"
     if check_batch is not None:
         checks.check_pair(batch, what)
@@ -352,7 +359,7 @@ def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> 
 
 
 def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:
-    """A function from the state to the validation's logs, or None."""
+    """A function from the state to the validation logs, or None."""
     if validation is None:
         return None
     if not isinstance(step, TrainStep):
@@ -383,19 +390,19 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
 
 
 def _check_watch(watch: Watch, step: AnyStep, stats: Stats, validation: Any) -> None:
-    """Raise unless what is watched will be logged."""
+    """Raise unless the monitored values will be logged."""
     if not watch.watches:
         return
     logs = set(stats)
     if validation is not None:
         if not isinstance(step, TrainStep):
-            return  # what a custom function logs is known when it has run
+            return  # the logs of a custom function are known only once it has run
         logs |= {f"val_{name}" for name in stats}
     watch.check(logs)
 
 
 def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array):
-    """The first state, in buffers of the run's own."""
+    """The initial state, in the run's own buffers."""
     if state is None:
         x, _, _ = unpack(example)
         state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
@@ -405,7 +412,7 @@ def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array
 
 
 def _earlier(callbacks: list, state: Any) -> History | None:
-    """The history up to a given state, where a callback has kept it."""
+    """The history up to a given state, if a callback has kept it."""
     if state is None:
         return None
     asked = [c.earlier(state) for c in callbacks if hasattr(c, "earlier")]
@@ -413,7 +420,7 @@ def _earlier(callbacks: list, state: Any) -> History | None:
 
 
 def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int):
-    """A history, continued in a copy, that says what the run was."""
+    """A copy of the history (or a new one) that records the run's settings."""
     history = History() if history is None else copying.deepcopy(history)
     history.settings = {}
     if isinstance(step, TrainStep):

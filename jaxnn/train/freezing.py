@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an optimizer freezes, read from its state, and statistics that stay put."""
+"""What an optimizer freezes, read from its state, and frozen statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from jaxnn.surgery import edit, layer_paths
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Frozen:
-    """The state of an optimizer that moves nothing: which patterns it is for."""
+    """The state of an optimizer that freezes parameters: the patterns it covers."""
 
     patterns: tuple[str, ...]
 
@@ -34,7 +34,7 @@ def frozen_patterns(opt_state: Any) -> tuple[str, ...]:
 
 
 class _Still(Layer):
-    """A layer that computes in training as in evaluation."""
+    """A layer that runs in evaluation mode even during training."""
 
     layer: Layer
 
@@ -52,17 +52,18 @@ class _Still(Layer):
 
 
 def freeze_statistics(net: Layer, state: State, *patterns: str) -> Layer:
-    """The network, in which layers whose statistics match a pattern are at rest.
+    """Freeze the layers of a network whose statistics match a pattern.
 
-    Such a layer computes in training as in evaluation, and keeps its state.
-    `train_step` does this for what `freeze` and `partition` freeze; a custom loop
-    does `net = freeze_statistics(net, state, "body")` for its training calls.
+    A frozen layer runs in evaluation mode even during training, and keeps its state.
+    `train_step` does this for whatever `freeze` and `partition` freeze; a custom loop
+    calls `net = freeze_statistics(net, state, "body")` for its training steps.
 
     Args:
         net: a network.
-        state: its state, which tells where statistics are.
-        patterns: paths (and all below them) or patterns, as in `freeze`. The memory of
-            a `stateful` network, under `carry`, is none of the statistics.
+        state: its state, which shows where the statistics are.
+        patterns: paths (including everything below them) or patterns, as in `freeze`.
+            The memory of a `stateful` network, under `carry`, does not count as
+            statistics.
 
     Returns:
         A network with the same parameters, state and paths.
@@ -94,7 +95,7 @@ def _still(layer: Layer) -> Layer:
 
 
 def _owner(path: str, layers: Mapping[str, Layer]) -> str:
-    """The innermost layer that a path of the state lies in; "" for the network."""
+    """The innermost layer that contains a path of the state; "" for the network."""
     parts = path.split("/")
     above = ("/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1))
     return next((name for name in above if name in layers), "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient that a training step follows, to be looked at."""
+"""The gradient that a training step follows, for inspection."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -15,7 +15,7 @@ from jaxnn.train.programs import program
 from jaxnn.train.state import TrainState, variables
 from jaxnn.train.step import EnsembleStep, TrainStep, train_step
 
-_NONE = optax.identity()  # one for all: another would be another program
+_NONE = optax.identity()  # shared: a new one would mean another program
 
 
 def loss_gradients(
@@ -26,21 +26,21 @@ def loss_gradients(
     *,
     key: jax.Array | None = None,
 ) -> Params:
-    """The gradient of a batch's mean loss by the parameters, as in a training step.
+    """The gradient of a batch's mean loss w.r.t. the parameters, as in a training step.
 
-    `∇θ Σ w·loss / Σ w`, with the network in training (dropout, statistics of the
-    batch); the same function compiled for another state of the same shapes.
+    `∇θ Σ w·loss / Σ w`, with the network in training mode (dropout, batch statistics);
+    compiled once for all states of the same shapes.
 
     Args:
         net: a network.
         state: a `TrainState`, or a pair `(params, state)`.
         batch: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
         loss: `loss(outputs, targets) -> [N]`.
-        key: a random key; None takes that of the `TrainState`'s next step, and of a
-            pair none, which random layers refuse.
+        key: a random key; None takes the key of the `TrainState`'s next step. For a
+            pair it means no key, which random layers reject.
 
     Returns:
-        A tree like the parameters; of an ensemble, each member's own.
+        A tree like the parameters; for an ensemble, each member's own gradient.
     """
     params, net_state = variables(state)
     step = train_step(net, loss, _NONE)

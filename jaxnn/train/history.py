@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run did: numbers by epoch, and where the time went."""
+"""The record of a run: numbers by epoch, and where the time went."""
 
 import copy
 import csv
@@ -21,20 +21,20 @@ _SECONDS = ("trace", "compile", "run", "validate")
 
 
 class History:
-    """The record of a training run; reads like a dict of lists, one number an epoch.
+    """The record of a training run; a dict-like of lists, one number per epoch.
 
     Attributes:
         epochs: the number of each epoch, from 1.
-        logs: from a name (`loss`, `val_loss`, `accuracy`, ...) to its values.
+        logs: a dict from names (`loss`, `val_loss`, `accuracy`, ...) to values.
         step_losses: the loss of every step, in order.
-        first_step: the step of the first of those, from 0.
+        first_step: the step that the first of those belongs to, from 0.
         seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
         programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
-        settings: what the run was: `net`, `loss`, `optimizer`, `metrics`, `augment`,
-            `batch_size`, `epochs`; empty for a custom step, and in a history
-            from a file. A pickle has as text what cannot be pickled.
-        unfinished: what is known of an epoch that was interrupted, or None.
+        settings: the run's `net`, `loss`, `optimizer`, `metrics`, `augment`,
+            `batch_size` and `epochs`; empty for a custom step, and in a history
+            from a file. When pickled, values that cannot be pickled become text.
+        unfinished: what is known of an interrupted epoch, or None.
 
     >>> history = History()
     >>> history.add(1, {"loss": 0.5, "val_loss": 0.6})
@@ -60,11 +60,11 @@ class History:
             values = self.logs.setdefault(name, [])
             values += [float("nan")] * (len(self.epochs) - 1 - len(values))
             values.append(_as_logged(value))
-        for values in self.logs.values():  # of what is no longer logged
+        for values in self.logs.values():  # those no longer logged
             values += [float("nan")] * (len(self.epochs) - len(values))
 
     def cut(self, epoch: int, steps: int) -> None:
-        """Forget what came after an epoch and a step: a run goes on from there."""
+        """Drop everything after an epoch and a step: a run resumes from there."""
         keep = sum(number <= epoch for number in self.epochs)
         del self.epochs[keep:]
         for values in self.logs.values():
@@ -92,7 +92,7 @@ class History:
         return len(self.epochs)
 
     def keys(self) -> list[str]:
-        """The names of what was recorded."""
+        """The names of the recorded values."""
         return list(self.logs)
 
     def last(self) -> dict[str, float]:
@@ -108,7 +108,7 @@ class History:
         return f"History({len(self)} epochs; last: {last}; {times}{end})"
 
     def to_csv(self, path: str | Path) -> None:
-        """Write one line an epoch; the file is replaced in one piece."""
+        """Write one line per epoch; the file is replaced atomically."""
         with (
             replacing(path, "history.to_csv") as beside,
             beside.open("w", newline="", encoding="utf-8") as file,
@@ -119,14 +119,14 @@ class History:
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "History":
-        """Read what `to_csv` wrote, for a run that goes on: `fit(history=...)`.
+        """Read a file written by `to_csv`, to resume a run with `fit(history=...)`.
 
-        The numbers of the epochs come back, bit for bit; what is no number (a confusion
-        matrix) is left out, and so are the losses of the steps and the seconds. The
-        file of a checkpoint has all of them: `History.load`.
+        The numbers of the epochs are restored bit for bit; values that are not numbers
+        (a confusion matrix) are left out, and so are the losses of the steps and the
+        seconds. A checkpoint file has all of them; see `History.load`.
 
         Raises:
-            ValueError: if it is not such a file.
+            ValueError: `to_csv` did not write this file.
 
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp(), "history.csv")
@@ -156,16 +156,16 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> "History":
-        """The history that a checkpoint holds beside the state.
+        """Load the history that a checkpoint holds beside the state.
 
-        All of it comes back but the settings: what a run was made of is no data.
+        Everything is restored except the settings, which are objects rather than data.
 
         Args:
             path: a file that `nn.callbacks.checkpoint` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it holds no history, or is damaged.
+            ValueError: the file holds no history, or is damaged.
 
         >>> import jax.numpy as jnp, jaxnn as nn, optax, tempfile
         >>> file, x = Path(tempfile.mkdtemp(), "run.safetensors"), jnp.ones((8, 1))
@@ -186,20 +186,20 @@ class History:
         return cls.from_record(record, path)
 
     def record(self) -> dict[str, Any]:
-        """All but the settings as lists, dicts, numbers and arrays, for a file."""
+        """Everything but the settings as lists, dicts, numbers and arrays, to save."""
         names = vars(History()).keys() - {"settings"}
         return {name: getattr(self, name) for name in sorted(names)}
 
     @classmethod
     def from_record(cls, record: Any, path: str | Path) -> "History":
-        """The history that `record` gave.
+        """Rebuild a history from what `record` returned.
 
         Args:
             record: the lists, dicts, numbers and arrays.
-            path: the file that they come from, for the error.
+            path: the file that they come from, for the error message.
 
         Raises:
-            ValueError: this is no such record.
+            ValueError: this is not such a record.
         """
         history = cls()
         try:
@@ -217,7 +217,7 @@ class History:
 
     def __deepcopy__(self, memo: Any) -> "History":
         own = {n: v for n, v in vars(self).items() if n != "settings"}
-        # What a run was made of is shared: it may hold what cannot be copied.
+        # The settings are shared: they may hold objects that cannot be copied.
         return self._with(copy.deepcopy(own, memo) | {"settings": dict(self.settings)})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -234,23 +234,23 @@ class History:
         return new
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the learning curves: a panel for the loss and one for each metric.
+        """Plot the learning curves: a panel for the loss and one for each metric.
 
         Args:
-            path: a picture file to write, or None.
+            path: an image file to write, or None.
 
         Returns:
             The matplotlib figure.
 
         Raises:
-            ImportError: without matplotlib.
-            ValueError: if there are no epochs yet.
+            ImportError: matplotlib is not installed.
+            ValueError: there are no epochs yet.
         """
         return finish(_plot(self), path)
 
 
 def _numbers(words: list[str]) -> list[float]:
-    """What a column says; nothing if a word is no number."""
+    """The numbers in a column; empty if a word is not a number."""
     try:
         return [float(word) for word in words]
     except ValueError:
@@ -258,14 +258,14 @@ def _numbers(words: list[str]) -> list[float]:
 
 
 def _as_logged(value: Any) -> Any:
-    """A number as Python has it; arrays in memory of their own."""
+    """A number as a Python float; arrays as copies."""
     if _is_number(value):
         return float(value)
     return jax.tree.map(lambda a: np.array(a) if hasattr(a, "shape") else a, value)
 
 
 def _is_whole(history: History) -> bool:
-    """Whether all parts of a history are of the right kind, and as long as another."""
+    """Whether all parts of a history have the right type and equal lengths."""
     whole = all(type(number) is int for number in history.epochs)
     whole &= all(len(values) == len(history) for values in history.logs.values())
     whole &= all(type(loss) is float for loss in history.step_losses)
@@ -276,7 +276,7 @@ def _is_whole(history: History) -> bool:
 
 
 def _portable(value: Any) -> Any:
-    """A setting, or what it says where it cannot be pickled."""
+    """A setting, or its text if it cannot be pickled."""
     try:
         pickle.dumps(value)
     except Exception:  # whatever a user's own object raises
@@ -313,16 +313,16 @@ def _plot(history: History) -> Any:
 
 
 class Callback(Protocol):
-    """Called after each epoch, when validation is done; returns True to stop the run.
+    """Called after each epoch, once validation is done; returns True to stop the run.
 
-    The state is a copy of the run's, the caller's to keep; under early stopping it has
-    the last weights, and not the best.
+    The state is a copy of the run's, safe to keep; with early stopping it has the last
+    weights, not the best.
 
     A callback may have two more methods: `interrupted(epoch, state, history)` is called
-    where Ctrl-C or SIGTERM end a run, in epoch `epoch` or after it, and
-    `earlier(state)` is asked for the history up to a state from which a run goes on.
+    when Ctrl-C or SIGTERM ends a run, during epoch `epoch` or after it, and
+    `earlier(state)` returns the history up to a state from which a run resumes.
     """
 
     def __call__(self, epoch: int, state: Any, history: History, /) -> bool | None:
-        """What to do after epoch `epoch`, counted from 1."""
+        """Called after epoch `epoch`, counted from 1."""
         ...

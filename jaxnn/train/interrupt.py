@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and SIGTERM as polite requests: the run ends where its state is whole."""
+"""Ctrl-C and SIGTERM as requests: the run ends where its state is consistent."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxnn.train.console import say
 
-#: What a signal is called, and what Python does about it unless told otherwise.
+#: The name of each signal, and Python's default handler for it.
 _SIGNALS = {
     signal.SIGINT: ("Ctrl-C", signal.default_int_handler),
     signal.SIGTERM: ("SIGTERM", signal.SIG_DFL),
@@ -17,15 +17,15 @@ _SIGNALS = {
 
 
 class Interrupt:
-    """Inside it a first Ctrl-C or SIGTERM only asks; a second one of a kind interrupts.
+    """A context in which a first Ctrl-C or SIGTERM is a request; a second interrupts.
 
-    Only what Python does by itself is replaced: a signal that is ignored stays ignored
-    (`nohup`, or a job in the background), and a handler of the user's own goes on being
-    called. A run inside a run ends with it. Processes that are forked meanwhile, such
-    as those of a data loader, end as they always do.
+    Only Python's default handlers are replaced: a signal that is ignored stays ignored
+    (`nohup`, or a background job), and a custom handler continues to be called. A
+    nested run ends with the outer one. Processes forked in the meantime, such as those
+    of a data loader, end as usual.
 
     Attributes:
-        by: the names of what asked for the end, in order.
+        by: the names of the signals that requested the end, in order.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Interrupt:
 
     @property
     def asked(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run has been asked to end."""
         return bool(self.by) or (self._outer is not None and self._outer.asked)
 
     def __enter__(self) -> "Interrupt":
@@ -57,13 +57,13 @@ class Interrupt:
             signal.signal(number, before)
 
     def reason(self) -> str:
-        """What asked for the end, in words."""
+        """Which signals requested the end, in words."""
         outer = self._outer.by if self._outer is not None else []
         return " and ".join([*outer, *self.by])
 
     def _ask(self, number: int, frame: Any) -> None:
         name, usual = _SIGNALS[signal.Signals(number)]
-        ours = os.getpid() == self._process  # not a worker's that was forked from it
+        ours = os.getpid() == self._process  # not a worker forked from this process
         if ours and name not in self.by:
             self.by.append(name)
             again = f"{name} again ends it now"

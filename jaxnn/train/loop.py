@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop around the compiled epoch: chunks, validation, callbacks, and trouble."""
+"""The loop around the compiled epoch: chunks, validation, callbacks and failures."""
 
 import time
 import warnings
@@ -34,7 +34,7 @@ from jaxnn.train.state import copy, steps_taken
 from jaxnn.train.step import TrainStep
 from jaxnn.trees import describe
 
-#: The first chunk of a run is one step: it tells how long a step takes.
+#: The first chunk of a run is one step, to measure how long a step takes.
 FIRST_CHUNK = 1
 
 
@@ -45,10 +45,10 @@ class Fit:
         step: the step.
         stats: the shapes of its statistics.
         source: where batches come from.
-        validate: from the state to the validation's logs, or None.
+        validate: a function from the state to the validation logs, or None.
         watch: what is watched after each epoch.
-        callbacks: called after each epoch.
-        history: a history of its own to write to.
+        callbacks: functions called after each epoch.
+        history: the history to write to; not shared.
         chunk_seconds: about how long a chunk runs.
         keep: whether to keep a copy of the state before each chunk.
     """
@@ -71,15 +71,15 @@ class Fit:
         self.history = history
         self.clock, self.chunk = Clock(self.history), FIRST_CHUNK
         self.state: Any = None
-        self.taken = 0  # steps since the run began, before this call too
-        self.whole = True  # False while the state's buffers are given away
-        self.before: Any = None  # a copy of the state that a chunk began with
+        self.taken = 0  # steps since the run began, including earlier calls
+        self.whole = True  # False while the state's buffers are donated
+        self.before: Any = None  # a copy of the state at the start of a chunk
         self.interrupt = Interrupt()
 
     def __call__(
         self, state: Any, epochs: int, show: bool | None
     ) -> tuple[Any, History]:
-        """Train until `epochs` epochs are done in all."""
+        """Train until `epochs` epochs have been completed in total."""
         self.state, self.history.stopped = state, None
         self.taken = int(steps_taken(state))
         epoch, skip, parts = self._place()
@@ -116,12 +116,12 @@ class Fit:
         return show_best(self.state), self.history
 
     def _place(self) -> tuple[int, int, list[Totals]]:
-        """The epoch that is to go on, its steps so far, and what they have added up."""
+        """The epoch to continue, its steps so far, and their totals."""
         epoch, skip = self.source.position(self.taken)
         noted = self.history.unfinished
         parts = unfinished.parts(noted, self.taken, self.step, self.stats)
         if noted and parts and noted["epoch"] < epoch:
-            return epoch - 1, self.source.steps, parts  # what follows its steps is left
+            return epoch - 1, self.source.steps, parts  # only validation etc. is left
         return epoch, skip, parts
 
     def _epoch(self, epoch: int, skip: int, parts: list[Totals]) -> None:
@@ -167,7 +167,7 @@ class Fit:
     def _steps(
         self, epoch: int, skip: int, parts: list[Totals]
     ) -> tuple[list[Totals], bool]:
-        """The steps of an epoch from `skip` on: what they add up, and if all are."""
+        """Run an epoch's steps from `skip` on; return totals, and whether all ran."""
         if parts and skip == self.source.steps:
             return parts, True
         parts, sums = unfinished.split(parts)
@@ -186,7 +186,7 @@ class Fit:
         return parts, True
 
     def _look(self, logs: dict, epoch: int) -> dict:
-        """Let what is watched see the epoch's numbers; what is to be logged of it."""
+        """Update the watch with the epoch's numbers; return what it logs."""
         if not self.watch.watches:
             return {}
         self.watch.check(logs)
@@ -198,7 +198,7 @@ class Fit:
         return {} if scale is None else {"rate_scale": float(scale.ravel()[0])}
 
     def _piece(self, piece: Piece, epoch: int, sums: Any) -> tuple[Totals, bool]:
-        """Steps `start` to `stop` of a piece, a chunk at a time, unless interrupted."""
+        """Run the steps of a piece, one chunk at a time, unless interrupted."""
         names = mean_names(self.step, self.stats)
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
         if sums is not None:
@@ -218,7 +218,7 @@ class Fit:
         return taken, start == piece.stop
 
     def _chunk(self, chunk: Piece, totals: Totals) -> tuple[Totals, bool]:
-        """Run a chunk; the next one is to take about `chunk_seconds`."""
+        """Run a chunk; size the next one to take about `chunk_seconds`."""
         shapes = tuple((a.shape, a.dtype) for a in jax.tree.leaves(chunk.data))
         label = (chunk.batch_size, chunk.room, shapes)
         size = {"step": self.step, "batch_size": chunk.batch_size}
@@ -234,10 +234,10 @@ class Fit:
         return totals, bool(finite)
 
     def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
-        """Tell the history and the person watching the losses of a chunk."""
+        """Record the losses of a chunk in the history and show the last one."""
         losses = self._losses(rows, names)
         self.history.step_losses += losses
-        self.before = None  # from here on the state and the history say the same
+        self.before = None  # from here on the state and the history agree
         if losses:
             self.progress.step(epoch + 1, len(rows), losses[-1])
 
@@ -257,7 +257,7 @@ class Fit:
         epoch: int,
     ) -> None:
         """Stop the run if a loss or a parameter is not finite."""
-        # (a custom step may log several; of a network's, one is descended)
+        # (a custom step may log several losses; a network's step has only one)
         alone = isinstance(self.step, TrainStep)
         shown = [n == "loss" if alone else n.endswith("loss") for n in names]
         losses = rows[:, shown, 0]
@@ -279,7 +279,7 @@ class Fit:
         )
 
     def _replay(self, before: Any, chunk: Piece, seen: int):
-        """Run the chunk again up to its last finite state; look into the next step."""
+        """Rerun the chunk up to its last finite state; inspect the next step."""
 
         def run(steps: int) -> tuple[Any, bool]:
             part = chunk._replace(stop=chunk.start + steps)
@@ -315,12 +315,12 @@ class Fit:
         )
 
     def _hand_over(self, error: BaseException) -> None:
-        """Hang what was learned on the exception that ends the run."""
+        """Attach what was learned to the exception that ends the run."""
         if isinstance(error, replay.NonFiniteError):
             return
         last = self.state if self.whole else None
         error.history = self.history  # type: ignore[attr-defined]
-        # Inside a chunk: the state that it began with, which the history knows.
+        # Inside a chunk: the state it began with, which matches the history.
         error.state = last if self.before is None else self.before  # type: ignore[attr-defined]
         error.add_note(
             "fit: error.state and error.history hold what was learned before"
@@ -333,7 +333,7 @@ def _look(state: Any, logs: dict, epoch: Any, *, watch: Watch) -> Any:
 
 
 def _taken(totals: Totals, piece: Piece) -> Totals:
-    """Totals of the steps that were taken."""
+    """The totals of the steps that were actually taken."""
 
     def rows(a):
         size = len(a) // piece.room
@@ -344,7 +344,7 @@ def _taken(totals: Totals, piece: Piece) -> Totals:
 
 
 def _is_true(answer: Any) -> bool:
-    """Whether it is True, of Python, NumPy or JAX, and not only something."""
+    """Whether a value is True (Python, NumPy or JAX), and not merely truthy."""
     array = isinstance(answer, np.ndarray | np.generic | jax.Array)
     one = array and answer.shape == () and answer.dtype == bool
     return bool(answer) if one else answer is True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jax.jit` for the library's own programs: looked through, and bounded in memory."""
+"""`jax.jit` for the library's own programs: checked, and bounded in memory."""
 
 import functools
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from jax.core import Tracer
 
 from jaxnn.xla import guard
 
-#: For so many sets of static arguments a program stays compiled, the latest used. A
-#: caller who makes a loss anew for each call would fill the memory else, 4 MB a call.
+#: How many sets of static arguments a program stays compiled for, the latest used.
+#: Otherwise, creating a new loss for every call would fill the memory, 4 MB per call.
 KEPT = 32
 
 
 class Program:
-    """A function that is compiled, once for each set of static arguments and shapes.
+    """A function compiled once for each set of static arguments and shapes.
 
-    Two things set it apart from `jax.jit`: what was not used for long is forgotten, and
-    on a CPU the compiled text is looked through for reductions that XLA gets wrong (see
+    It differs from `jax.jit` in two ways: the least recently used programs are dropped,
+    and on a CPU the compiled text is searched for reductions that XLA gets wrong (see
     `xla/guard.py`). Inside another program it is the plain function.
 
     Args:
@@ -50,11 +50,11 @@ class Program:
         on: Callable[[str], AbstractContextManager] = nullcontext,
         **static: Any,
     ) -> Callable[..., Any]:
-        """Trace and compile for these arguments, if need be; what to call with them.
+        """Trace and compile for these arguments if needed; return what to call.
 
         Args:
             args, static: as for a call.
-            on: a context in which "trace" and "compile" are done, such as a clock's.
+            on: a context manager for "trace" and "compile", such as a clock's.
         """
         return self._versions(**static).right_one(args, on)
 
@@ -68,7 +68,7 @@ def program(**options: Any) -> Callable[[Callable[..., Any]], Program]:
 
 
 def compiled_right(lowered: Any) -> Any:
-    """What `jax.jit(...).lower(...)` gave, compiled, without what XLA gets wrong."""
+    """Compile what `jax.jit(...).lower(...)` returned, avoiding XLA's wrong code."""
     if not guard.is_needed():
         return lowered.compile()
     compiled = lowered.compile(guard.FAST)
@@ -77,7 +77,7 @@ def compiled_right(lowered: Any) -> Any:
 
 
 class _Versions:
-    """A function with its static arguments: fast, and safe where it must be."""
+    """A function with its static arguments: fast, and a safe version if needed."""
 
     def __init__(self, function: Callable[..., Any], donate: tuple, static: dict):
         guarded = guard.is_needed()
@@ -89,8 +89,8 @@ class _Versions:
         """The version for these arguments, compiled."""
         with on("trace"):
             traced = self.fast.trace(*args)
-        # (The trace is jit's own, and remembered by it: the same object for the same
-        # shapes. What is compiled for it also depends on where the arrays lie.)
+        # (jit caches its trace: the same object for the same shapes. What is compiled
+        # for it also depends on where the arrays are.)
         places = (getattr(a, "sharding", None) for a in jax.tree.leaves(args))
         key = (id(traced.jaxpr), *places)
         if key not in self._chosen:
@@ -108,7 +108,7 @@ class _Versions:
 
 
 def _jit(function, donate, static, options) -> Any:
-    """A jit of its own: what it compiled goes when it goes."""
+    """A separate jit, whose compiled programs are freed with it."""
     bound = functools.update_wrapper(functools.partial(function, **static), function)
     return jax.jit(bound, donate_argnums=donate, compiler_options=options)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar with ETA, loss and metrics, and a line for each epoch."""
+"""A progress bar with ETA, loss and metrics, and one line per epoch."""
 
 import importlib.util
 import sys
@@ -11,12 +11,12 @@ from jaxnn.train.console import is_live, say
 
 
 class Progress:
-    """What the person at the screen sees; it changes nothing in a run.
+    """What the user sees of a run; it has no effect on the run.
 
     Args:
-        steps: steps of the whole run, or None if not known.
-        done: steps taken before.
-        epochs: epochs of the whole run.
+        steps: the steps of the whole run, or None if unknown.
+        done: the steps already taken.
+        epochs: the epochs of the whole run.
         show: True, False, or None for "in a terminal or a notebook".
     """
 
@@ -33,11 +33,11 @@ class Progress:
             )
 
     def step(self, epoch: int, steps: int, loss: float) -> None:
-        """So many more steps of epoch `epoch` are done."""
+        """Report that `steps` more steps of epoch `epoch` are done."""
 
         def draw(bar: Any) -> None:
             if bar.n == bar.initial:
-                bar.unpause()  # the first step's compiling tells nothing
+                bar.unpause()  # the compile time of the first step is not typical
             bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             bar.update(steps)
@@ -47,7 +47,7 @@ class Progress:
     def epoch(
         self, epoch: int, logs: dict[str, Any], seconds: float, compiling: float
     ) -> None:
-        """An epoch is over: say its numbers in a line of their own."""
+        """Print the numbers of a finished epoch on a line of their own."""
         if not self.show:
             return
         numbers = [f"{n} {float(v):.4f}" for n, v in logs.items() if _is_scalar(v)]
@@ -64,11 +64,11 @@ class Progress:
             say(line, sys.stdout)
 
     def close(self) -> None:
-        """Put the bar away."""
+        """Remove the bar."""
         self._draw(lambda bar: bar.close())
 
     def _draw(self, change: Callable[[Any], None]) -> None:
-        """Change the bar; one whose terminal has gone is given up, and not the run."""
+        """Change the bar; if its terminal is gone, drop the bar but not the run."""
         if self._bar is None:
             return
         try:
@@ -78,7 +78,7 @@ class Progress:
 
 
 def _is_live() -> bool:
-    """Whether a bar can be shown: a terminal, or a notebook that has widgets."""
+    """Whether a bar can be shown: in a terminal, or a notebook with widgets."""
     if in_notebook():
         return importlib.util.find_spec("ipywidgets") is not None
     return is_live(sys.stderr)

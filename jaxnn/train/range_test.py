@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learning-rate range test: a short run whose learning rate grows step by step."""
+"""The learning-rate range test: a short run whose learning rate grows at each step."""
 
 import numbers
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
 from jaxnn.train.step import train_step
 
-#: The share of the smoothed loss that a step keeps.
+#: The decay of the moving average of the loss.
 KEPT = 0.7
-#: The test ends where the smoothed loss is so many times its smallest value.
+#: The test ends where the smoothed loss is this many times its smallest value.
 TOO_MUCH = 4.0
 #: Rates count as good up to the last one where the smoothed loss has risen by no more
-#: than this share of its fall; a tenth of that rate is suggested. Found on MLPs and
+#: than this share of its fall; a tenth of that rate is suggested. Tuned on MLPs and
 #: CNNs on digits with SGD, momentum and Adam, 72 tests: 1.1 points of accuracy below
 #: the best of 16 rates on average, 4.5 at most (200 steps; 2.7 and 21 with 100).
 RISE = 0.1
@@ -39,10 +39,10 @@ class RangeTest(NamedTuple):
 
     Attributes:
         rates: the learning rate of each step, `[steps]`, low to high.
-        losses: the loss of each step's batch, `[steps]`; after the run has diverged
-            they mean nothing and may be NaN.
+        losses: the loss of each step's batch, `[steps]`; once the run has diverged
+            they are meaningless and may be NaN.
         smoothed: their moving average, `[counted]`, up to where the loss is far above
-            its best, or not finite.
+            its minimum, or not finite.
         suggestion: a learning rate to train with, or None.
         reason: how the suggestion was found, or why there is none; also `str(test)`.
     """
@@ -57,16 +57,16 @@ class RangeTest(NamedTuple):
         return self.reason
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the loss against the learning rate, with the suggestion.
+        """Plot the loss against the learning rate, with the suggestion.
 
         Args:
-            path: a picture file to write, or None.
+            path: an image file to write, or None.
 
         Returns:
             The matplotlib figure.
 
         Raises:
-            ImportError: without matplotlib.
+            ImportError: matplotlib is not installed.
         """
         return finish(_plot(self), path)
 
@@ -84,21 +84,21 @@ def find_learning_rate(
     steps: int = 200,
     augment: Callable[..., Any] | None = None,
 ) -> RangeTest:
-    """Try every learning rate from low to high in one short run, and suggest one.
+    """Try learning rates from low to high in one short run, and suggest one.
 
-    Step i of a new network's training has the rate `low · (high / low)^(i/(steps−1))`;
-    all steps are one compiled program. Where the rate is too small the loss stands
-    still, then it falls, and where the rate is too large it rises. The loss is smoothed
+    A new network is trained with the rate `low · (high / low)^(i/(steps−1))` at step i;
+    all steps are one compiled program. While the rate is too small the loss does not
+    change, then it falls, and when the rate is too large it rises. The loss is smoothed
     by a debiased moving average; the suggestion is a tenth of the largest rate up to
-    which it has stayed low.
+    which the loss has stayed low.
 
     Args:
         net: a network.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
         loss: `loss(outputs, targets) -> [N]`.
-        optimizer: from a learning rate, which is traced, to an Optax optimizer:
-            `optax.adam`, or `lambda rate: optax.sgd(rate, momentum=0.9)`.
-        batch_size: examples a step, as in the training to come.
+        optimizer: a function from a learning rate, which is traced, to an Optax
+            optimizer: `optax.adam`, or `lambda rate: optax.sgd(rate, momentum=0.9)`.
+        batch_size: examples per step, as in the planned training.
         key: a random key.
         low: the first rate, above 0.
         high: the last rate, above `low`.
@@ -106,11 +106,11 @@ def find_learning_rate(
         augment: as in `nn.fit`.
 
     Returns:
-        A `RangeTest`. Where every rate diverges or none learns, its `suggestion` is
-        None and its `reason` says so.
+        A `RangeTest`. If every rate diverges or none learns, its `suggestion` is None
+        and its `reason` says so.
 
     Raises:
-        ValueError, TypeError: what is wrong with the arguments, before compiling.
+        ValueError, TypeError: an argument is invalid; raised before compiling.
 
     Reference: Smith, Cyclical Learning Rates for Training Neural Networks, 2017.
 
@@ -138,7 +138,7 @@ def find_learning_rate(
 
 @program()
 def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
-    """What each step of a run through the rates adds up of its loss, and its weight."""
+    """The weighted loss sum and the total weight of each step of the run."""
     order = _batches(key, length(data), batch_size, len(rates))
     state = train_state(net, optimizer(rates[0]), rows_of(data, 1)[0], key=key)
 
@@ -153,7 +153,7 @@ def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
 
 
 def _of_batches(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The loss of each batch; where nothing counts in one, that of the one before."""
+    """The loss of each batch; the previous one's if no example counts in it."""
     losses = total / np.where(weight == 0, 1, weight)
     for i in np.flatnonzero(weight == 0):
         losses[i] = losses[max(i - 1, 0)]
@@ -161,7 +161,7 @@ def _of_batches(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _batches(key: jax.Array, examples: int, size: int, steps: int) -> jax.Array:
-    """The examples of each step, `[steps, size]`: full batches of epochs in turn."""
+    """The examples of each step, `[steps, size]`: full batches of successive epochs."""
     each = examples // size
     epochs = jnp.arange(-(-steps // each))
     order = jax.vmap(lambda epoch: epoch_order(key, epoch, examples))(epochs)
@@ -169,7 +169,7 @@ def _batches(key: jax.Array, examples: int, size: int, steps: int) -> jax.Array:
 
 
 def _conclude(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
-    """Read the suggestion off the losses."""
+    """Derive the suggestion from the losses."""
     smoothed, best = _smooth(losses), np.inf
     end = len(rates)
     for i, value in enumerate(smoothed):
@@ -183,7 +183,7 @@ def _conclude(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:
-    """A moving average in which the start does not weigh; NaN from the first one on."""
+    """A debiased moving average; NaN from the first NaN on."""
     total = weight = 0.0
     smoothed = []
     for value in losses.astype(np.float64):
@@ -261,7 +261,7 @@ def _check_optimizer(optimizer: Any, rate: float) -> None:
 
 
 def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
-    """The data, held against the network and the loss before compiling."""
+    """The data, checked against the network and the loss before compiling."""
     if is_stream(data):
         raise TypeError(
             "find_learning_rate: data must be arrays (inputs, targets), got "

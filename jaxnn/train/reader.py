@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading ahead: the next item is made in a thread while this one is used."""
+"""Prefetching: the next item is prepared in a thread while this one is used."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,24 +7,24 @@ from functools import partial
 from queue import Empty, Queue, SimpleQueue
 from typing import Any
 
-#: Seconds between two looks at whether to give up, while an item is waited for.
+#: Seconds between checks of whether to give up while waiting for an item.
 POLL = 0.1
-#: Seconds that a thread is given to end what it is making.
+#: Seconds that a thread is given to finish its current item.
 GRACE = 1.0
 
 
 class Abandoned(Exception):
-    """The run was asked to end while it waited for data."""
+    """The run was asked to end while waiting for data."""
 
 
 class Reader:
-    """Calls `next` in a thread of its own, one item ahead.
+    """Calls `next` in a separate thread, one item ahead.
 
-    The thread is a daemon, so that one that blocks keeps no program from ending; one
-    that does not is waited for.
+    The thread is a daemon, so that a blocked one does not keep the program from ending;
+    otherwise it is waited for.
 
     Attributes:
-        give_up: whether waiting is to end.
+        give_up: a function that tells whether to stop waiting.
     """
 
     def __init__(self) -> None:
@@ -35,16 +35,16 @@ class Reader:
         """The same items.
 
         Raises:
-            Abandoned: `give_up` said so while an item was waited for.
+            Abandoned: `give_up` returned True while waiting for an item.
         """
         asked: SimpleQueue[bool] = SimpleQueue()
-        # (Python's SimpleQueue waits for ever if a signal comes as it times out.)
+        # (Python's SimpleQueue waits forever if a signal arrives as it times out.)
         made: Queue[tuple[Any, BaseException | None]] = Queue()
         work = (items, asked, made)
         thread = threading.Thread(
             target=_serve, args=work, name="jaxnn-data", daemon=True
         )
-        del items, work  # the thread's own: what holds files is closed with it
+        del items, work  # owned by the thread, so that open files close with it
         thread.start()
         self._end = end = partial(_end, asked, thread)
         try:
@@ -68,7 +68,7 @@ class Reader:
             return item
 
     def close(self) -> None:
-        """End the thread, unless it blocks."""
+        """End the thread, unless it is blocked."""
         self._end()
 
 
@@ -76,7 +76,7 @@ def _serve(items: Iterator[Any], asked: SimpleQueue, made: Queue) -> None:
     while asked.get():
         try:
             made.put((next(items, None), None))
-        except BaseException as error:  # the caller's, in the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             made.put((None, error))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run went wrong: the step that was not finite, run again layer by layer."""
+"""Find where a run went wrong: rerun the non-finite step layer by layer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,33 +23,32 @@ SLOWER = (
 )
 DATA = "Look at the targets of these examples, and at the loss itself."
 INPUTS = "Scale the inputs, or make what comes into that layer smaller."
-#: A loss of outputs larger than this is infinite for being their square, or so.
+#: With outputs larger than this, the loss is probably infinite because it squares them.
 RUNAWAY = 1e6
 
 
 class Finding(NamedTuple):
-    """What a replay saw."""
+    """What a replay found."""
 
     path: str | None  # the layer, parameter or statistic where it began
-    what: str  # the same in words
+    what: str  # the same, in words
     examples: list[int]  # rows of the data whose loss was not finite
-    advice: str = SLOWER  # what to do
+    advice: str = SLOWER  # what to do about it
 
 
 UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss, a parameter or a statistic became NaN or infinite: the run was stopped.
+    """A loss, a parameter or a statistic became NaN or infinite, and the run stopped.
 
     Attributes:
         epoch: the epoch, from 1.
         step: the step that went wrong, from 0 at the start of the run.
-        path: the layer, parameter or statistic where it began, or None where it cannot
-            be told.
+        path: the layer, parameter or statistic where it began, or None if unknown.
         examples: rows of the data whose loss was not finite.
-        state: the last state in which all of these were finite, before that step.
-        history: the epochs that were completed.
+        state: the last state in which everything was finite, before that step.
+        history: the completed epochs.
     """
 
     def __init__(
@@ -86,14 +85,14 @@ def last_finite(run: Callable[[int], tuple[Any, bool]], bad: int) -> tuple[int, 
     """The largest number of steps after which the state is finite, and that state.
 
     Args:
-        run: from a number of steps to the state after them and whether it is finite;
-            after 0 steps it is.
-        bad: steps taken when the trouble was seen.
+        run: a function from a number of steps to the state after them and whether it is
+            finite; after 0 steps it is.
+        bad: the number of steps taken when the problem was detected.
     """
     low, high = 0, bad + 1
     state, _ = run(0)
     while high - low > 1:
-        # All but the last step are likely fine: look there first, then halve.
+        # Most likely only the last step is bad: look there first, then bisect.
         middle = high - 1 if high == bad + 1 else (low + high) // 2
         after, finite = run(middle)
         if finite:
@@ -104,13 +103,13 @@ def last_finite(run: Callable[[int], tuple[Any, bool]], bad: int) -> tuple[int, 
 
 
 def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
-    """Run a step again from a finite state and name the first thing that is not finite.
+    """Rerun a step from a finite state and find the first thing that is not finite.
 
     Args:
-        step: the step; only a `TrainStep` can be looked into.
+        step: the step; only a `TrainStep` can be inspected.
         state: the state before it.
         batch: its batch.
-        rows: the rows of the data in the batch, or None if they have no numbers.
+        rows: the row numbers of the batch in the data, or None if there are none.
     """
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
@@ -151,7 +150,7 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
 
 
 def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Finding:
-    """The same for the first member of an ensemble that it holds for."""
+    """The same for the first member of an ensemble that is not finite."""
     one, own = step.one(), np.ndim(rows) > 1
     for i in range(step.members):
         alone = member(state, i)
@@ -165,7 +164,7 @@ def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Findi
 
 
 def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):
-    """The first layer in order of running whose output is not finite, if any."""
+    """The first layer, in execution order, whose output is not finite, if any."""
     x, _, _ = unpack(batch)
     net, layers = step.net, layer_paths(step.net)
     order = [c.path for c in trace(net, x) if c.path in layers]

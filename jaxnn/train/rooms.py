@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any number of examples in programs of few sizes.
+"""Pad any number of examples to a few sizes, so that few programs are compiled.
 
-A program is compiled for the shapes of its arrays. The number of examples is therefore
-given to it at run time, in arrays of a rounded length, its room.
+A program is compiled for the shapes of its arrays. Arrays are therefore padded to a
+rounded length, the room, and the number of examples is passed at run time.
 """
 
 from functools import partial
@@ -15,12 +15,12 @@ import numpy as np
 from jaxnn.inputs.arrays import zeros
 from jaxnn.train.checks import as_arrays, on_device
 
-#: Programs that cut or fill arrays on an accelerator are forgotten beyond that many.
+#: Programs that cut or pad arrays on an accelerator are dropped beyond this many.
 MOST_PROGRAMS = 64
 
 
 class Room(NamedTuple):
-    """Examples on the device, filled up to a rounded number of rows."""
+    """Examples on the device, padded to a rounded number of rows."""
 
     data: Any  # arrays [room, ...]; rows past the examples repeat the last one
     examples: int
@@ -28,11 +28,11 @@ class Room(NamedTuple):
 
 
 def enter(data: Any, batch_size: int, what: str = "data") -> Room:
-    """Put a copy of a tree of arrays `[N, ...]` on the device, in a room for batches.
+    """Copy a tree of arrays `[N, ...]` to the device, padded to a room for batches.
 
-    Fewer examples than a batch take one batch of the next power of two. Of more, the
+    Fewer examples than a batch become one batch of the next power of two. Otherwise the
     number of batches is rounded up to three binary digits, so that at most a fifth of
-    the rows are filled up, and there are four rooms for each doubling of N.
+    the rows is padding, and there are four rooms for each doubling of N.
     """
     examples = jax.tree.leaves(data)[0].shape[0]
     size = min(batch_size, power_of_two(examples))
@@ -42,7 +42,7 @@ def enter(data: Any, batch_size: int, what: str = "data") -> Room:
 
 
 def power_of_two(n: int) -> int:
-    """The smallest power of two that is not below n >= 1."""
+    """The smallest power of two of at least n, for n >= 1."""
     return 1 << (n - 1).bit_length()
 
 
@@ -61,7 +61,7 @@ def _filled_up(a: Any, room: int) -> Any:
     host = zeros((room, *a.shape[1:]), a.dtype)
     host[:examples] = a
     host[examples:] = host[examples - 1]
-    return jax.device_put(host)  # (which takes this memory as it is)
+    return jax.device_put(host)  # (which uses this memory as it is)
 
 
 def first_rows(a: jax.Array, n: int) -> jax.Array:
@@ -74,7 +74,7 @@ def first_rows(a: jax.Array, n: int) -> jax.Array:
 
 
 def _is_host(a: jax.Array) -> bool:
-    """Whether an array lies in the host's memory, in one piece."""
+    """Whether an array is in the host's memory, in one piece."""
     return [device.platform for device in a.devices()] == ["cpu"]
 
 
@@ -90,7 +90,7 @@ def _cut(a, rows):
 
 
 def _bounded(program: Any, a: jax.Array, rows: int) -> jax.Array:
-    """Run a small program, of which there is one for each length: few are kept."""
+    """Run a small program, compiled once per length; only a few are kept."""
     if program._cache_size() > MOST_PROGRAMS:
         program.clear_cache()
     return program(a, rows=rows)

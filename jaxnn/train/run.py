@@ -42,32 +42,33 @@ def run(
 ) -> tuple[TrainState, Logs]:
     """Train for whole epochs, validate, stop early: one pure, traceable function.
 
-    `fit` gives the same numbers; it adds checks of the data, progress, callbacks and
-    Ctrl-C. Give this to `jax.jit`, and to `jax.vmap` over states (and whatever the
-    step is made from) to train many networks in one program. Mapped runs that have
+    `fit` gives the same numbers; it adds data checks, progress, callbacks and Ctrl-C.
+    Use this with `jax.jit`, and with `jax.vmap` over states (and whatever the step is
+    made from) to train many networks in one program. Under `jax.vmap`, runs that have
     stopped wait for the others.
 
     Args:
         step: a `train_step`, or any `step(state, batch) -> (state, logs)` whose state
             is a `TrainState`.
-        state: a `TrainState` at the start of an epoch; it may have seen some.
-        data: a pytree of arrays `[N, ...]`, for a `train_step` `(inputs, targets)`.
-        epochs: the total, as in `fit`.
-        batch_size: examples a step; the last batch of an epoch may be smaller.
+        state: a `TrainState` at the start of an epoch, not necessarily the first.
+        data: a pytree of arrays `[N, ...]`; for a `train_step`, `(inputs, targets)`.
+        epochs: the total number of epochs, as in `fit`.
+        batch_size: examples per step; the last batch of an epoch may be smaller.
         validation: data in the same form; for a custom step a function
             `validation(state) -> logs`.
-        early_stopping: an `EarlyStopping`; the state then has the best weights.
+        early_stopping: an `EarlyStopping`; the returned state then has the best
+            weights.
         plateau: a `Plateau`.
         shuffle: whether to draw a new order for each epoch.
         rows: int `[M]`, the examples to train on; None for all.
         validation_rows: int `[K]`, the examples to validate on; None for all.
-        until: int `[]`, stop after so many epochs of `epochs`; it may be traced, so
-            that one program serves runs of several lengths.
+        until: int `[]`, stop after this many of the `epochs`; it may be traced, so that
+            one program serves runs of several lengths.
 
     Returns:
-        `(state, logs)`: the `TrainState` after the run, and from each name (`loss`,
-        `val_loss`, ...) to one number an epoch, `[epochs]`; NaN for epochs that were
-        not run.
+        `(state, logs)`: the `TrainState` after the run, and a dict from each name
+        (`loss`, `val_loss`, ...) to one number per epoch, `[epochs]`; NaN for epochs
+        that were not run.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> x = jnp.linspace(-1, 1, 20)[:, None]
@@ -130,7 +131,7 @@ def _nothing(epoch: Callable[..., Any], state: Any, epochs: int) -> Logs:
 
 
 def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
-    """A function from the state to the validation's logs."""
+    """A function from the state to the validation logs."""
     if data is None:
         return lambda state: {}
     if isinstance(step, TrainStep) and callable(data):
@@ -159,7 +160,7 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
 
 
 def _value(metric: Any, stats: Any) -> Any:
-    """What `Evaluator` computes on the host in float64, here on the device."""
+    """What `Evaluator` computes on the host in float64, but on the device."""
     if isinstance(metric, Mean):
         values, weights = stats
         values = values.astype(jnp.promote_types(values.dtype, jnp.float32))

@@ -20,27 +20,27 @@ from jaxnn.train.epoch import epoch_order
 from jaxnn.train.reader import Reader
 from jaxnn.trees import describe
 
-#: An iterable's batches go to the device several at a time, about so many bytes.
+#: An iterable's batches go to the device in groups of about this many bytes,
 GROUP_BYTES = 32 * 2**20
-#: ... and at most so many batches.
+#: ... and at most this many batches.
 GROUP_BATCHES = 32
-#: An epoch of so many batches is said to have no end, unless its length is known.
+#: An epoch of this many batches is taken to be endless, unless its length is known.
 ENDLESS = 100_000
 
 
 class Piece(NamedTuple):
-    """Steps of one size over examples that lie on the device."""
+    """Steps of the same batch size over examples on the device."""
 
     data: Any  # arrays [M, ...]
     order: jax.Array  # int32 [steps * batch_size], rows of data
     start: int  # the first step to take
-    stop: int  # the step to end before
+    stop: int  # the step to stop before
     batch_size: int
-    rows: np.ndarray | None = None  # the user's rows, where they are not those of data
+    rows: np.ndarray | None = None  # the user's row numbers, if not those of data
 
     @property
     def room(self) -> int:
-        """The steps there is room for; a stream's piece may hold fewer batches."""
+        """The number of steps it has room for; a stream's piece may hold fewer."""
         return self.order.shape[-1] // self.batch_size
 
 
@@ -49,7 +49,7 @@ class ArraySource:
 
     Args:
         data: a tree of arrays with a common first axis.
-        batch_size: examples a step.
+        batch_size: examples per step.
         shuffle: whether to draw an order.
         key: the run's random key, or one for each member of an ensemble.
     """
@@ -59,10 +59,10 @@ class ArraySource:
         self.batch_size, self.shuffle, self.key = batch_size, shuffle, key
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
-        self.reader = Reader()  # (which has nothing to do)
+        self.reader = Reader()  # (unused here)
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch of a step, and its place in that epoch."""
+        """The epoch of a step, and its position in that epoch."""
         return divmod(step, self.steps)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
@@ -78,34 +78,34 @@ class ArraySource:
             yield Piece(self.data, order, 0, 1, rest)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 _order = jax.jit(epoch_order, static_argnames="examples")
 
 
 class StreamSource:
-    """An iterable of batches: a list, a DataLoader, or a function that makes one.
+    """An iterable of batches: a list, a DataLoader, or a function that creates one.
 
-    Batches are read ahead in a thread and trained on several at a time. An iterable
-    that has a method `epoch(number)`, which gives the batches of that epoch, is asked
-    for them: it may draw an order of its own for each, and resume exactly.
+    Batches are prefetched in a thread and trained on in groups. If the iterable has a
+    method `epoch(number)` that returns the batches of that epoch, it is called: the
+    source can then draw its own order for each epoch, and resume exactly.
 
-    A run that goes on reads again, from the start, what was trained on before. Only
-    whole epochs of a source with a length are passed over, by that length; where it
-    turns out to be wrong, the place is not known, and an error says so.
+    A run that resumes reads again, from the start, what was trained on before. Only
+    whole epochs are skipped, and only if the source has a length; if that length turns
+    out to be wrong, the position is unknown and an error is raised.
 
     Args:
-        batches: an iterable with a new iterator for each epoch, or a function without
-            arguments that gives one; an iterator serves for one epoch.
+        batches: an iterable that returns a new iterator for each epoch, or a function
+            without arguments that creates one; an iterator lasts for one epoch.
         step: the steps that the run has taken.
-        epochs: how many epochs it is to have.
+        epochs: the total number of epochs.
 
     Attributes:
-        steps: the batches of an epoch as far as the source tells, or None.
-        example: a batch like the one that comes next, mostly that one itself.
-        first: what to call it.
-        check: called with each batch on the host; raises if it is wrong.
+        steps: the number of batches per epoch if the source has a length, or None.
+        example: a batch like the next one, usually the next one itself.
+        first: what to call it in messages.
+        check: called with each batch on the host; raises if the batch is invalid.
     """
 
     check: Callable[[Any, int], None]
@@ -116,18 +116,18 @@ class StreamSource:
         self.batches, self.epochs = batches, epochs
         self.steps = count_of(batches)
         self.reader = Reader()
-        self._last: Any = None  # what was iterated before
+        self._last: Any = None  # the previous iterator
         self._counted = self.steps is None or step < self.steps
         self._ahead: Iterator[Any] | None = None  # the rest of the first epoch
         self._place = self._seek(step)
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch of the step that was given, and its place in that epoch."""
+        """The epoch of the step passed at creation, and its position in that epoch."""
         del step
         return self._place
 
     def _seek(self, step: int) -> tuple[int, int]:
-        """Read up to a step; the next batch is read as well, to know its shapes."""
+        """Read up to a step, and one batch more, to know its shapes."""
         epoch = 0
         if not self._counted:
             epoch, step = divmod(step, self.steps)  # type: ignore[operator]
@@ -143,7 +143,7 @@ class StreamSource:
                     raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
                 self._check_length(epoch, seen)
                 epoch, step = epoch + 1, step - seen
-            # (An iterator has no further epoch.)
+            # (An iterator has no second epoch.)
             if self._ahead is not None or not step or self._last is self.batches:
                 self.first = f"batch {step}"
                 self.example = as_batch(batch, self.first)
@@ -170,7 +170,7 @@ class StreamSource:
         return batches
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
-        """The pieces of an epoch: groups of equal batches, read one group ahead."""
+        """The pieces of an epoch: groups of equal-shaped batches, one group ahead."""
         batches, self._ahead = self._ahead, None
         batches = self._open(epoch) if batches is None else batches
         for piece in self.reader(_groups(self._read(batches, epoch, skip))):
@@ -187,7 +187,7 @@ class StreamSource:
         self._check_length(epoch, number + 1)
 
     def _check_length(self, epoch: int, seen: int) -> None:
-        """Raise if the place where the run went on was counted with a wrong length."""
+        """Raise if the position to resume from was computed with a wrong length."""
         if not self._counted and seen != self.steps:
             more = "more than " if seen > self.steps else ""  # type: ignore[operator]
             raise ValueError(
@@ -203,7 +203,7 @@ class StreamSource:
 
 
 def check_stream(batches: Any, epochs: int, what: str) -> None:
-    """Raise if batches are empty, cannot be made, or serve fewer epochs than asked."""
+    """Raise if batches are empty, cannot be created, or last for too few epochs."""
     if count_of(batches) == 0:
         raise ValueError(f"{what}: is empty; there is no batch")
     is_function = callable(batches) and not hasattr(batches, "__iter__")
@@ -220,7 +220,7 @@ def check_stream(batches: Any, epochs: int, what: str) -> None:
 
 
 def iterate(batches: Any, what: str = "data") -> Iterator[Any]:
-    """A new iterator over an iterable, or over what a function makes."""
+    """A new iterator over an iterable, or over what a function returns."""
     is_iterable = hasattr(batches, "__iter__") and not isinstance(batches, type)
     made: Any = batches if is_iterable else batches()
     endless = isinstance(made, itertools.cycle | itertools.count)
@@ -239,7 +239,7 @@ def iterate(batches: Any, what: str = "data") -> Iterator[Any]:
 
 
 def count_of(batches: Any) -> int | None:
-    """The length of an iterable, or None for one that does not tell."""
+    """The length of an iterable, or None if it has none."""
     try:
         return len(batches)
     except (TypeError, NotImplementedError):  # (a DataLoader over a stream has one)
@@ -247,7 +247,7 @@ def count_of(batches: Any) -> int | None:
 
 
 def watched(batches: Iterator[Any], length: int | None, what: str) -> Iterator[Any]:
-    """The same batches; warns when so many have come that there may be no end."""
+    """The same batches; warns after so many that the source may be endless."""
     for number, batch in enumerate(batches):
         if number == ENDLESS and length is None:
             warnings.warn(
@@ -260,9 +260,9 @@ def watched(batches: Iterator[Any], length: int | None, what: str) -> Iterator[A
 
 
 def as_batch(batch: Any, what: str) -> Any:
-    """A batch with checked arrays (a list, as some loaders give, becomes a tuple).
+    """A batch with checked arrays (a list, as from some loaders, becomes a tuple).
 
-    They may be the caller's own: copy them before the next batch is asked for.
+    They may be the caller's own arrays: copy them before requesting the next batch.
     """
     batch = tuple(batch) if isinstance(batch, list) else batch
     if not jax.tree.leaves(batch):
@@ -271,7 +271,7 @@ def as_batch(batch: Any, what: str) -> Any:
 
 
 def _groups(batches: Iterator[Any]) -> Iterator[Piece]:
-    """Batches of equal shape, several together."""
+    """Group consecutive batches of equal shape."""
     group: _Group | None = None
     for batch in batches:
         if group is not None and not group.takes(batch):
@@ -288,7 +288,7 @@ def _groups(batches: Iterator[Any]) -> Iterator[Piece]:
 
 
 class _Group:
-    """Equal batches end to end, in memory of their own that goes to the device.
+    """Equal-shaped batches end to end, in their own memory, to send to the device.
 
     There is always room for a full group, so that one program serves all.
     """
@@ -306,7 +306,7 @@ class _Group:
         return _form(batch) == self.form
 
     def add(self, batch: Any) -> None:
-        """Copy a batch to the end."""
+        """Append a copy of a batch."""
         for own, a in zip(*map(jax.tree.leaves, (self.data, batch)), strict=True):
             own[self.count] = a
         self.count += 1
@@ -323,7 +323,7 @@ class _Group:
 
 
 def _form(batch: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype]]]:
-    """The structure of a batch, and the shapes and dtypes that its arrays will have."""
+    """The structure of a batch, and the shapes and dtypes of its arrays in JAX."""
     leaves, structure = jax.tree.flatten(batch)
     own = jax.dtypes.canonicalize_dtype
     return structure, [(a.shape, own(a.dtype)) for a in leaves]
@@ -347,14 +347,14 @@ def is_stream(data: Any, what: str = "data") -> bool:
 
 
 class HostSource:
-    """Arrays too large for the device: the same batches in the same order, read ahead.
+    """Arrays too large for the device: the same batches in the same order, prefetched.
 
     Args:
         data, batch_size, shuffle, key: as for `ArraySource`; arrays stay on the host.
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
-        # (Not copied: they may be more than the host's memory holds twice.)
+        # (Not copied: the host's memory may not hold them twice.)
         self.data, self.batch_size = jax.tree.map(np.asarray, data), batch_size
         self.shuffle, self.key = shuffle, key.ravel()[0]  # members share the batches
         self.examples = length(self.data)
@@ -364,7 +364,7 @@ class HostSource:
     position = ArraySource.position
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
-        """The pieces of an epoch: groups of batches, read one group ahead."""
+        """The pieces of an epoch: groups of batches, prefetched one group ahead."""
         order = np.arange(self.examples)
         if self.shuffle:
             order = np.asarray(_order(self.key, epoch, examples=self.examples))
@@ -383,7 +383,7 @@ class HostSource:
 
 
 def fits_device(data: Any) -> bool:
-    """Whether arrays leave the device half of its memory (always true on a CPU)."""
+    """Whether arrays need at most half the device's memory (always true on a CPU)."""
     stats = jax.devices()[0].memory_stats() or {}
     size = sum(a.nbytes for a in jax.tree.leaves(data))
     return size <= stats.get("bytes_limit", float("inf")) / 2

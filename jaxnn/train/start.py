@@ -24,18 +24,18 @@ def train_state(
     early_stopping: EarlyStopping | None = None,
     plateau: Plateau | None = None,
 ) -> TrainState:
-    """The state in which training begins.
+    """The initial state of training.
 
     Args:
         net: a network.
         optimizer: an Optax optimizer.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`.
+        x: an example batch, or just its `jax.ShapeDtypeStruct`.
         key: the run's random key.
-        early_stopping, plateau: those of the run, if any, whose memory is a part of its
-            state: `nn.load(path, like=train_state(...))` then fits its checkpoints.
+        early_stopping, plateau: those of the run, if any, as their memory is part of
+            its state: `nn.load(path, like=train_state(...))` then fits its checkpoints.
 
     Returns:
-        A `TrainState` at step 0; under `jax.vmap` over keys a batch of them, as for an
+        A `TrainState` at step 0; a batch of them under `jax.vmap` over keys, and for an
         `ensemble`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
@@ -60,6 +60,6 @@ def train_state(
 
 
 def _strong(x: Any) -> jax.Array:
-    """The array with a dtype of its own: a weak one would change after one step."""
+    """The array with a strong dtype: a weak one would change after one step."""
     x = jnp.asarray(x)
     return jax.lax.convert_element_type(x, x.dtype)

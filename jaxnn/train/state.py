@@ -11,7 +11,7 @@ from jaxnn.inputs.variables import variables as variables
 
 
 class TrainState(NamedTuple):
-    """The state of a training run; with the data it determines all that follows."""
+    """The state of a training run; together with the data it determines the rest."""
 
     params: Params  # the network's parameters
     state: State  # the network's state: running statistics and the like
@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
 
 
 def steps_taken(state: Any) -> Any:
-    """How many steps a state has seen; all members of an ensemble as many."""
+    """How many steps a state has seen; the same for all members of an ensemble."""
     step: Any = getattr(state, "step", 0)
     return step[0] if jnp.ndim(step) else step
 

@@ -47,7 +47,7 @@ class TrainStep(Spec):
         return state, {"loss": loss["total"] / _or_one(loss["weight"]), **logs}
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
-        """The step, with statistics that add up over batches in place of means."""
+        """The step, returning statistics that add up over batches instead of means."""
         key = self.key(state)
         trained = self.trained(state.state, frozen_patterns(state.opt_state))
         batch = self.augmented(key, batch)
@@ -63,7 +63,7 @@ class TrainStep(Spec):
         descend = jax.value_and_grad(objective, has_aux=True)
         (value, (outputs, net_state, total, weight)), grads = descend(state.params)
         # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
-        # needs JAX's usual promotion, also where a user has made it strict.
+        # needs JAX's standard promotion, even if the user has made it strict.
         scale = rate_scale(state)
         extra = {} if scale is None else {"rate_scale": scale}
         with _updating(), jax.numpy_dtype_promotion("standard"):
@@ -91,7 +91,7 @@ class TrainStep(Spec):
         return new, stats
 
     def trained(self, net_state: Any, frozen: tuple[str, ...]) -> "TrainStep":
-        """The step of the network as it trains: layers that match are at rest."""
+        """The step as it trains: layers that match run as in evaluation."""
         net = freeze_statistics(self.net, net_state, *frozen)
         return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
 
@@ -100,7 +100,7 @@ class TrainStep(Spec):
         return jax.random.fold_in(fold_in(state.key, "step"), state.step)
 
     def augmented(self, key: jax.Array, batch: Any) -> Any:
-        """The batch with its inputs varied at random, where the step has `augment`."""
+        """The batch with its inputs randomly augmented, if the step has `augment`."""
         if self.augment is None:
             return batch
         x, targets, *weights = batch
@@ -116,7 +116,7 @@ class TrainStep(Spec):
         return (varied, targets, *weights)
 
     def forward(self, params: Any, net_state: Any, key: jax.Array, batch: Any):
-        """Outputs, new network state and the loss of each example, in training."""
+        """The outputs, new network state and loss of each example, in training mode."""
         x, targets, _ = unpack(batch)
         outputs, net_state = self.net.apply(params, net_state, x, key=key, train=True)
         return outputs, net_state, self.loss(outputs, targets)
@@ -132,7 +132,7 @@ class TrainStep(Spec):
         )
 
     def weighted_mean(self, values: jax.Array, batch: Any) -> jax.Array:
-        """Σ w·v / Σ w over the batch: what gradient descent makes smaller."""
+        """Σ w·v / Σ w over the batch: what gradient descent minimizes."""
         total, weight = self.weighted_sum(values, batch)
         return total / _or_one(weight)
 
@@ -153,7 +153,7 @@ class EnsembleStep(TrainStep):
     def advance(
         self, state: TrainState, batch: Any, own: bool = False
     ) -> tuple[TrainState, Logs]:
-        """The step; with `own` the batch has an axis of members in front."""
+        """The step; with `own` the batch has a leading axis of members."""
         one, bunch = self.one(), cast(Ensemble, self.net)
         if own:
             state, stats = bunch.each(one.advance, state.params)(state, batch)
@@ -181,22 +181,22 @@ def train_step(
 ) -> TrainStep:
     """A pure function that takes one step of gradient descent.
 
-    `step(state, batch) -> (state, logs)`: θ ← θ − update(∇ Σ w·loss / Σ w).  Jit it,
-    vmap it, scan it; an equal step built again is the same static argument to jit.
+    `step(state, batch) -> (state, logs)`: θ ← θ − update(∇ Σ w·loss / Σ w).  You can
+    jit, vmap and scan it; an equal step built again is the same static argument to jit.
 
     Args:
         net: a network.
         loss: `loss(outputs, targets) -> [N]`, one value per example.
         optimizer: an Optax optimizer.
-        metrics: from a name to `metric(outputs, targets) -> [N]` or a `Metric`.
+        metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
         augment: `augment(key, x) -> x`, drawn anew at each step, such as those of
             `nn.data.augment`; one with `mixes = True` is `augment(key, x, targets) ->
             (x, targets)`.
 
     Returns:
         A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs
-        hold the batch's loss and metrics. A batch in which nothing counts has a loss of
-        0, which trains nothing; an epoch of such batches has NaN.
+        hold the batch's loss and metrics. A batch in which no example counts has a loss
+        of 0, which trains nothing; an epoch of such batches has a loss of NaN.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
@@ -222,7 +222,7 @@ def train_step(
 
 
 def named_metrics(loss: Any, metrics: Any) -> dict[str, Metric]:
-    """Metrics by name, as they count beside a loss (or None)."""
+    """Metrics by name, as they count alongside a loss (or None)."""
     if loss is not None:
         check_function("loss", loss)
     if metrics is not None and not isinstance(metrics, Mapping):
@@ -239,7 +239,7 @@ def named_metrics(loss: Any, metrics: Any) -> dict[str, Metric]:
 
 
 def check_names(what: str, names: Iterable[str]) -> None:
-    """Raise if an epoch's numbers could not be told from others of the history."""
+    """Raise if a name would clash with another entry of the history."""
     for name in names:
         if name in ("epoch", "rate_scale") or str(name).startswith("val_"):
             raise ValueError(
@@ -250,7 +250,7 @@ def check_names(what: str, names: Iterable[str]) -> None:
 
 @contextmanager
 def in_metric(name: str) -> Iterator[None]:
-    """Errors raised in here say in which metric they lie."""
+    """Make errors raised inside name the metric they come from."""
     try:
         yield
     except Exception as error:
@@ -260,7 +260,7 @@ def in_metric(name: str) -> Iterator[None]:
 
 @contextmanager
 def _updating() -> Iterator[None]:
-    """Errors raised in here say that they are the optimizer's, and what it takes."""
+    """Make errors raised inside say that they come from the optimizer's update."""
     rule = (
         "its learning rate and other settings must be numbers or schedules, as in "
         "optax.sgd(0.1)"
@@ -275,7 +275,7 @@ def _updating() -> Iterator[None]:
 
 
 def _check_updates(updates: Any, params: Any, grads: Any) -> None:
-    """Raise unless each parameter has an update of its shape, down the gradient."""
+    """Raise unless each update has its parameter's shape and is not the gradient."""
     others = map(jax.tree.leaves, (params, grads))
     for (path, update), param, slope in zip(
         trees.paths(updates).items(), *others, strict=True
@@ -294,14 +294,14 @@ def _check_updates(updates: Any, params: Any, grads: Any) -> None:
 
 
 class FunctionStep(Spec):
-    """Any function `step(state, batch) -> (state, logs)`, for the trainer."""
+    """Wraps any function `step(state, batch) -> (state, logs)` for the trainer."""
 
     function: Callable[..., Any]
     metrics: tuple = ()
     members = 1  # (not a field)
 
     def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:
-        """The step; each log counts once for each example of its batch."""
+        """The step; each logged value counts once for every example of its batch."""
         state, logs = self.function(state, batch)
         if not isinstance(logs, Mapping):
             raise TypeError(f"step: logs must be a dict, got {describe(logs):.100}")
@@ -317,14 +317,14 @@ class FunctionStep(Spec):
 
 
 def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Array:
-    """What each example counts in the loss, [N]; ignored labels count nothing."""
+    """The weight of each example in the loss, [N]; 0 for ignored labels."""
     own = jnp.ones(examples) if weights is None else weights
     kept = None if loss is None else example_weights(loss, targets)
     return own if kept is None else own * kept.astype(own.dtype)
 
 
 def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Σ w·v and Σ w in float32 or wider; what has weight 0 is left out, NaN or not."""
+    """Σ w·v and Σ w in float32 or wider; values of weight 0 are left out, even NaN."""
     if weights.shape != values.shape:
         raise ValueError(
             f"weights: must be one number per example, [{len(values)}], got "
@@ -337,15 +337,15 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _or_one(weight: jax.Array) -> jax.Array:
-    """No division by zero where no example counts: nothing is then descended."""
+    """The weight, or 1 if no example counts: the step then trains nothing."""
     return jnp.where(weight == 0, jnp.ones_like(weight), weight)
 
 
 def apply_updates(params: Any, updates: Any, rate_scale: Any = None) -> Any:
     """The parameters after a step: `θ + rate_scale · update`.
 
-    What is left of a weight that an update of `−θ / rate_scale` takes to zero is its
-    rounding error: it becomes zero.
+    When an update of `−θ / rate_scale` takes a weight to zero, only a rounding error is
+    left of it: it is set to zero.
     """
     if rate_scale is None:
         return optax.apply_updates(params, updates)

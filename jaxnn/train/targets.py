@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a network's outputs, a loss or metric, and the targets belong together."""
+"""Check that a network's outputs, a loss or metric, and the targets fit together."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from jaxnn.losses.contracts import contract_of, ignored_label
 from jaxnn.metrics import Metric
 from jaxnn.trees import describe
 
-#: For each kind of outputs that a loss wants, the kinds of outputs that it refuses.
+#: For each kind of outputs that a loss expects, the kinds of outputs that it rejects.
 REFUSED = {
     "logits": {"softmax", "sigmoid"},
     "binary logits": {"softmax", "sigmoid"},
@@ -72,7 +72,7 @@ def check_targets(
 ) -> None:
     """Raise if the targets are not what the loss takes for such outputs.
 
-    Metrics are asked where the loss has no contract, or there is none.
+    Without a loss, or for one without a contract, the metrics decide.
     """
     name, contract = f"{what} targets", contract_of(loss)
     if not hasattr(outputs, "shape"):
@@ -82,7 +82,7 @@ def check_targets(
             return
         raise TypeError(f"{name}: must be an array for {loss_name(loss)}, got None")
     if not hasattr(targets, "shape"):
-        return  # several arrays, as those of `ctc`
+        return  # several arrays, as for `ctc`
     if loss is None or contract is None:
         for metric in (metrics or {}).values():
             _check_labels(name, getattr(metric, "function", metric), outputs, targets)
@@ -141,7 +141,7 @@ def _one_hot_hint(outputs: Any, targets: Any) -> str:
 
 
 def _check_shape(name: str, outputs: Any, targets: Any) -> None:
-    """Targets are as large as the outputs but for the number of examples."""
+    """Raise unless targets have the outputs' shape apart from the first axis."""
     if tuple(targets.shape[1:]) == tuple(outputs.shape[1:]):
         return
     column = outputs.shape[1:] == (1,) and targets.ndim == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's numbers, weights, gradients and images as files that TensorBoard shows."""
+"""Write a run's numbers, weights, gradients and images for TensorBoard."""
 
 import importlib
 import time
@@ -34,23 +34,23 @@ def tensorboard(
     """Write each epoch's numbers for TensorBoard: `tensorboard --logdir folder`.
 
     Two runs appear, `training` and `validation`, so that `loss` and `val_loss` share
-    a chart. The step is the number of the epoch, and goes on in a run that is resumed;
-    what an earlier attempt wrote of the same epochs is hidden.
+    a chart. The step is the epoch's number, and continues when a run is resumed;
+    whatever an earlier attempt wrote for the same epochs is hidden.
 
     Args:
-        folder: where to write; a folder for each run.
-        batch: `(inputs, targets)`, a sample: with it come histograms of the gradient,
-            and its inputs if they are images `[N, H, W, 1 or 3]` in 0 to 1.
-        net, loss: what the gradient is of, if not what the history says of the run.
-        histograms: whether to write those of the parameters, and of the gradient.
+        folder: where to write; use a separate folder for each run.
+        batch: `(inputs, targets)`, a sample; adds histograms of the gradient, and shows
+            its inputs if they are images `[N, H, W, 1 or 3]` in 0 to 1.
+        net, loss: the network and loss for the gradient; by default those of the run.
+        histograms: whether to write histograms of the parameters and of the gradient.
         images: whether to write inputs and the filters of first convolutions.
-        every: how many epochs apart histograms and images are.
+        every: write histograms and images every this many epochs.
 
     Returns:
         A callback for `fit`.
 
     Raises:
-        ImportError: without tensorboardX; for images also Pillow.
+        ImportError: tensorboardX is not installed; for images also Pillow.
 
     >>> import jaxnn as nn
     >>> callback = nn.callbacks.tensorboard("runs/first")  # doctest: +SKIP
@@ -93,10 +93,10 @@ def _need(module: str, package: str) -> None:
 
 
 class _Run:
-    """One folder's event file: written, and safe on the disk, once an epoch.
+    """One folder's event file, written and flushed to disk once per epoch.
 
-    tensorboardX's `SummaryWriter` writes in a thread and may lose what is under way;
-    this uses the file beneath it.
+    tensorboardX's `SummaryWriter` writes in a thread and may lose pending events; this
+    uses the file underneath it.
     """
 
     def __init__(self, folder: Path, epoch: int):
@@ -105,13 +105,13 @@ class _Run:
         self.file: Any = None
 
     def add(self, kind: str, name: str, *values: Any, **options: Any) -> None:
-        """Note a part, made by the function of that kind in `tensorboardX.summary`."""
+        """Add an event, made by the function of that kind in `tensorboardX.summary`."""
         from tensorboardX import summary
 
         self.parts.append(getattr(summary, kind)(name, *values, **options))
 
     def write(self, epoch: int) -> None:
-        """Write all that was noted as of `epoch`."""
+        """Write all added events as of `epoch`."""
         if self.file is None:
             self.file = self._open()
         for part in self.parts:
@@ -123,28 +123,28 @@ class _Run:
         from tensorboardX.event_file_writer import EventsWriter
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Its name holds the time in seconds: another run in the same one is apart.
+        # The name holds the time in seconds; the suffix separates runs within a second.
         suffix = f".{time.time_ns()}"
         file = EventsWriter(str(self.folder / "events"), suffix)
         weakref.finalize(self, file.close)
-        # A start hides what older files have of this step and later ones.
+        # A START event hides what older files hold for this step and later ones.
         file.write_event(_event(step=self.epoch, session_log={"status": "START"}))
         return file
 
 
 def _event(**parts: Any) -> Any:
-    """A record of an event file, as of now."""
+    """An event-file record with the current time."""
     buffers: Any = importlib.import_module("tensorboardX.proto.event_pb2")
     return buffers.Event(wall_time=time.time(), **parts)
 
 
 def _scalars(logs: dict[str, Any]) -> dict[str, float]:
-    """The logs that are one number."""
+    """The logs that are single numbers."""
     return {n: float(v) for n, v in logs.items() if np.ndim(v) == 0 and v is not None}
 
 
 def _add_histograms(run: _Run, kind: str, tree: Any) -> None:
-    """One for each array by its path; what is not finite is left out."""
+    """One histogram for each array, by path; non-finite numbers are left out."""
     for path, a in trees.paths(tree).items():
         values = np.asarray(a, np.float64)
         values = values[np.isfinite(values)]
@@ -164,7 +164,7 @@ def _gradients(net: Any, loss: Any, state: Any, batch: Any, history: History) ->
 
 
 def _add_images(run: _Run, params: Any, batch: Any) -> None:
-    """Inputs in the first epoch of this run; filters as they are now."""
+    """The inputs in the first epoch of this run; the filters as they are now."""
     if run.file is None and isinstance(batch, tuple) and _are_images(batch[0]):
         for i, image in enumerate(np.asarray(batch[0][:IMAGES], np.float32)):
             run.add("image", f"inputs/{i}", _colored(image), dataformats="HWC")
@@ -175,7 +175,7 @@ def _add_images(run: _Run, params: Any, batch: Any) -> None:
 
 
 def _colored(image: np.ndarray) -> np.ndarray:
-    """An image of one or three colors as one of three, in 0 to 1."""
+    """An image with one or three channels as one with three, in 0 to 1."""
     return image.clip(0, 1).repeat(3 // image.shape[-1], axis=-1)
 
 

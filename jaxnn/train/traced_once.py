@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output shapes of functions, traced once and remembered."""
+"""The output shapes of functions, traced once and cached."""
 
 import functools
 from collections.abc import Callable, Hashable
@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember what a function of a spec and of trees of shapes gave.
+    """Cache the results of a function of a spec and trees of shapes.
 
-    A trace of a ResNet-50 takes half a second, and a second `fit` of the same network
-    asks for the same ones.
+    Tracing a ResNet-50 takes half a second, and a second `fit` of the same network
+    needs the same traces.
 
     >>> count = []
     >>> @traced_once
@@ -37,7 +37,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shape(a: Any) -> jax.ShapeDtypeStruct:
-    dtype = getattr(a, "dtype", None)  # (of keys, too)
+    dtype = getattr(a, "dtype", None)  # (also for keys)
     dtype = (
         jax.dtypes.canonicalize_dtype(jnp.result_type(a)) if dtype is None else dtype
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an epoch had added up when it was interrupted, so that it can be finished."""
+"""The totals of an interrupted epoch, kept so that it can be finished later."""
 
 from functools import partial
 from typing import Any
@@ -11,19 +11,19 @@ from jaxnn.train.epoch import AnyStep, Stats, Totals, zero_totals
 
 
 def note(epoch: int, names: list[str], parts: list[Totals]) -> dict[str, Any]:
-    """What the history keeps of an epoch that is not finished.
+    """What the history keeps of an unfinished epoch.
 
     Args:
         epoch: its number, from 0.
-        names: of the statistics.
-        parts: what its pieces added up before, on the host.
+        names: the names of the statistics.
+        parts: the totals of its earlier pieces, on the host.
     """
     leaves = [jax.tree.leaves(part) for part in parts]
     return {"epoch": epoch, "step": 0, "names": names, "parts": leaves}
 
 
 def add(noted: dict[str, Any], step: int, part: Totals) -> None:
-    """Note one more piece, after which so many steps are taken, in all epochs."""
+    """Add one more piece, after which `step` steps have been taken in total."""
     noted["step"] = step
     noted["parts"].append(jax.tree.leaves(part))
 
@@ -31,10 +31,10 @@ def add(noted: dict[str, Any], step: int, part: Totals) -> None:
 def parts(
     noted: dict[str, Any] | None, taken: int, step: AnyStep, stats: Stats
 ) -> list[Totals]:
-    """The pieces of an epoch that goes on; none where it is not that of this run.
+    """The pieces of an epoch to continue; none if it does not belong to this run.
 
     Args:
-        noted: what `note` gave.
+        noted: what `note` returned.
         taken: the steps that the state has seen.
         step, stats: the step and the shapes of its statistics.
     """
@@ -49,7 +49,7 @@ def parts(
 
 
 def _kinds(totals: Totals) -> list:
-    """The dtypes of totals and the shapes of what they hold of each step or example."""
+    """The dtypes of totals, and the shapes of what they hold per step or example."""
     rows = [totals.means, *jax.tree.leaves(totals.stacks)]
     sums = jax.tree.leaves(totals.sums)
     return [
@@ -59,9 +59,9 @@ def _kinds(totals: Totals) -> list:
 
 
 def split(found: list[Totals]) -> tuple[list[Totals], Any]:
-    """The pieces, and the sums with which the one that was interrupted goes on.
+    """The pieces, and the sums with which the interrupted piece continues.
 
-    Sums of floats depend on their order: a piece that goes on adds to its own sums.
+    Float sums depend on their order, so a continued piece adds to its own sums.
     """
     if not found:
         return [], None

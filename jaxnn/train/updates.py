@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An optimizer's updates, at the share of the learning rate that a plateau leaves.
+"""An optimizer's updates, scaled by the factor of a plateau.
 
-A training step gives the share to its optimizer as `rate_scale`, an extra argument of
-Optax's, so that what looks at the weights after the step (averages, limits, L1) sees
-those that are really taken.
+A training step passes the factor to its optimizer as `rate_scale`, one of Optax's extra
+arguments, so that whatever uses the weights after the step (averages, limits, L1) sees
+the actual ones.
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ import optax
 def apply_updates(params: Any, updates: Any, rate_scale: Any = None) -> Any:
     """The parameters after a step: `θ + rate_scale · update`.
 
-    What is left of a weight that an update of `−θ / rate_scale` takes to zero is its
-    rounding error: it becomes zero.
+    When an update of `−θ / rate_scale` takes a weight to zero, only a rounding error is
+    left of it: it is set to zero.
     """
     if rate_scale is None:
         return optax.apply_updates(params, updates)
