@@ -122,14 +122,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-guard.protect()  # before anything makes an array
+guard.protect()  # before anything creates an array
 
-# Imported when first asked for: they are two thirds of what `import jaxnn` would take.
+# Imported on first use: they would take two thirds of the time of `import jaxnn`.
 _MODULES = (
     *("data", "decode", "doctor", "models"),
     *("optimizers", "pictures", "schedules", "search", "train"),
 )
-#: From a flat name to the module it is in.
+#: Maps a flat name to the module it is in.
 _LATER = {
     "EarlyStopping": "train",
     "Ensemble": "train",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole idea on a few screens: a layer is two pure functions over plain trees.
+"""The core idea in one file: a layer is two pure functions over plain trees.
 
     params, state = layer.init(key, x)
     y, state = layer.apply(params, state, x, key=key, train=True)
@@ -9,8 +9,8 @@ arrays.  `params` and `state` are nested dicts of arrays.  A `Composite` is a la
 made of named children and a body `forward(run, x)` in which `run("name", x)` calls
 one of them; everything else in the library is built from these two.
 
-Where the input is `(x, lengths)`, sequences with padding, `Run` hands the lengths on
-from layer to layer: `inputs/steps.py` has the rules.
+If the input is `(x, lengths)`, padded sequences, `Run` passes the lengths from layer to
+layer; `inputs/steps.py` has the rules.
 """
 
 import dataclasses
@@ -47,11 +47,11 @@ State = dict[str, Any]
 class Layer(Spec):
     """A spec with two pure functions, `init` and `apply`.
 
-    A subclass is final: a variant wraps a layer or is a separate layer.  Its `init`
-    and `apply` find checked arrays in `x`, and `apply` those of JAX alone.
+    A subclass is final: a variant wraps a layer or is a separate layer.  The arrays in
+    `x` are checked before they reach `init` and `apply`; in `apply` all are JAX arrays.
     """
 
-    #: How it takes sequences with lengths in a network: see `inputs/steps.py`.
+    #: How the layer takes sequences with lengths in a network; see `inputs/steps.py`.
     with_lengths = "unknown"
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -61,14 +61,14 @@ class Layer(Spec):
                 setattr(cls, name, entered(vars(cls)[name]))
 
     def init(self, key: Key, x: Any) -> tuple[Params, State]:
-        """Make the parameters and the state for inputs like `x`.
+        """Create the parameters and the state for inputs like `x`.
 
         Args:
             key: a random key, `jax.random.key(seed)`.
-            x: an example batch `[N, ...]`, or only its `jax.ShapeDtypeStruct`.
+            x: an example batch `[N, ...]`, or just its `jax.ShapeDtypeStruct`.
 
         Returns:
-            `(params, state)`, nested dicts of arrays; `{}` where there are none.
+            `(params, state)`, nested dicts of arrays; `{}` if there are none.
         """
         del key, x
         return {}, {}
@@ -85,10 +85,10 @@ class Layer(Spec):
         """Compute the outputs for a batch.
 
         Args:
-            params: what `init` or training made.
-            state: running statistics and the like; goes in, comes out.
-            x: a batch `[N, ...]`, or any pytree of arrays that the layer understands.
-            key: a random key; only random layers in training need one.
+            params: the parameters, from `init` or from training.
+            state: running statistics and the like, which `apply` takes and returns.
+            x: a batch `[N, ...]`, or any pytree of arrays that the layer accepts.
+            key: a random key; needed only by random layers in training.
             train: True in training. Static under `jax.jit`.
 
         Returns:
@@ -101,19 +101,20 @@ class Layer(Spec):
         return {}
 
     def with_child(self, name: str, layer: "Layer") -> "Layer":
-        """The same layer with another child under `name`."""
+        """A copy of this layer with the child `name` replaced by `layer`."""
         raise KeyError(unknown_child(self, name))
 
 
 class Function(Layer):
-    """A bare function as a layer without parameters.
+    """A plain function as a layer without parameters.
 
-    Wherever a layer is expected, `jax.nn.relu` or any other function may stand. Of
-    sequences with lengths it gets the array, zeros past the ends, and must give what it
-    gives for each sequence alone; a function that takes a pair gets `(x, lengths)`.
+    Wherever a layer is expected, you can pass `jax.nn.relu` or any other function. For
+    sequences with lengths, it receives the array, with zeros past each end, and must
+    return what it would return for each sequence alone; a function that takes a pair
+    receives `(x, lengths)`.
 
     Raises:
-        ValueError: padding would change what it gives, as of `lambda x: x[:, -1]`.
+        ValueError: padding would change the output, as with `lambda x: x[:, -1]`.
     """
 
     function: Callable[..., Any]
@@ -126,12 +127,12 @@ class Function(Layer):
 
 
 def written(layer: Layer) -> str:
-    """A child as it is written in code: a bare function without its `Function`."""
+    """A child as written in code: a plain function without its `Function` wrapper."""
     return show(layer.function) if isinstance(layer, Function) else repr(layer)
 
 
 def as_layer(x: Any, owner: str) -> Layer:
-    """`x` itself if it is a layer, a `Function` around it if it is a function."""
+    """`x` itself if it is a layer; wrapped in a `Function` if it is a function."""
     if isinstance(x, Layer):
         return x
     if isinstance(x, type) and issubclass(x, Layer):
@@ -160,7 +161,7 @@ class Composite(Layer):
     with_lengths = "forward"
 
     def forward(self, run: "Run", x: Any) -> Any:
-        """The body: call children with `run("name", x)` and combine what they give."""
+        """The body: call children with `run("name", x)` and combine their outputs."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def children(self) -> dict[str, Layer]:
@@ -191,10 +192,11 @@ class Composite(Layer):
 
 
 class Run:
-    """What `forward` gets: calls children by name and hands them what is theirs.
+    """What `forward` gets: it calls children by name, with their params and state.
 
     Attributes:
-        params: the composite's tree; tied weights read it: `run.params["embed"]["w"]`.
+        params: the composite's parameters; tied weights read them, as in
+            `run.params["embed"]["w"]`.
         key: the composite's own random key, or None.
         train: whether this is a training call.
     """
@@ -216,7 +218,7 @@ class Run:
         self._start(None)
 
     def forward(self, x: Any) -> Any:
-        """The layer's own `forward`; what came with lengths leaves with lengths."""
+        """Call the layer's `forward`; inputs with lengths give outputs with lengths."""
         layer: Any = self._layer
         own = pair = as_pair(x)
         self._start(None)
@@ -227,13 +229,13 @@ class Run:
         return y if isinstance(x, Steps) else plain(y)
 
     def _start(self, given: Steps | None) -> None:
-        """Note what came in, where it is sequences with lengths."""
+        """Remember the input if it is sequences with lengths."""
         self._given: Any = given
-        self._known = type(given) is Steps  # of a pair only use tells what it is
-        self._seen: dict[int, Steps] = {}  # what children gave, by its array
+        self._known = type(given) is Steps  # for a pair, only its use decides
+        self._seen: dict[int, Steps] = {}  # children's outputs, by array
 
     def __call__(self, name: str, x: Any) -> Any:
-        """The output of child `name` for `x`; its new state is kept."""
+        """Call child `name` on `x` and keep its new state."""
         if not isinstance(name, str):
             raise TypeError(
                 f"{type(self._layer).__name__}: run takes the name of a child, "
@@ -248,7 +250,7 @@ class Run:
         return self._own_form(regained(child, x, y))
 
     def _with_lengths(self, x: Any) -> Any:
-        """An array of which it is known that it is sequences, as `Steps`."""
+        """`x` as `Steps`, if it is known to be an array of sequences."""
         if id(x) in self._seen:
             return self._seen[id(x)]
         if self._known and alike(x, self._given.x):
@@ -256,7 +258,7 @@ class Run:
         return x
 
     def _own_form(self, y: Any) -> Any:
-        """What a child gave as a custom `forward` gets it: arrays and pairs."""
+        """A child's output as a custom `forward` receives it: arrays and pairs."""
         if not isinstance(y, Steps) or self._layer.with_lengths == "carries":
             return y
         if self._given is not None and y.lengths is self._given.lengths:
@@ -275,7 +277,7 @@ class Run:
         return y
 
     def _child_key(self, name: str, child: Layer) -> Key | None:
-        """A key from the child's name and how often it was called before."""
+        """A key derived from the child's name and the number of its earlier calls."""
         count = self._counts[name] = self._counts.get(name, 0) + 1
         if self.key is None or isinstance(child, Function):
             return None
@@ -283,7 +285,7 @@ class Run:
 
 
 class Call(NamedTuple):
-    """One call of a layer as `trace` saw it; shapes in place of arrays."""
+    """One call of a layer as `trace` recorded it, with shapes in place of arrays."""
 
     path: str
     layer: Layer
@@ -291,12 +293,12 @@ class Call(NamedTuple):
     y: Any
     params: Params
     first: bool
-    takes: int  # stands for the very array that came in; of other inputs, 0
+    takes: int  # identifies the input array; 0 for any other input
     gives: int
 
 
 class _Values:
-    """Numbers for arrays: equal for the very same one, from 1."""
+    """Numbers arrays from 1; the same array object always gets the same number."""
 
     def __init__(self):
         self._numbers: dict[int, tuple[int, Any]] = {}
@@ -304,12 +306,12 @@ class _Values:
     def number(self, x: Any) -> int:
         if not hasattr(x, "shape"):
             return 0
-        new = len(self._numbers) + 1, x  # held, lest another one gets its place
+        new = len(self._numbers) + 1, x  # held, so that its id is not reused
         return self._numbers.setdefault(id(x), new)[0]
 
 
 class _Plan(Run):
-    """A run that makes the parameters it misses and notes every call of a layer."""
+    """A run that creates missing parameters and records every call of a layer."""
 
     def __init__(
         self, layer: Layer, key: Key, calls: list[Call], values: _Values, path: str = ""
@@ -339,7 +341,7 @@ class _Plan(Run):
 
 
 def trace(net: Layer, x: Any) -> list[Call]:
-    """Every call of a layer in one training pass, traced and not computed."""
+    """Every call of a layer in one training pass, traced without computing it."""
     calls: list[Call] = []
     net = net if isinstance(net, Composite) else _Only(as_layer(net, "trace"))
 
@@ -358,16 +360,16 @@ _tracing = ContextVar("tracing", default=False)
 
 
 def only_shapes() -> bool:
-    """Whether this call is part of `trace`, as in `init`: nothing is computed.
+    """Whether this call is part of `trace`, as in `init`, where nothing is computed.
 
-    A layer then lets pass what it refuses in training for its numbers' sake, such as a
+    A layer then accepts what it rejects in training for numerical reasons, such as a
     batch of one example.
     """
     return _tracing.get()
 
 
 class _Only(Composite):
-    """A network of one layer, so that `trace` sees every network alike."""
+    """A network of one layer, so that `trace` treats every network alike."""
 
     layer: Layer
     with_lengths = "carries"
@@ -377,7 +379,7 @@ class _Only(Composite):
 
 
 def _is_plain(layer: Layer) -> bool:
-    """Whether a layer is nothing but its `forward`: then `trace` looks inside."""
+    """Whether a layer consists of its `forward` alone, so that `trace` looks inside."""
     kind = type(layer)
     return kind.init is Composite.init and kind.apply is Composite.apply
 
@@ -399,8 +401,8 @@ def abstract(tree: Any) -> Any:
 
 
 def _pair(layer: Layer, function: str, made: Any) -> tuple[Any, Any]:
-    """What `init` or `apply` gave, if it is two things and the second a dict."""
-    # (A tapped layer's state is a tuple around its own: see surgery.py.)
+    """What `init` or `apply` returned, after checking that it is two things."""
+    # (A tapped layer's state is a tuple that holds its own; see surgery.py.)
     if type(made) is tuple and len(made) == 2 and isinstance(made[1], Mapping | tuple):
         return made
     gives = "(params, state)" if function == "init" else "(y, state)"
@@ -411,7 +413,7 @@ def _pair(layer: Layer, function: str, made: Any) -> tuple[Any, Any]:
 
 
 class place:
-    """Notes on an exception in which layer it arose; outer layers extend the path."""
+    """Adds the path of the failing layer to an exception; outer layers extend it."""
 
     def __init__(self, name: str, layer: Layer, x: Any):
         self.name, self.layer, self.x = name, layer, x
@@ -436,7 +438,7 @@ class place:
 
 
 def unknown_child(layer: Layer, name: str) -> str:
-    """The error for a name that is not a child's."""
+    """The error message for a name that no child has."""
     names = list(layer.children())
     has = f"it has {', '.join(names)}" if names else "it has none"
     if isinstance(layer, Composite):

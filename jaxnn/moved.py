@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules under their names of version 0.1, which work until 0.3, with a warning."""
+"""Module names from version 0.1, which work with a warning until version 0.3."""
 
 import importlib
 import sys
@@ -28,7 +28,7 @@ MOVED = {
 
 
 class _Moved(MetaPathFinder, Loader):
-    """Finds what is in `MOVED`: a module that takes its names from the new one."""
+    """Finds the modules in `MOVED`; each takes its names from the new module."""
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in MOVED else None

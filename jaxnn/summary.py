@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of a network: its layers with their outputs, parameters and FLOPs."""
+"""A table of a network's layers with their outputs, parameters and FLOPs."""
 
 from typing import Any, NamedTuple
 
@@ -21,13 +21,13 @@ class Row(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What `summary` gives: rows as data, and a table as text."""
+    """The result of `summary`: rows as data, and a table when printed."""
 
     rows: list[Row]
 
     @property
     def parameters(self) -> int:
-        """How many parameters the network has."""
+        """The number of parameters of the network."""
         return sum(row.parameters for row in self.rows)
 
     @property
@@ -51,15 +51,15 @@ class Summary(NamedTuple):
 
 
 def summary(net: Layer, x: Any) -> Summary:
-    """A table of a network: path, layer, output shape, parameters, FLOPs, bytes.
+    """Summarize a network: path, layer, output shape, parameters, FLOPs and bytes.
 
     Args:
         net: a network.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`.
+        x: an example batch, or just its `jax.ShapeDtypeStruct`.
 
     Returns:
-        A `Summary`; print it. FLOPs are XLA's count for a forward pass over the whole
-        batch, bytes those of the parameters.
+        A `Summary` to print. FLOPs are XLA's count for a forward pass over the whole
+        batch; bytes are those of the parameters.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net = nn.Sequential(nn.Dense(3), jax.nn.relu)
@@ -84,7 +84,7 @@ def _row(call) -> Row:
 
 
 def _flops(call) -> int:
-    """XLA's own count, from the program before it is compiled."""
+    """XLA's own count, taken from the program before compilation."""
     state = jax.eval_shape(lambda x: call.layer.init(jax.random.key(0), x)[1], call.x)
 
     def apply(params, state, x):
@@ -99,7 +99,7 @@ def _cell(value: Any) -> str:
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    """Words to the left, numbers to the right."""
+    """Left-align words and right-align numbers."""
     pairs = list(zip(cells, widths, strict=True))
     words = [cell.ljust(width) for cell, width in pairs[:3]]
     return "  ".join(words + [cell.rjust(width) for cell, width in pairs[3:]])

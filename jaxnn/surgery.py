@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on a network by paths: replace a layer, tap an output, summarize."""
+"""Work on a network by path: list layers, replace them, tap their outputs."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ from jaxnn.inputs.steps import plain
 
 
 def layer_paths(net: Layer) -> dict[str, Layer]:
-    """Every layer inside a network by its path, outer ones first.
+    """Every layer inside a network by its path, outer layers first.
 
     >>> import jaxnn as nn
     >>> list(nn.layer_paths(nn.Sequential(body=nn.Sequential(fc=nn.Dense(2)))))
@@ -25,17 +25,17 @@ def layer_paths(net: Layer) -> dict[str, Layer]:
 
 
 def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
-    """The network with the layers at `path` replaced by `change(layer)`.
+    """Return the network with the layers at `path` replaced by `change(layer)`.
 
     Parameters keep their paths, so those of the other layers fit the new network.
 
     Args:
-        net: a network; it is left as it is.
+        net: a network; it is not modified.
         path: a path such as `stage1/conv2`, or a pattern such as `*/relu_?`.
-        change: from the old layer to the new one (or to a function); or a layer.
+        change: maps the old layer to the new one (or to a function); or a layer.
 
     Raises:
-        KeyError: if nothing is there; names the nearest path.
+        KeyError: if no layer is there; the message suggests the nearest path.
 
     >>> import jax, jaxnn as nn
     >>> net = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(2))
@@ -57,7 +57,7 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
             f"edit: no layer at {path!r}{trees.nearest(path, everything)}; "
             f"the network has {', '.join(everything) or 'no children'}"
         )
-    for p in reversed(found):  # inner ones first: their outer layers still exist then
+    for p in reversed(found):  # inner ones first, while their outer layers exist
         net = _replace(net, p.split("/"), change)
     return net
 
@@ -74,14 +74,14 @@ def _replace(net: Layer, names: list[str], change: Callable[[Layer], Any]) -> La
 
 
 class _Probed(NamedTuple):
-    """The state of a probed layer: its own, and its outputs, one a call."""
+    """The state of a probed layer: its own, and its outputs, one per call."""
 
     state: Any
     outputs: tuple
 
 
 class _Probe(Layer):
-    """A layer that leaves its outputs in its state: any transform carries them on."""
+    """A layer that puts its outputs in its state, so that any transform keeps them."""
 
     layer: Layer
 
@@ -107,20 +107,21 @@ class _Probe(Layer):
 
 
 def _probe(layer: Layer) -> Layer:
-    """The layer probed; once, also where several patterns match it."""
+    """Probe the layer, only once even if several patterns match it."""
     return layer if isinstance(layer, _Probe) else _Probe(layer)
 
 
 class Tap(Layer):
     """A network that also returns the outputs of layers inside it.
 
-    `apply` gives `(y, {path: output})` in place of `y`.  Parameters, state and paths
-    are those of the network, so that a tap reads a trained one.  A layer that is called
-    several times gives a tuple; one inside a `Repeat` has the new first axis.
+    `apply` returns `(y, {path: output})` instead of `y`.  Parameters, state and paths
+    are those of the network, so a trained network can be tapped.  A layer that is
+    called several times gives a tuple; inside a `Repeat`, outputs have an additional
+    first axis.
 
     Args:
         net: a network.
-        paths: a path or pattern, or several, as in `edit`.
+        paths: a path or pattern, or a tuple of them, as in `edit`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(2)), jnp.ones((3, 4))

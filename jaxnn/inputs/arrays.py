@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays as a user has them: made JAX's without changing a number, or refused.
+"""Arrays from the user: converted for JAX without changing a value, or rejected.
 
-Everything that comes from outside passes here: the data of `fit`, `evaluate` and
-`predict`, the inputs of `init` and `apply`, what `nn.data` is given. NumPy alone is
-imported, since `nn.data` does without JAX.
+Everything from outside passes through here: the data of `fit`, `evaluate` and
+`predict`, the inputs of `init` and `apply`, the arguments of `nn.data`. Only NumPy is
+imported, since `nn.data` works without JAX.
 """
 
 import math
@@ -27,15 +27,15 @@ _INSTEAD = {
 
 
 def native(name: str, a: Any) -> np.ndarray:
-    """A NumPy array with the same numbers, in a dtype that JAX knows too.
+    """A NumPy array with the same values, in a dtype that JAX also has.
 
     Args:
-        name: what the array is, for messages: `data inputs`.
+        name: what to call the array in messages, such as `data inputs`.
         a: whatever `np.asarray` takes.
 
     Raises:
         TypeError: if it is sparse, or holds no numbers.
-        ValueError: if it is masked somewhere, or a long double is no double.
+        ValueError: if an element is masked, or a long double does not fit a double.
 
     >>> native("x", np.array([1, 2], ">i4")).dtype
     dtype('int32')
@@ -52,9 +52,9 @@ def native(name: str, a: Any) -> np.ndarray:
 
 
 def plain(name: str, a: Any) -> np.ndarray:
-    """A NumPy array of the same values, be they numbers or not.
+    """A NumPy array of the same values, whether they are numbers or not.
 
-    Big-endian numbers are swapped, and a long double is a double where that is exact.
+    Big-endian numbers are byte-swapped; a long double becomes a double if it is exact.
 
     Args, Raises: as for `native`.
     """
@@ -78,7 +78,7 @@ def plain(name: str, a: Any) -> np.ndarray:
 
 
 def is_sparse(a: Any) -> bool:
-    """Whether it is a sparse matrix, of SciPy, JAX or another library."""
+    """Whether `a` is a sparse matrix of SciPy, JAX or another library."""
     return hasattr(a, "todense")
 
 
@@ -107,16 +107,16 @@ def _double(name: str, a: np.ndarray) -> np.ndarray:
 
 
 def place_of(bad: np.ndarray) -> str:
-    """The first marked place, `[3, 0]`."""
+    """The position of the first True, such as `[3, 0]`."""
     place = np.unravel_index(int(bad.argmax()), bad.shape)
     return f"[{', '.join(map(str, place))}]"
 
 
 def check_fits(name: str, a: np.ndarray) -> None:
-    """Raise unless JAX's dtype for an array holds each of its numbers.
+    """Raise unless JAX's dtype for an array can hold each of its values.
 
-    Without `jax_enable_x64` that of int64 is int32, and that of float64 is float32,
-    which rounds, but makes infinite what is larger than 3.4e38.
+    Without `jax_enable_x64`, int64 becomes int32, and float64 becomes float32, which
+    rounds, but turns values above 3.4e38 into infinity.
     """
     import jax
 
@@ -146,7 +146,7 @@ def check_fits(name: str, a: np.ndarray) -> None:
 
 
 def checked(name: str, a: Any) -> Any:
-    """An array of JAX as it is, any other by NumPy, if JAX can hold its numbers."""
+    """A JAX array as it is, any other by NumPy, if JAX can hold its values."""
     import jax
     from jax.core import Tracer
 
@@ -163,11 +163,11 @@ def checked(name: str, a: Any) -> Any:
 
 
 def to_jax(name: str, a: Any) -> "jax.Array":
-    """An array of JAX that no one else can change, copied once.
+    """A JAX array that no one else can modify, copied once.
 
-    On a CPU JAX takes the memory of a NumPy array as its own where it can, and copies
-    it while the program goes on where it cannot: what its owner writes next would be
-    read.
+    On a CPU, JAX shares the memory of a NumPy array where it can; where it cannot, it
+    copies it while the program continues. Either way it could read what the owner of
+    the array writes next.
     """
     import jax
 
@@ -185,7 +185,7 @@ def to_jax(name: str, a: Any) -> "jax.Array":
 
 
 def _may_share(a: "jax.Array", b: np.ndarray) -> bool:
-    """Whether an array of JAX may lie where one of NumPy does."""
+    """Whether a JAX array may share the memory of a NumPy array."""
     devices = a.devices()
     if not b.size or any(device.platform != "cpu" for device in devices):
         return False
@@ -193,7 +193,7 @@ def _may_share(a: "jax.Array", b: np.ndarray) -> bool:
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros in memory that JAX takes as it is on a CPU: it begins at 64 bytes."""
+    """Zeros in memory aligned to 64 bytes, which JAX on a CPU takes as it is."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     room = np.zeros(size + 64, np.uint8)

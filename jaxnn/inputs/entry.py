@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way in: the arrays that `init` and `apply` of every layer are given."""
+"""The single point of entry for arrays given to `init` and `apply` of any layer."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from jaxnn.trees import nearest
 
 
 def of_init(init: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's `init(key, x)`, in whose `x` every array is checked."""
+    """Wrap a layer's `init(key, x)` so that every array in `x` is checked."""
 
     @functools.wraps(init)
     def entered(self, key, x):
@@ -28,7 +28,7 @@ def of_init(init: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def of_apply(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's `apply(params, state, x)`, in whose `x` every array is one of JAX."""
+    """Wrap a layer's `apply` so that every array in its `x` is a JAX array."""
 
     @functools.wraps(apply)
     def entered(self, params, state, x, **options):
@@ -40,17 +40,17 @@ def of_apply(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def on_device(name: str, x: Any) -> Any:
-    """A tree with its arrays as JAX's, that no one else can change."""
+    """A tree with its arrays as JAX arrays that no one else can modify."""
     return converted(name, x, arrays.to_jax)
 
 
 def converted(name: str, x: Any, convert: Callable[[str, Any], Any]) -> Any:
-    """A tree with its arrays converted, itself if there are none; the rest stays.
+    """Convert the arrays of a tree; a tree without arrays is returned as it is.
 
     Args:
-        name: what the tree is, for messages.
+        name: what to call the tree in messages.
         x: any tree.
-        convert: from a name and an array to what stands in its place.
+        convert: maps a name and an array to what replaces the array.
     """
     leaves = jax.tree.leaves(x, is_leaf=arrays.is_sparse)
     if all(isinstance(a, Tracer) for a in leaves) or not any(map(_is_array, leaves)):
@@ -64,16 +64,16 @@ def converted(name: str, x: Any, convert: Callable[[str, Any], Any]) -> Any:
 
 
 def _is_array(a: Any) -> bool:
-    """Whether it is an array, of whatever library, and not only a shape or a number."""
+    """Whether `a` is an array of any library, and not just a shape or a number."""
     if isinstance(a, str | bytes):
-        return True  # of letters, which is refused
+        return True  # of letters, which is rejected
     known = hasattr(a, "shape") and (hasattr(a, "__array__") or arrays.is_sparse(a))
     return known and not isinstance(a, np.generic)
 
 
 @contextmanager
 def _reading(x: Any) -> Iterator[None]:
-    """A `KeyError` that arises in here is looked at."""
+    """Inspect a `KeyError` that is raised inside."""
     try:
         yield
     except KeyError as error:
@@ -82,9 +82,9 @@ def _reading(x: Any) -> Iterator[None]:
 
 
 def is_of_inputs(error: KeyError, x: Any) -> bool:
-    """Whether a layer missed a key in its inputs `x`, a dict, and not in parameters.
+    """Whether a key is missing in a layer's inputs `x`, a dict, not in its parameters.
 
-    It is noted on the error. What the layer in which it arose finds holds for all.
+    The answer is stored on the error: that of the layer that raised it holds for all.
     """
     found = getattr(error, "_of_inputs", None)
     if found is None:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences on their way between layers: how their lengths go with them.
+"""How sequences keep their lengths on the way from layer to layer.
 
 A network takes `(x, lengths)`.  Between its layers the two travel as `Steps`, which
-`core.Run` hands to each layer as its class attribute `with_lengths` asks:
+`core.Run` passes to each layer according to its class attribute `with_lengths`:
 
-    "each"     works on every step by itself: it gets the array, zeros past the ends
-    "uses"     takes `(x, lengths)` and gives an array
-    "carries"  takes `Steps` and gives them; also a composite that passes them on
+    "each"     works on each step separately: it gets the array, zeros past the ends
+    "uses"     takes `(x, lengths)` and returns an array
+    "carries"  takes and returns `Steps`; also a composite that passes them on
     "forward"  a custom composite: `forward` gets arrays, its children the lengths
-    "mixes"    mixes steps and knows no lengths: an error
-    "unknown"  a custom layer: it gets the array, as "each", or the pair itself
-               where the user made it
+    "mixes"    mixes steps and does not take lengths: an error
+    "unknown"  a custom layer: it gets the array, as with "each", or the pair itself
+               if the user made it
 
-An output with as many steps has the same lengths; the outermost network gives an array.
+An output with as many steps has the same lengths; the outermost network returns an
+array.
 """
 
 import functools
@@ -29,7 +30,7 @@ from jaxnn.trees import describe
 
 
 def _no_arithmetic(self, other):
-    """Of tuples Python makes longer tuples: a function of arrays must not."""
+    """Adding tuples in Python makes longer ones; a function of arrays must not."""
     raise TypeError("a pair (x, lengths) has no arithmetic; take its x")
 
 
@@ -59,7 +60,7 @@ def as_pair(x: Any) -> Any:
 
 
 def plain(y: Any) -> Any:
-    """What leaves a network: arrays for `Steps`, pairs as they were given."""
+    """What a network returns: arrays for `Steps`, and pairs as they were given."""
 
     def one(a):
         if not isinstance(a, Steps):
@@ -77,12 +78,12 @@ def _is_steps(x: Any) -> bool:
 
 
 def said(x: Any) -> str:
-    """Shapes and dtypes for messages, `Steps` as the pair that they are."""
+    """Shapes and dtypes for messages, with `Steps` shown as pairs."""
     return describe(tuple(x) if isinstance(x, Steps) else x)
 
 
 def handed(layer: Any, x: Any) -> Any:
-    """What a layer's `apply` gets of `Steps`; anything else is handed as it is."""
+    """What a layer's `apply` gets for `Steps`; anything else is passed as it is."""
     kind = layer.with_lengths
     if not isinstance(x, Steps):
         whole = type(x) is tuple and len(x) == 2 and x[1] is None
@@ -124,12 +125,12 @@ def alike(y: Any, x: Any) -> bool:
 def over_steps(function: Callable[[Any], Any], x: Steps) -> Any:
     """A function's output for sequences with lengths.
 
-    A function that takes `(x, lengths)` gets both. Any other gets the array, zeros past
-    the ends, if these change nothing.
+    A function that takes `(x, lengths)` gets both. Any other gets the array with zeros
+    past the ends, provided that they change nothing.
 
     Raises:
-        ValueError: what the function gives for a sequence alone and with zeros behind
-            it differ, as `x[:, -1]` does.
+        ValueError: the function returns something else for a sequence alone than with
+            zeros after it, as `x[:, -1]` does.
     """
     try:
         return function(x)
@@ -151,7 +152,8 @@ def over_steps(function: Callable[[Any], Any], x: Steps) -> Any:
 def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
     """Which of a function's outputs have the steps of its input; None if it mixes them.
 
-    It is tried on two small sequences, positive and negative: alone, and with padding.
+    The function is tried on two small sequences, one positive and one negative: alone
+    and with padding.
     """
     steps = x.shape[1] if x.shape[1] in (0, 1, 2, 3) else 4  # it may be a symbol
     if steps < 2:
@@ -165,7 +167,7 @@ def _keeps(function: Callable[[Any], Any], x: Any) -> list[bool] | None:
                 [np.asarray(a, complex) for a in jax.tree.leaves(function(given))]
                 for given in (alone, padded)
             ]
-    except Exception:  # it cannot be tried: made for this T, or of traced values
+    except Exception:  # cannot be tried: made for this T, or uses traced values
         shapes = jax.tree.leaves(jax.eval_shape(function, x))
         return [True] * len(shapes) if all(alike(y, x) for y in shapes) else None
     found = [_keeps_one(a, b, steps) for a, b in zip(*both, strict=True)]
@@ -198,7 +200,7 @@ def check_integers(owner: str, name: str, x: Any) -> None:
 
 
 def check_steps(owner: str, x: Any, name: str = "x") -> None:
-    """Raise unless sequences have a step."""
+    """Raise unless sequences have at least one step."""
     if x.shape[1] == 0:
         raise ValueError(
             f"{owner}: {name} must have at least one step [N, T, ...], got "
@@ -209,7 +211,7 @@ def check_steps(owner: str, x: Any, name: str = "x") -> None:
 def check_lengths(owner: str, lengths: Any, x: Any, name: str = "lengths") -> None:
     """Raise unless there is one length from 1 to T for each example of `x`, `[N, T]`.
 
-    The values are looked at where they are known, or left to `fit`.
+    Values are checked where they are known; otherwise that is left to `fit`.
     """
     if lengths is None:
         return
@@ -241,7 +243,7 @@ def within(lengths: jax.Array, steps: int) -> jax.Array:
 
 
 def real(x: Any, lengths: Any) -> jax.Array | None:
-    """Which steps of `x` are real, `[N, T, 1, ...]`, as many axes; None for all."""
+    """Which steps of `x` are real, `[N, T, 1, ...]`, as many axes as `x`; or None."""
     if lengths is None:
         return None
     steps = within(lengths, x.shape[1])
@@ -249,6 +251,6 @@ def real(x: Any, lengths: Any) -> jax.Array | None:
 
 
 def blank(x: Any, lengths: Any) -> Any:
-    """`x`, `[N, T, ...]`, with zeros past each example's end, whatever stood there."""
+    """`x`, `[N, T, ...]`, with zeros past each example's end, whatever was there."""
     where = real(x, lengths)
     return x if where is None else jnp.where(where, x, jnp.zeros((), x.dtype))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network's variables, its parameters and its state, as functions are given them."""
+"""A network's variables, its parameters and its state, as arguments of functions."""
 
 import functools
 import warnings
@@ -10,7 +10,7 @@ from jaxnn.trees import describe
 
 
 def variables(given: Any) -> tuple[Any, Any]:
-    """Parameters and state out of a pair, or of a record of both such as `TrainState`.
+    """Parameters and state from a pair, or from a record such as `TrainState`.
 
     >>> variables(({"w": 1.0}, {}))
     ({'w': 1.0}, {})
@@ -35,9 +35,9 @@ def _is_record(given: Any) -> bool:
 
 
 def in_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `function(net, variables, ...)` take them as two arguments, with a warning.
+    """Let `function(net, variables, ...)` take two arguments for them, with a warning.
 
-    That was the way of version 0.1, and goes with version 0.3.
+    That was the signature in version 0.1; it will be removed in version 0.3.
     """
 
     @functools.wraps(function)

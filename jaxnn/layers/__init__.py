@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers, one concept a file."""
+"""Layers, one concept per file."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from jaxnn.layers.transformer import TransformerDecoder as TransformerDecoder
     from jaxnn.layers.transformer import TransformerEncoder as TransformerEncoder
 
-# Imported when first asked for: a network without sequences need not wait for them.
+# Imported on first use, so that a network without sequences need not wait for them.
 _LATER = {
     "AdditiveAttention": "additive_attention",
     "AttentiveRecurrent": "additive_attention",

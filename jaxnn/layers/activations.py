@@ -18,8 +18,9 @@ class PReLU(Layer):
     `y = x` where x > 0, `scale · x` elsewhere.
 
     Args:
-        slope: the first value of `scale`.
-        per_channel: one slope for each entry of the last axis in place of one for all.
+        slope: the initial value of `scale`.
+        per_channel: whether to learn one slope per channel (last axis) instead of a
+            single one.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> x = jnp.array([[-2.0, 4.0]])
@@ -49,9 +50,9 @@ class Maxout(Layer):
     """The largest of several affine maps, `y = max_k (x w_k + b_k)`.
 
     Args:
-        features: how many outputs, F.
-        pieces: how many affine maps to take the largest of, K.
-        w_init: initializer of `w`; each piece is drawn as a `[C, F]` of its own.
+        features: the number of outputs, F.
+        pieces: the number of affine maps, K.
+        w_init: initializer of `w`; each piece is drawn separately, as a `[C, F]`.
 
     Reference: Goodfellow et al., Maxout Networks, 2013.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention by addition, and a recurrence that attends at every step."""
+"""Additive attention, and a recurrent layer that attends at every step."""
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -20,20 +20,21 @@ from jaxnn.trees import describe
 
 
 class AdditiveAttention(Layer):
-    """Weighs the steps of a memory by `tanh(query w₁ + memory w₂ + b) · w₃`.
+    """Additive attention, with scores `tanh(query w₁ + memory w₂ + b) · w₃`.
 
-    It takes an `nn.Attend` with the query as `x`, `[N, T, Q]` (or `[N, Q]`, one step),
-    and a memory `[N, S, M]`, and gives `(context, weights)`: the memory's average by
-    `softmax` of these, `[N, T, M]`, and the weights, `[N, T, S]` (or without T).
-    Parameters: `query/w`, `[Q, F]`, `memory/w`, `[M, F]`, `memory/b`, `score/w`,
-    `[F, 1]`.
+    The input is an `nn.Attend` with the query as `x`, `[N, T, Q]` (or `[N, Q]` for one
+    step), and a memory `[N, S, M]`. The output is `(context, weights)`: the average of
+    the memory, weighted by the `softmax` of the scores, `[N, T, M]`, and the weights,
+    `[N, T, S]` (both without T for one step). Parameters: `query/w`, `[Q, F]`,
+    `memory/w`, `[M, F]`, `memory/b`, `score/w`, `[F, 1]`.
 
     Args:
-        features: in between, F.
-        w_init: initializer of all `w`.
+        features: the number of hidden features, F.
+        w_init: initializer of every `w`.
 
     Raises:
-        ValueError: there is no memory, or shapes do not fit each other or `init`.
+        ValueError: there is no memory, or shapes do not match each other or those at
+            `init`.
 
     Reference: Bahdanau, Cho and Bengio, Neural Machine Translation by Jointly Learning
     to Align and Translate, 2014.
@@ -80,7 +81,7 @@ class AdditiveAttention(Layer):
         return self.attend(params, query, self.prepare(params, given)), state
 
     def prepare(self, params: Any, given: Attend) -> tuple[Any, Any, Any]:
-        """What all queries share: the memory, projected and as it is, and its mask."""
+        """What all queries share: the projected memory, the memory, and its mask."""
         checks.width("AdditiveAttention", given.memory, params["memory"]["w"].shape[0])
         lengths = given.memory_lengths
         memory = blank(given.memory, lengths)
@@ -103,12 +104,12 @@ class AttentiveRecurrent(Layer):
     """A recurrent cell that attends to a memory before every step.
 
     `c[t] = attention(y[t-1], memory)`, `y[t] = cell([x[t], c[t]])`, output
-    `[y[t], c[t]]`, all steps in one scan; the first query is zero.
+    `[y[t], c[t]]`; all steps run in one scan, and the first query is zero.
 
-    The input is an `nn.Attend`: `x` `[N, T, C]`, a memory `[N, S, M]`, and lengths of
-    either. The output is `[N, T, H + M]`, zeros past each end. Parameters are those of
-    its children, `cell` and `attention`. The weights of the memory's steps are those of
-    `attention` for the queries `y[t-1]`.
+    The input is an `nn.Attend`: `x` `[N, T, C]`, a memory `[N, S, M]`, and optionally
+    lengths of either. The output is `[N, T, H + M]`, with zeros past each end.
+    Parameters are those of its children, `cell` and `attention`. The attention weights
+    are those of `attention` for the queries `y[t-1]`.
 
     Args:
         cell: a recurrent cell, such as `nn.GRUCell(256)`.
@@ -121,7 +122,7 @@ class AttentiveRecurrent(Layer):
     Reference: Bahdanau, Cho and Bengio, Neural Machine Translation by Jointly Learning
     to Align and Translate, 2014.
 
-    A translator in a few lines, with `context=(memory, lengths)` for `nn.decode`:
+    A decoder for translation; `nn.decode` runs it with `context=(memory, lengths)`:
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> class Decoder(nn.Composite):
@@ -183,7 +184,7 @@ class AttentiveRecurrent(Layer):
         return self.run(params, state, given, self.start(given), key, train)[:2]
 
     def run(self, params, state, given: Attend, carry: Any, key, train: bool) -> Any:
-        """`(outputs, state, carry)`, from a carry on."""
+        """`(outputs, state, carry)`, starting from a carry."""
         with place("attention", self.attention, given.memory):
             prepared = self.attention.prepare(params["attention"], given)
         xs = jnp.swapaxes(blank(given.x, given.lengths), 0, 1)
@@ -211,7 +212,7 @@ class AttentiveRecurrent(Layer):
         return y, {**state, "cell": own} if own else state, carry
 
     def start(self, given: Attend) -> dict[str, Any]:
-        """The carry before the first step: the cell's, and zeros as the output."""
+        """The carry before the first step: the cell's, and zeros for the output."""
 
         def output(step):
             return self.cell.apply(*self.cell.init(jax.random.key(0), step), step)[0][1]
@@ -234,7 +235,7 @@ class AttentiveRecurrent(Layer):
 
 
 class _Remembering(Layer):
-    """An `AttentiveRecurrent` that goes on from call to call: see stateful.py."""
+    """An `AttentiveRecurrent` that continues from call to call; see stateful.py."""
 
     with_lengths = "uses"
     layer: AttentiveRecurrent
@@ -256,7 +257,7 @@ def _fold(key: Any, index: Any) -> Any:
 
 
 def _with_memory(owner: str, x: Any) -> Attend:
-    """An `Attend` with a memory, its shapes checked."""
+    """Check that `x` is an `Attend` with a memory, and check its shapes."""
     if not isinstance(x, Attend) or x.memory is None:
         raise ValueError(
             f"{owner}: takes a memory, nn.Attend(x, memory), got {describe(x):.100}"

@@ -22,30 +22,31 @@ class MultiHeadAttention(Layer):
     """Multi-head scaled dot-product attention: `softmax(q kᵀ / √D) v` in each head.
 
     Queries are projections `x w + b` of `x`; keys and values are projections of the
-    memory, or of `x` itself. Each head has D = features / heads of their numbers. The
-    heads' averages are concatenated and projected by `out`. Parameters: `query/w`,
+    memory, or of `x` itself. Each head has width D = features / heads. The outputs of
+    the heads are concatenated and projected by `out`. Parameters: `query/w`,
     `[C, features]`, `key/w` and `value/w`, `[M, kv_heads · D]`, `out/w`,
-    `[features, features]`, and a `b` for each.
+    `[features, features]`, and a bias `b` for each.
 
     The input is `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` with a memory or
-    a mask; the output is `[N, T, features]`. A step that the mask lets see nothing
-    gets zeros (and `out/b`), and no gradient passes.
+    a mask; the output is `[N, T, features]`. A step that the mask allows to attend to
+    nothing gets zeros (plus `out/b`) and passes no gradient.
 
     Args:
         heads: the number of heads, H.
-        features: the width of all heads together and of the output; C by default.
+        features: the total width of the heads, and that of the output; C by default.
         kv_heads: the number of heads of keys and values; H / kv_heads neighboring
             heads share one. H by default; 1 is multi-query attention.
-        causal: whether a step sees only those before it and itself.
-        bias: whether there are `b`.
+        causal: whether each step attends only to itself and the steps before it.
+        bias: whether to add the biases `b`.
         dropout: in training, the probability of dropping an attention weight.
-        rotary: whether queries and keys are rotated by their position; True uses base
-            10000, a number that base.
-        w_init: initializer of all `w`.
+        rotary: whether to rotate queries and keys by their position; True uses base
+            10000, and a number is itself the base.
+        w_init: initializer of every `w`.
 
     Raises:
-        ValueError: heads do not divide features, kv_heads not heads; a mask or lengths
-            of another shape; `x` or the memory have another width than at `init`.
+        ValueError: `heads` does not divide `features`, or `kv_heads` does not divide
+            `heads`; a mask or lengths have the wrong shape; `x` or the memory has a
+            different width than at `init`.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017; Su et al., RoFormer,
     2021 (rotary); Ainslie et al., GQA, 2023 (grouped heads).
@@ -123,7 +124,7 @@ class MultiHeadAttention(Layer):
         owner, memory = "MultiHeadAttention", seen(given)
         checks.width(owner, given.x, params["query"]["w"].shape[0])
         checks.width(owner, memory, params["key"]["w"].shape[0])
-        # (Queries past the end give nothing, but NaN there would reach the gradient.)
+        # (Queries past the end do not count, but NaN there would reach the gradient.)
         x, memory = blank(given.x, given.lengths), blank(memory, seen_lengths(given))
         q = dense(x, **params["query"])
         k, v = (dense(memory, **params[name]) for name in ("key", "value"))
@@ -133,23 +134,23 @@ class MultiHeadAttention(Layer):
         return [a.swapaxes(1, 2) for a in heads]
 
     def merge(self, params: Params, y: jax.Array) -> jax.Array:
-        """The heads `[N, heads, T, D]` side by side, through `out`."""
+        """Concatenate the heads `[N, heads, T, D]` and project them by `out`."""
         n, heads, t, size = y.shape
         return dense(y.swapaxes(1, 2).reshape(n, t, heads * size), **params["out"])
 
     def turn(self, x: jax.Array, positions: jax.Array) -> jax.Array:
-        """Queries or keys rotated by their positions."""
+        """Rotate queries or keys by their positions."""
         return rotary(x, positions, 10000.0 if self.rotary is True else self.rotary)
 
     def dropped(self, key: Key | None, train: bool) -> dict[str, Any]:
-        """By which key and at which rate weights are dropped, if at all."""
+        """The key and the rate for dropping attention weights, if any."""
         if not train or checks.is_zero(self.dropout):
             return {}
         key = needed_key("MultiHeadAttention", key)
         return {"dropout_key": key, "rate": self.dropout}
 
     def as_stateful(self, length: int | None) -> Layer:
-        """This layer with the keys and values that it has seen in its state."""
+        """This layer with a cache of keys and values in its state."""
         return CachedAttention(self, length)
 
     def _affine(self, key, shape, dtype) -> Params:
@@ -157,7 +158,7 @@ class MultiHeadAttention(Layer):
         return params | ({"b": jnp.zeros(shape[-1], dtype)} if self.bias else {})
 
     def _size(self, features: int) -> int:
-        """Of one head."""
+        """The width of one head."""
         if features % self.heads:
             raise ValueError(
                 f"MultiHeadAttention: heads must divide features, got heads="
@@ -198,12 +199,12 @@ def seen(given: Attend) -> Any:
 
 
 def seen_lengths(given: Attend) -> Any:
-    """How many of its steps are real, or None for all."""
+    """The number of real steps of the source of keys and values, or None for all."""
     return given.lengths if given.memory is None else given.memory_lengths
 
 
 def check_attend(owner: str, x: Any) -> Attend:
-    """What came as an `Attend`, its shapes checked."""
+    """The input as an `Attend`, with its shapes checked."""
     given = as_attend(x)
     checks.batch(owner, given.x, axes=3)
     check_steps(owner, given.x)
@@ -241,14 +242,14 @@ def check_mask(given: Attend, heads: int) -> None:
 
 
 def _four(shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of a mask with axes for examples and heads."""
+    """The shape of a mask, with axes for examples and heads added."""
     if len(shape) == 3:
         return (shape[0], 1, *shape[1:])
     return {2: (1, 1, *shape), 4: shape}.get(len(shape))
 
 
 def allowed(given: Attend) -> jax.Array | None:
-    """Which steps may see which, by lengths and mask, `[N, heads, T, S]` or ones."""
+    """Lengths and mask as one mask, `[N, heads, T, S]`, where any axis may be 1."""
     lengths, mask = seen_lengths(given), given.mask
     if mask is not None:
         mask = mask.reshape(_four(mask.shape))
@@ -259,16 +260,16 @@ def allowed(given: Attend) -> jax.Array | None:
 
 
 class CachedAttention(Layer):
-    """Causal attention that remembers: made of a `MultiHeadAttention` by `nn.stateful`.
+    """Causal attention with a cache; `nn.stateful` makes it of a `MultiHeadAttention`.
 
     State, under `carry`: `key` and `value`, `[N, kv_heads, length, D]`, and `position`,
-    `[N]`, how many steps of each example were seen. A call takes any number of steps,
-    or `(x, lengths)` of which only the real ones count. A step beyond the cache gives
+    `[N]`, the number of steps seen so far of each example. A call takes any number of
+    steps; for `(x, lengths)`, only the real steps count. A step beyond the cache gives
     NaN.
 
     Args:
-        layer: the attention.
-        length: how many steps the cache holds.
+        layer: the attention layer.
+        length: the number of steps that the cache holds.
 
     Raises:
         ValueError: the attention is not causal and is not given a memory.

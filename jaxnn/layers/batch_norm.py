@@ -26,24 +26,24 @@ from jaxnn.trees import describe
 class BatchNorm(Layer):
     """Normalize each channel: `y = (x - m) / √(v + eps) · scale + offset`.
 
-    In training m and v are the mean and the variance over the batch and all positions;
-    the state keeps running ones, which evaluation uses:
-    `mean = momentum · mean + (1 - momentum) · m`, and `var` likewise with
-    v · n / (n - 1), which has no bias. Of `(x, lengths)`, `x` `[N, T, ..., C]`, only
-    the real steps count.
+    In training, m and v are the mean and the variance over the batch and all positions.
+    The state keeps running averages of them, which evaluation uses:
+    `mean = momentum · mean + (1 - momentum) · m`, and `var` likewise with the unbiased
+    v · n / (n - 1). For `(x, lengths)`, `x` `[N, T, ..., C]`, only the real steps
+    count.
 
     Args:
-        eps: a small number against division by zero.
-        momentum: the share of the running statistics that is kept at a step, 0 to 1.
-        scale: whether to learn a `scale`, `[C]`, at first 1.
-        offset: whether to learn an `offset`, `[C]`, at first 0.
+        eps: a small number that prevents division by zero.
+        momentum: the fraction of the running statistics kept at each step, 0 to 1.
+        scale: whether to learn a `scale`, `[C]`, initially 1.
+        offset: whether to learn an `offset`, `[C]`, initially 0.
         axis_name: a mapped axis (of `jax.vmap` or `jax.shard_map`), or several, over
-            which the batch is spread in equal parts: its statistics are then those of
-            the whole batch. One jitted program over sharded arrays needs no name.
+            which the batch is split into equal parts; the statistics are then those of
+            the whole batch. A jitted program over sharded arrays needs no name.
 
     Raises:
-        ValueError: if `x` has other channels than at `init`; in training on a single
-            value per channel.
+        ValueError: if `x` has a different number of channels than at `init`, or a
+            single value per channel in training.
 
     Reference: Ioffe and Szegedy, Batch Normalization, 2015.
 
@@ -98,7 +98,7 @@ class BatchNorm(Layer):
         return y, self._running(state, mean, var * (count / (count - 1)))
 
     def _running(self, state, mean, var):
-        """The running statistics after one more batch; no gradient goes through."""
+        """The running statistics after one more batch; they pass no gradient."""
 
         def mix(old, new):
             new = jax.lax.stop_gradient(new).astype(old.dtype)
@@ -107,7 +107,7 @@ class BatchNorm(Layer):
         return {"mean": mix(state["mean"], mean), "var": mix(state["var"], var)}
 
     def _mapped_axis(self) -> Any:
-        """`axis_name` once it is sure that such an axis is mapped around the call."""
+        """`axis_name`, after checking that such an axis is mapped around the call."""
         try:
             if self.axis_name is not None:
                 jax.lax.psum(1, self.axis_name)
@@ -122,7 +122,7 @@ class BatchNorm(Layer):
         return self.axis_name
 
     def _count(self, x: Any, axis_name: Any) -> int:
-        """How many values of a channel there are, on all devices together."""
+        """The number of values per channel, on all devices together."""
         parts = 1 if axis_name is None else jax.lax.psum(1, axis_name)
         count = math.prod(x.shape[:-1]) * parts
         if count < 2 and not only_shapes():

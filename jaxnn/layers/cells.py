@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recurrent cells: one step of a recurrence, `(carry, x) -> (carry, y)`.
 
-A cell is a layer with a method more, `zero_carry(x)`: the memory before the first step
-for inputs of one step like `x` `[N, ...]`.  Any such layer, a custom `Composite`
-too, runs over time in `nn.Recurrent(cell)`.  The cells here also know a faster way over
-all steps at once, `over_time`.
+A cell is a layer with an additional method, `zero_carry(x)`: the memory before the
+first step, for inputs of one step like `x` `[N, ...]`.  Any such layer, including a
+custom `Composite`, runs over time in `nn.Recurrent(cell)`.  The cells here also have a
+faster method that takes all steps at once, `over_time`.
 """
 
 from dataclasses import KW_ONLY
@@ -26,7 +26,7 @@ Carry = dict[str, jax.Array]
 
 
 class Cell(Layer):
-    """The abstract base of the cells here: a step is a sequence of one step."""
+    """The abstract base class of the cells here; one step is a sequence of length 1."""
 
     memory = ("h",)  # the names of the carry's arrays
 
@@ -37,7 +37,7 @@ class Cell(Layer):
         return {name: jnp.zeros(shape, dtype) for name in self.memory}
 
     def over_time(self, params: Params, carry: Carry, x, mask=None, *, reverse=False):
-        """The carry after all steps of `x` `[T, N, ...]`, and the outputs of each."""
+        """The carry after all steps of `x` `[T, N, ...]`, and the output of each."""
         raise NotImplementedError
 
     def apply(self, params, state, x, *, key=None, train=False):
@@ -48,7 +48,7 @@ class Cell(Layer):
 
 
 def one_step(owner: str, x: Any) -> tuple[Any, Any]:
-    """The carry and the inputs of one step, or an error."""
+    """The carry and the inputs of one step; an error for anything else."""
     if type(x) is tuple and len(x) == 2:
         return x
     raise TypeError(
@@ -58,7 +58,7 @@ def one_step(owner: str, x: Any) -> tuple[Any, Any]:
 
 
 def fitting(owner: str, carry: Any, zero: Any, x: Any) -> Any:
-    """A carry in the dtypes of the zero carry, if it has its form."""
+    """A carry in the dtypes of the zero carry, after checking its structure."""
 
     def form(carry):
         return jax.tree.structure(carry), [jnp.shape(a) for a in jax.tree.leaves(carry)]
@@ -72,7 +72,7 @@ def fitting(owner: str, carry: Any, zero: Any, x: Any) -> Any:
 
 
 def _init(cell: Any, key: jax.Array, x: Any, parts: int) -> Params:
-    """The weights of a cell whose sum has `parts` parts of F numbers."""
+    """The weights of a cell whose pre-activations have `parts` parts of F features."""
     _, x = one_step(type(cell).__name__, x)
     _check_step(type(cell).__name__, x)
     F, dtype = cell.features, checks.param_dtype(x)
@@ -86,7 +86,7 @@ def _init(cell: Any, key: jax.Array, x: Any, parts: int) -> Params:
 
 
 def _check_step(owner: str, x: Any, params: Params | None = None) -> None:
-    """Raise unless `x` is `[N, C]`, and as wide as the weights."""
+    """Raise unless `x` is `[N, C]` and its width matches the weights."""
     checks.batch(owner, x)
     if len(x.shape) != 2:
         raise ValueError(
@@ -100,23 +100,23 @@ def _check_step(owner: str, x: Any, params: Params | None = None) -> None:
 def _inputs(owner: str, params: Params, x: jax.Array) -> tuple[Any, Any, Any]:
     """The inputs of all steps times their weights, the bias, the recurrent weights."""
     _check_step(owner, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)
-    # As one matrix: of three axes XLA's CPU compiler makes the weights' gradient with a
-    # copy of all of the other operand (6 of 45 ms, see ops/cells.py).
+    # As one matrix: with three axes, XLA's CPU compiler copies the whole other operand
+    # for the gradient of the weights (6 of 45 ms, see ops/cells.py).
     u = dense(x.reshape(-1, x.shape[-1]), params["input"]["w"])
     u = u.reshape(*x.shape[:-1], u.shape[-1])
     return u, params["input"].get("b"), params["recurrent"]["w"].astype(x.dtype)
 
 
 class RNNCell(Cell):
-    """One step of a simple recurrent network, `h = f(x w + b + h w')`, also its output.
+    """One step of a simple recurrent network, `h = f(x w + b + h w')`.
 
-    The carry is `{"h": [N, F]}`. Parameters: `input/w` `[C, F]`, `input/b` `[F]`,
-    `recurrent/w` `[F, F]`.
+    The output is h, the carry `{"h": [N, F]}`. Parameters: `input/w` `[C, F]`,
+    `input/b` `[F]`, `recurrent/w` `[F, F]`.
 
     Args:
         features: the number of hidden units, F.
-        activation: the function f of each number.
-        bias: whether there is a `b`.
+        activation: the elementwise function f.
+        bias: whether to add a bias `b`.
         w_init: initializer of `input/w`.
         recurrent_init: initializer of `recurrent/w`.
 
@@ -157,22 +157,22 @@ class RNNCell(Cell):
 
 
 class GRUCell(Cell):
-    """One step of a gated recurrent unit that resets after the product.
+    """One step of a gated recurrent unit (GRU), with the reset after the product.
 
     With the parts r, z, n of `u = x w + b` and of `v = h w' + b'`:
-    `h = (1 - σ(u_z + v_z)) tanh(u_n + σ(u_r + v_r) v_n) + σ(u_z + v_z) h`, also its
-    output. The carry is `{"h": [N, F]}`. Parameters, in the order of the parts:
-    `input/w` `[C, 3 F]`, `input/b` `[3 F]`, `recurrent/w` `[F, 3 F]`, `recurrent/b`.
+    `h = (1 - σ(u_z + v_z)) tanh(u_n + σ(u_r + v_r) v_n) + σ(u_z + v_z) h`. The output
+    is h, the carry `{"h": [N, F]}`. Parameters, in the order of the parts: `input/w`
+    `[C, 3 F]`, `input/b` `[3 F]`, `recurrent/w` `[F, 3 F]`, `recurrent/b`.
 
     Args:
         features: the number of hidden units, F.
-        bias: whether there are `b` and `b'`.
+        bias: whether to add the biases `b` and `b'`.
         w_init: initializer of `input/w`.
-        recurrent_init: initializer of `recurrent/w`, of each part.
+        recurrent_init: initializer of `recurrent/w`, applied to each part.
 
     Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder,
-    2014; resetting after the product lets all products of a step be one, and is the
-    form of cuDNN and PyTorch.
+    2014. Resetting after the product makes a single product per step possible; it is
+    the variant of cuDNN and PyTorch.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> cell, x = nn.GRUCell(8), jnp.ones((2, 3))
@@ -204,26 +204,26 @@ class GRUCell(Cell):
 
 
 class LSTMCell(Cell):
-    """One step of a long short-term memory.
+    """One step of a long short-term memory (LSTM).
 
     With the parts i, f, g, o of `x w + b + h w'`: `c = σ(f) c + σ(i) tanh(g)` and
-    `h = σ(o) tanh(c)`, also its output. The carry is `{"c": [N, F], "h": [N, F]}`.
+    `h = σ(o) tanh(c)`. The output is h, the carry `{"c": [N, F], "h": [N, F]}`.
     Parameters, in the order of the parts: `input/w` `[C, 4 F]`, `input/b` `[4 F]`,
     `recurrent/w` `[F, 4 F]`.
 
     Args:
         features: the number of hidden units, F.
-        forget_bias: first value of the forget gate's bias; with 1 it begins by
+        forget_bias: initial bias of the forget gate; with 1 the cell starts out
             remembering (Jozefowicz et al., 2015).
-        peepholes: whether the gates i, f and o see the memory c too, each through
-            weights of its own, `peephole/scale` `[3 F]`, at first 0 (Gers and
-            Schmidhuber, 2000). Slower: without the fast backward pass.
-        bias: whether there is a `b`.
+        peepholes: whether the gates i, f and o also see the memory c, each through its
+            own weights, `peephole/scale` `[3 F]`, initially 0 (Gers and Schmidhuber,
+            2000). Slower, because the fast backward pass does not apply.
+        bias: whether to add a bias `b`.
         w_init: initializer of `input/w`.
-        recurrent_init: initializer of `recurrent/w`, of each part.
+        recurrent_init: initializer of `recurrent/w`, applied to each part.
 
-    Reference: Hochreiter and Schmidhuber, Long Short-Term Memory, 1997; the forget gate
-    is that of Gers, Schmidhuber and Cummins, 2000.
+    Reference: Hochreiter and Schmidhuber, Long Short-Term Memory, 1997; for the forget
+    gate, Gers, Schmidhuber and Cummins, 2000.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> cell, x = nn.LSTMCell(8), jnp.ones((2, 3))
@@ -273,20 +273,20 @@ def _remembering(params: Params, forget_bias: float) -> Params:
 
 
 class ConvLSTMCell(Cell):
-    """One step of a long short-term memory of pictures: convolutions for products.
+    """One step of a convolutional LSTM: convolutions replace the matrix products.
 
-    As `LSTMCell`, with x `[N, H, W, C]` (any number of spatial axes), and c and h
+    Like `LSTMCell`, with x `[N, H, W, C]` (any number of spatial axes), and c and h
     `[N, H, W, F]`. Parameters: `input/w` `[*kernel, C, 4 F]`, `input/b` `[4 F]`,
     `recurrent/w` `[*kernel, F, 4 F]`.
 
     Args:
         features: the number of hidden channels, F.
-        kernel: size of both convolutions' windows, as for `Conv`.
-        forget_bias: first value of the forget gate's bias.
-        bias: whether there is a `b`.
+        kernel: kernel size of both convolutions, as for `Conv`.
+        forget_bias: initial bias of the forget gate.
+        bias: whether to add a bias `b`.
         w_init: initializer of `input/w` and `recurrent/w`.
 
-    Reference: Shi et al., Convolutional LSTM Network, 2015, without its peepholes.
+    Reference: Shi et al., Convolutional LSTM Network, 2015 (without peepholes here).
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.Recurrent(nn.ConvLSTMCell(8, 3)), jnp.ones((2, 4, 6, 5, 3))

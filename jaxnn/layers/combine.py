@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers made of layers: in sequence, side by side, around, repeated."""
+"""Layers made of layers: in sequence, in parallel, residual, repeated."""
 
 import functools
 import operator
@@ -27,10 +27,10 @@ from jaxnn.trees import describe
 
 
 class Listed(Composite):
-    """The abstract base of composites that take any number of children.
+    """The abstract base class of composites that take any number of children.
 
     Positional children are numbered by kind (`dense_1`, `relu_1`, `dense_2`); keyword
-    children have the keyword's name.
+    children are named by their keywords.
     """
 
     layers: tuple[tuple[str, Layer], ...]
@@ -51,7 +51,7 @@ class Listed(Composite):
         return new
 
     def _arguments(self) -> list[str]:
-        """The children as they were written: by position as long as numbers fit."""
+        """The children as written in code: by position as long as the numbers fit."""
         counts, shown, positional = Counter(), [], True
         for name, layer in self.layers:
             positional = positional and name == _number(layer, counts)
@@ -92,11 +92,11 @@ def _number(layer: Layer, counts: Counter) -> str:
 
 
 class Sequential(Listed):
-    """One layer after the other.
+    """Layers applied one after the other.
 
-    Of `(x, lengths)`, sequences with padding, each layer knows the lengths, as long as
-    there are steps, and the output is an array. One that mixes steps and takes no
-    lengths is an error.
+    For `(x, lengths)`, padded sequences, each layer gets the lengths as long as there
+    are steps, and the output is an array. A layer that mixes steps but takes no lengths
+    is an error.
 
     Args:
         layers: layers or functions, numbered by kind.
@@ -122,11 +122,11 @@ class Sequential(Listed):
 
 
 class Concat(Listed):
-    """Branches side by side on the same input, their outputs joined along an axis.
+    """Parallel branches on the same input, their outputs concatenated along an axis.
 
     Args:
         layers, named: the branches, as in `Sequential`.
-        axis: the axis to join along; the last one is that of channels.
+        axis: the axis to concatenate along; the last one holds the channels.
 
     >>> import jax, jaxnn as nn
     >>> net, x = nn.Concat(nn.Dense(3), nn.Identity()), jax.numpy.ones((1, 4))
@@ -158,7 +158,7 @@ class Concat(Listed):
 
 
 class Sum(Listed):
-    """Branches side by side on the same input, their outputs added.
+    """Parallel branches on the same input, their outputs added.
 
     Args:
         layers, named: the branches, as in `Sequential`.
@@ -185,8 +185,8 @@ class Residual(Composite):
 
     Args:
         body: a layer.
-        shortcut: the skip connection; where the body changes the shape, a layer that
-            does the same.
+        shortcut: the skip connection; if the body changes the shape, a layer that
+            changes it in the same way.
 
     >>> import jax, jaxnn as nn
     >>> net, x = nn.Residual(nn.Dense(4)), jax.numpy.ones((2, 4))
@@ -206,7 +206,7 @@ class Residual(Composite):
 
 
 def _side_by_side(run, names: Iterable[str], x: Any) -> tuple[dict[str, Any], Any]:
-    """The branches' outputs by name, and the lengths that they have, or None."""
+    """The branches' outputs by name, and their lengths, or None."""
     outputs = {name: run(name, x) for name in names}
     lengths = [y.lengths for y in outputs.values() if isinstance(y, Steps)]
     arrays = {n: y.x if isinstance(y, Steps) else y for n, y in outputs.items()}
@@ -214,7 +214,7 @@ def _side_by_side(run, names: Iterable[str], x: Any) -> tuple[dict[str, Any], An
 
 
 def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None = None):
-    """Raise unless the branches' outputs have one shape (but for the axis `skip`)."""
+    """Raise unless the branches' outputs have the same shape (except axis `skip`)."""
     if not outputs:
         raise ValueError(f"{owner}: needs at least one branch")
     shapes = set()
@@ -236,14 +236,14 @@ def _check_alike(owner: str, outputs: dict[str, Any], x: Any, skip: int | None =
 
 
 class Repeat(Layer):
-    """`n` equal blocks in a row with weights of their own, compiled once.
+    """`n` identical blocks in a row, each with its own weights, compiled once.
 
     `y = block_n(... block_1(x))` by a `lax.scan`: compile time does not grow with `n`.
-    Parameters are those of the block with a new first axis `[n, ...]`, under `block`.
+    Parameters, under `block`, are those of the block with a new first axis `[n, ...]`.
 
     Args:
         block: a layer whose output has the shape of its input.
-        n: how many.
+        n: the number of blocks.
 
     >>> import jax, jaxnn as nn
     >>> net, x = nn.Repeat(nn.Dense(4), 3), jax.numpy.ones((2, 4))
@@ -299,7 +299,7 @@ class Repeat(Layer):
         return y if isinstance(x, Steps) else plain(y), _under("block", new)
 
     def _steps(self, x: Any) -> Any:
-        """A pair as `Steps`, so that every block gets and gives the same."""
+        """A pair as `Steps`, so that every block takes and returns the same type."""
         x = x if self.block.with_lengths == "unknown" else as_pair(x)
         return Steps(*x) if isinstance(x, Steps) else x
 
@@ -309,9 +309,9 @@ def _under(name: str, tree: dict) -> dict:
 
 
 class Remat(Layer):
-    """A layer that keeps no activations: the backward pass computes them again.
+    """A layer that stores no activations: the backward pass recomputes them.
 
-    The same function and the same paths as the layer alone, with less memory and more
+    The same function and parameter paths as the layer alone, with less memory and more
     arithmetic (Chen et al., 2016).
 
     Args:
@@ -348,7 +348,7 @@ class Remat(Layer):
 
 
 def snake_case(name: str) -> str:
-    """The standard form of a class name in a path.
+    """A class name in the form used in paths.
 
     >>> snake_case("BatchNorm"), snake_case("LSTMCell"), snake_case("PReLU")
     ('batch_norm', 'lstm_cell', 'prelu')

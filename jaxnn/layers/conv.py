@@ -13,7 +13,7 @@ from jaxnn.ops.conv import conv, conv_transpose
 from jaxnn.ops.windows import explicit_pads, extent, spread
 from jaxnn.trees import describe, nearest
 
-#: How a picture goes on beyond its edge, as `jax.numpy.pad` calls it.
+#: How an image continues beyond its edges, and what `jax.numpy.pad` calls it.
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -21,30 +21,30 @@ class Conv(Layer):
     """A convolution: slide a kernel over `x`, multiply, add.
 
     `y[i, f] = b[f] + sum over k and c of x[i · stride + k · dilation - before, c]
-    w[k, c, f]` at every place i, along one, two or three spatial axes.
+    w[k, c, f]` at every position i, along one, two or three spatial axes.
 
     Args:
-        features: how many filters, F.
-        kernel: size of a filter: an int for a square one over pictures `[N, H, W, C]`,
+        features: the number of filters, F.
+        kernel: the kernel size: an int for a square kernel over images `[N, H, W, C]`,
             or an int for each spatial axis: (3,) for sequences `[N, T, C]`,
             (3, 3, 3) for volumes `[N, D, H, W, C]`.
-        stride: steps from window to window, one int or one for each spatial axis.
-        padding: "SAME" for ceil(size / stride) outputs (an even kernel's odd cell goes
-            behind), "VALID" for none, an int of cells on every side, or for each axis
-            an int or a pair (before, after).
-        padding_mode: what padding holds: "zeros", "reflect" (mirrored, the edge not
-            repeated), "replicate" (the edge repeated) or "circular".
-        dilation: steps from cell to cell of the kernel, at least 1.
-        groups: blocks of channels; each block of filters sees one of them. As many
-            groups as channels make a depthwise convolution.
-        bias: whether there is a `b`.
+        stride: the step from window to window, an int or one for each spatial axis.
+        padding: "SAME" for ceil(size / stride) outputs (the extra cell of an odd total
+            goes at the end), "VALID" for no padding, an int for this many cells on
+            every side, or for each axis an int or a pair (before, after).
+        padding_mode: what the padding holds: "zeros", "reflect" (mirrored without
+            repeating the edge), "replicate" (the edge repeated) or "circular".
+        dilation: the step from cell to cell of the kernel, at least 1.
+        groups: the number of blocks of channels; each block of filters sees one of
+            them. As many groups as channels make a depthwise convolution.
+        bias: whether to add a bias `b`.
         w_init: initializer of `w`, `[*kernel, C / groups, F]`.
         b_init: initializer of `b`, `[F]`.
 
     Raises:
-        ValueError: for an impossible option when built; at `init` and `apply` if `x`
-            has another rank or channel count, if `groups` does not divide the channels,
-            or if the kernel is larger than the padded input.
+        ValueError: at construction, for an invalid option; at `init` and `apply`, if
+            `x` has the wrong rank or number of channels, if `groups` does not divide
+            the channels, or if the kernel is larger than the padded input.
 
     Reference: LeCun et al., Gradient-Based Learning Applied to Document Recognition,
     1998.
@@ -70,7 +70,7 @@ class Conv(Layer):
 
     @property
     def with_lengths(self):
-        """Zeros past the ends are what padding puts there, if all steps are kept."""
+        """Zeros past the ends act like zero padding, as long as all steps are kept."""
         return _with_lengths(self)
 
     def __post_init__(self):
@@ -107,26 +107,27 @@ class Conv(Layer):
 
 
 class ConvTranspose(Layer):
-    """A transposed convolution: every number of `x` adds a scaled kernel to `y`.
+    """A transposed convolution: every element of `x` adds a scaled kernel to `y`.
 
     `y[i · stride + k · dilation - before, f] += sum over c of x[i, c] w[k, c, f]`, plus
-    `b[f]`. It enlarges: with stride 2 a picture comes out twice as high and wide.
+    `b[f]`. It enlarges: with stride 2, an image becomes twice as high and wide.
 
     Args:
-        features: how many channels come out, F.
+        features: the number of output channels, F.
         kernel: as for `Conv`.
-        stride: how far apart the kernels are laid; as for `Conv`.
-        padding: "SAME" for size · stride outputs, "VALID" for every cell a kernel
-            reaches, (size - 1) · stride + span, or how many of these to cut off: an
-            int, or for each axis an int or a pair (before, after).
-        dilation: steps from cell to cell of the kernel, at least 1.
-        groups: blocks of channels; each block of `y` comes from one of them.
-        bias: whether there is a `b`.
+        stride: the distance between neighboring kernels in `y`; as for `Conv`.
+        padding: "SAME" for size · stride outputs, "VALID" for every cell that a kernel
+            reaches, (size - 1) · stride + span, or how many of these to crop: an int,
+            or for each axis an int or a pair (before, after).
+        dilation: the step from cell to cell of the kernel, at least 1.
+        groups: the number of blocks of channels; each block of `y` comes from one of
+            them.
+        bias: whether to add a bias `b`.
         w_init: initializer of `w`, `[*kernel, C / groups, F]`.
         b_init: initializer of `b`, `[F]`.
 
     Raises:
-        ValueError: as `Conv`, and if the padding cuts everything off.
+        ValueError: as for `Conv`, and if the padding crops everything.
 
     Reference: Zeiler et al., Deconvolutional Networks, 2010.
 
@@ -193,22 +194,22 @@ class ConvTranspose(Layer):
 
 
 class SeparableConv(Layer):
-    """A convolution in two steps: each channel alone in space, then across channels.
+    """A convolution in two steps: over space per channel, then across channels.
 
-    The first, depthwise, makes `multiplier` pictures of every channel; the second,
+    The first, depthwise, makes `multiplier` feature maps from each channel; the second,
     pointwise (1x1), mixes them. It needs far fewer weights and products than `Conv`.
 
     Args:
-        features: how many channels come out, F.
+        features: the number of output channels, F.
         kernel, stride, padding, dilation: of the depthwise step, as for `Conv`.
-        multiplier: pictures made of each channel, M.
+        multiplier: the number of feature maps per channel, M.
         bias: whether the pointwise step adds a `b`.
         w_init: initializer of `depthwise/w`, `[*kernel, 1, C M]`, and `pointwise/w`,
             `[*ones, C M, F]`.
         b_init: initializer of `pointwise/b`, `[F]`.
 
     Raises:
-        ValueError: as `Conv`.
+        ValueError: as for `Conv`.
 
     Reference: Chollet, Xception: Deep Learning with Depthwise Separable Convolutions,
     2017.
@@ -235,7 +236,7 @@ class SeparableConv(Layer):
 
     @property
     def with_lengths(self):
-        """Zeros past the ends are what padding puts there, if all steps are kept."""
+        """Zeros past the ends act like zero padding, as long as all steps are kept."""
         return _with_lengths(self)
 
     def __post_init__(self):
@@ -243,7 +244,7 @@ class SeparableConv(Layer):
         checks.positive_int("SeparableConv", "multiplier", self.multiplier)
 
     def _steps(self, channels: int) -> dict[str, Conv]:
-        """The two convolutions for inputs of so many channels."""
+        """The two convolutions for inputs with this many channels."""
         axes = windows.spatial_axes(self.kernel)
         depthwise = Conv(
             channels * self.multiplier,
@@ -297,7 +298,7 @@ def _with_lengths(layer: Any) -> str:
 
 
 def _check_options(layer: Any) -> None:
-    """Raise unless the options that all of these layers have are possible."""
+    """Raise unless the options that all of these layers have are valid."""
     owner = type(layer).__name__
     checks.positive_int(owner, "features", layer.features)
     windows.check_kernel(owner, layer.kernel)
@@ -318,7 +319,7 @@ def _check_groups(owner: str, size: int, name: str, groups: Any, x: Any = None) 
 
 
 def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
-    """How many channels `x` has, once its rank and they are right."""
+    """The number of channels of `x`, after checking it and the rank."""
     windows.check_images(owner, x, windows.spatial_axes(kernel))
     if 0 in x.shape[1:]:
         raise ValueError(f"{owner}: x must not be empty, got {describe(x)}")
@@ -327,7 +328,7 @@ def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
 
 
 def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:
-    """The weights and, where there is one, the bias."""
+    """The weights and, if there is one, the bias."""
     dtype = checks.param_dtype(x)
     kernel = spread(layer.kernel, windows.spatial_axes(layer.kernel))
     params = {"w": layer.w_init(key, (*kernel, *channels), dtype)}
@@ -339,15 +340,15 @@ def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:
 def _add_bias(y, params):
     if "b" not in params:
         return y
-    # In single precision: XLA on the CPU would sum the gradient by b in half, and of
-    # 65536 ones in bfloat16 make 8192.
+    # In single precision: on the CPU, XLA would sum the gradient of b in half
+    # precision, where 65536 ones in bfloat16 add up to 8192.
     wide = jnp.float32 if y.dtype.itemsize < 4 else y.dtype
     b = jnp.broadcast_to(params["b"].astype(wide), y.shape)
     return (y.astype(wide) + b).astype(y.dtype)
 
 
 def _pad_by_mode(x, pads, mode: str):
-    """`x` continued beyond its edges, and what is left to pad: nothing."""
+    """`x` continued beyond its edges, and the padding that remains: none."""
     most = tuple(n - (mode == "reflect") for n in x.shape[1:-1])
     each = zip(most, pads, strict=True)
     if mode != "replicate" and any(max(p) > n for n, p in each):

@@ -12,13 +12,13 @@ class Dense(Layer):
     """A fully connected layer, `y = x w + b` over the last axis.
 
     Args:
-        features: how many outputs, F.
-        bias: whether there is a `b`.
+        features: the number of outputs, F.
+        bias: whether to add a bias `b`.
         w_init: initializer of `w`, `[C, F]`.
         b_init: initializer of `b`, `[F]`.
 
     Raises:
-        ValueError: if `x` has another width than at `init`.
+        ValueError: if `x` has a different width than at `init`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer = nn.Dense(10)

@@ -9,12 +9,13 @@ from jaxnn.ops.dropout import dropout
 
 
 class Dropout(Layer):
-    """In training, zero each number at random; the rest grows to make up for it.
+    """In training, zero random elements and scale up the rest to compensate.
 
-    `y = x · m / (1 - rate)` with m drawn anew at each call; outside training `y = x`.
+    `y = x · m / (1 - rate)`, with a new random mask m in each call; outside training,
+    `y = x`.
 
     Args:
-        rate: probability of dropping, 0 to 1.
+        rate: the probability of dropping an element, 0 to 1.
 
     Raises:
         TypeError: in training without a key.
@@ -44,14 +45,14 @@ class Dropout(Layer):
 
 
 class SpatialDropout(Layer):
-    """In training, zero whole channels of each example at random; the rest grows.
+    """In training, zero random channels of each example and scale up the rest.
 
-    Neighboring positions tell nearly the same, so that dropping single ones would drop
-    little: `y = x · m / (1 - rate)` with one m for all positions of a channel, drawn
-    anew for each example at each call; outside training `y = x`.
+    Neighboring positions carry nearly the same information, so dropping single ones
+    would drop little. Here `y = x · m / (1 - rate)`, with the same m for all positions
+    of a channel, drawn anew for each example in each call; outside training, `y = x`.
 
     Args:
-        rate: probability of dropping a channel, 0 to 1.
+        rate: the probability of dropping a channel, 0 to 1.
 
     Raises:
         TypeError: in training without a key.

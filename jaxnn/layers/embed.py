@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From ids to vectors, and back by the same table."""
+"""Embeddings: from ids to vectors, and back with the same table."""
 
 import functools
 from dataclasses import KW_ONLY
@@ -17,21 +17,23 @@ from jaxnn.trees import describe
 
 
 class Embed(Layer):
-    """A vector for each id of a vocabulary, `y = table[id]`; param `table`, `[V, F]`.
+    """A vector for each id of a vocabulary, `y = table[id]`.
 
-    It takes ids `[N, T]` (or of any shape) and gives `[N, T, F]`; of `(ids, lengths)`
-    it gives `(vectors, lengths)`, with zeros past each end, where any id may stand.
-    An id outside 0 to V - 1 is an error; inside compiled code, where values are not
-    known, its vector is NaN, so that `fit` finds it: it is never wrapped or clamped.
+    It maps ids `[N, T]` (or of any shape) to `[N, T, F]`, and `(ids, lengths)` to
+    `(vectors, lengths)`, with zeros past each end, where any id is allowed. An id
+    outside 0 to V - 1 is an error; inside compiled code, where values are not known,
+    its vector is NaN, so that `fit` detects it: it is never wrapped or clamped.
+    Parameter: `table`, `[V, F]`.
 
     Args:
-        vocabulary: how many ids there are, V.
+        vocabulary: the number of ids, V.
         features: the length of a vector, F.
         w_init: initializer of `table`.
 
     Raises:
-        TypeError: the ids are no integers.
-        IndexError: an id is not in the vocabulary; names the value and its place.
+        TypeError: the ids are not integers.
+        IndexError: an id is not in the vocabulary; the message gives its value and
+            position.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, ids = nn.Embed(65, 8), jnp.array([[3, 64, 3]])
@@ -62,12 +64,12 @@ class Embed(Layer):
         return put_back(blank(embed(params["table"], ids), lengths)), state
 
     def attend(self, params: Params, x: jax.Array) -> jax.Array:
-        """Logits by the same table, `x tableᵀ`: `[..., F]` to `[..., V]`.
+        """Logits from the same table, `x tableᵀ`: `[..., F]` to `[..., V]`.
 
         In a `Composite`: `self.embed.attend(run.params["embed"], x)`.
 
         Args:
-            params: those of this layer.
+            params: the parameters of this layer.
             x: `[..., F]`.
 
         >>> import jax.numpy as jnp, jaxnn as nn
@@ -87,16 +89,17 @@ class Embed(Layer):
 
 
 def check_ids(owner: str, ids: Any, lengths: Any = None, *, vocabulary: int) -> None:
-    """Raise unless all ids that are known, up to each row's length, are ids.
+    """Raise unless all known ids, up to each row's length, are in the vocabulary.
 
     Args:
-        owner: who asks, for the message.
+        owner: the caller's name, for the message.
         ids: integers of any shape; at least `[N, T]` with lengths.
         lengths: `[N]` or None.
-        vocabulary: the ids must be from 0 to this - 1.
+        vocabulary: the number of ids; each must be from 0 to `vocabulary - 1`.
 
     Raises:
-        IndexError: names the first wrong id, its place and the vocabulary.
+        IndexError: an id is wrong; the message gives the first one, its position and
+            the vocabulary.
     """
     ids = np.asarray(ids)
     wrong = ~is_id(ids, vocabulary)
@@ -112,12 +115,12 @@ def check_ids(owner: str, ids: Any, lengths: Any = None, *, vocabulary: int) -> 
 
 
 class TiedOutput(Composite):
-    """A network from ids to logits whose output layer is the table of its input.
+    """A network from ids to logits whose output layer reuses the embedding table.
 
     `y = body(table[ids]) tableᵀ`
 
     Args:
-        embed: an `Embed`, of V ids and F features.
+        embed: an `Embed` with V ids and F features.
         body: a layer from `[N, T, F]` to `[N, T, F]`.
 
     Reference: Press and Wolf, Using the Output Embedding to Improve Language Models,

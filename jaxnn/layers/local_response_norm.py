@@ -9,16 +9,17 @@ from jaxnn.ops.norm import local_response_norm
 
 
 class LocalResponseNorm(Layer):
-    """Damp each number by its neighbors' size: `y = x / (k + alpha / size · s)^beta`.
+    """Damp each element by its neighbors: `y = x / (k + alpha / size · s)^beta`.
 
-    s is the sum of x² over `size` channels around the number's own, at its position.
+    s is the sum of x² over the `size` channels around the element's own, at the same
+    position.
 
     Args:
-        size: how many neighboring channels; of an even number one more lies before.
-        alpha: weight of their mean square. (The paper's is that of their sum: its 1e-4
-            with size 5 is 5e-4 here.)
+        size: the number of neighboring channels; if even, one more lies before.
+        alpha: the weight of their mean square. (In the paper it is that of their sum:
+            its 1e-4 with size 5 is 5e-4 here.)
         beta: the exponent.
-        k: what the sum begins with; 2 in the paper.
+        k: the constant term; 2 in the paper.
 
     Reference: Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep
     Convolutional Neural Networks, 2012.

@@ -16,7 +16,7 @@ from jaxnn.trees import describe
 
 
 def affine(x: Any, *, scale: bool, offset: bool) -> Params:
-    """The parameters of `y = scale · x + offset`, one of each a channel: 1 and 0."""
+    """The parameters of `y = scale · x + offset`, per channel, initially 1 and 0."""
     shape, dtype = x.shape[-1:], checks.param_dtype(x)
     params = {"scale": jnp.ones(shape, dtype)} if scale else {}
     return params | ({"offset": jnp.zeros(shape, dtype)} if offset else {})
@@ -32,9 +32,9 @@ def array_and_lengths(owner: str, x: Any, axes: int = 2) -> tuple[Any, Any]:
     """The array of a batch, and the lengths of its sequences or None.
 
     Args:
-        owner: who asks, for messages.
+        owner: the caller's name, for messages.
         x: an array `[N, ..., C]`, or a pair `(x, lengths)` of at least `[N, T, C]`.
-        axes: how many axes the array has at least.
+        axes: the smallest number of axes that the array may have.
     """
     x, lengths, _ = unpack(x)
     checks.batch(owner, x, axes=axes if lengths is None else 3)
@@ -45,15 +45,15 @@ def array_and_lengths(owner: str, x: Any, axes: int = 2) -> tuple[Any, Any]:
 class LayerNorm(Layer):
     """Normalize over the last axis: `y = (x - m) / √(v + eps) · scale + offset`.
 
-    m and v are the mean and the variance of each row of C numbers.
+    m and v are the mean and the variance of each row of C values.
 
     Args:
-        eps: a small number against division by zero.
-        scale: whether to learn a `scale`, `[C]`, at first 1.
-        offset: whether to learn an `offset`, `[C]`, at first 0.
+        eps: a small number that prevents division by zero.
+        scale: whether to learn a `scale`, `[C]`, initially 1.
+        offset: whether to learn an `offset`, `[C]`, initially 0.
 
     Raises:
-        ValueError: if `x` has another width than at `init`.
+        ValueError: if `x` has a different width than at `init`.
 
     Reference: Ba, Kiros and Hinton, Layer Normalization, 2016.
 
@@ -88,18 +88,18 @@ class GroupNorm(Layer):
     """Normalize groups of channels: `y = (x - m) / √(v + eps) · scale + offset`.
 
     m and v are the mean and the variance of C / groups neighboring channels of one
-    example over all positions; of `(x, lengths)` over the real steps of the sequence.
+    example over all positions; for `(x, lengths)`, over the real steps of the sequence.
 
     Args:
-        groups: how many groups; it must divide the channels. One is layer
-            normalization over a whole picture.
-        eps: a small number against division by zero.
-        scale: whether to learn a `scale`, `[C]`, at first 1.
-        offset: whether to learn an `offset`, `[C]`, at first 0.
+        groups: the number of groups; it must divide the number of channels. With one,
+            this is layer normalization over a whole image.
+        eps: a small number that prevents division by zero.
+        scale: whether to learn a `scale`, `[C]`, initially 1.
+        offset: whether to learn an `offset`, `[C]`, initially 0.
 
     Raises:
-        ValueError: if `groups` does not divide the channels, or `x` has other channels
-            than at `init`.
+        ValueError: if `groups` does not divide the channels, or `x` has a different
+            number of channels than at `init`.
 
     Reference: Wu and He, Group Normalization, 2018.
 
@@ -151,16 +151,17 @@ class InstanceNorm(Layer):
     """Normalize each channel of each example over its positions.
 
     `y = (x - m) / √(v + eps) · scale + offset`; there are no running statistics, so
-    training and evaluation are the same. Of `(x, lengths)` the real steps of each
-    sequence count.
+    training and evaluation are the same. For `(x, lengths)`, only the real steps of
+    each sequence count.
 
     Args:
-        eps: a small number against division by zero.
-        scale: whether to learn a `scale`, `[C]`, at first 1.
-        offset: whether to learn an `offset`, `[C]`, at first 0.
+        eps: a small number that prevents division by zero.
+        scale: whether to learn a `scale`, `[C]`, initially 1.
+        offset: whether to learn an `offset`, `[C]`, initially 0.
 
     Raises:
-        ValueError: if `x` has a single position, or other channels than at `init`.
+        ValueError: if `x` has a single position, or a different number of channels than
+            at `init`.
 
     Reference: Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
 
@@ -205,14 +206,14 @@ class InstanceNorm(Layer):
 class RMSNorm(Layer):
     """Divide by the root mean square of the last axis: `y = x / √(s + eps) · scale`.
 
-    s is the mean of x² over each row of C numbers; no mean is subtracted.
+    s is the mean of x² over each row of C values; no mean is subtracted.
 
     Args:
-        eps: a small number against division by zero.
-        scale: whether to learn a `scale`, `[C]`, at first 1.
+        eps: a small number that prevents division by zero.
+        scale: whether to learn a `scale`, `[C]`, initially 1.
 
     Raises:
-        ValueError: if `x` has another width than at `init`.
+        ValueError: if `x` has a different width than at `init`.
 
     Reference: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
 

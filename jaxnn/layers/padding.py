@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What layers of sequences take: an array, a pair with lengths, or more by name."""
+"""The inputs of sequence layers: an array, a pair with lengths, or named parts."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,11 +24,11 @@ class Attend(NamedTuple):
     Attributes:
         x: `[N, T, C]`, from which the queries come.
         memory: `[N, S, M]`, from which keys and values come; `x` itself by default.
-        lengths: `[N]` integers, how many steps of `x` are real; all by default.
+        lengths: `[N]` integers, the number of real steps of `x`; all by default.
         memory_lengths: the same for the memory.
-        mask: booleans, which steps of the memory (or of `x`) each step of `x` may see:
-            `[T, S]`, `[N, T, S]` or `[N, heads, T, S]`. A step that may see nothing
-            gets zeros.
+        mask: booleans, which steps of the memory (or of `x`) each step of `x` may
+            attend to: `[T, S]`, `[N, T, S]` or `[N, heads, T, S]`. A step that may
+            attend to nothing gets zeros.
     """
 
     x: Any

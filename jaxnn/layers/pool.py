@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling layers: windows, whole pictures, and a fixed number of bins."""
+"""Pooling layers: over windows, over whole images, and into a fixed number of bins."""
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -19,20 +19,21 @@ IntOrEach = int | tuple[int, ...]
 
 
 class MaxPool(Layer):
-    """The largest value of each window, `y[o] = max_k x[stride o + dilation k]`.
+    """The maximum of each window, `y[o] = max_k x[stride o + dilation k]`.
 
-    Padding is never the largest.  The gradient of a window goes to its first maximum in
+    Padding is never the maximum.  The gradient of a window goes to its first maximum in
     row-major order, as in PyTorch.
 
     Args:
-        kernel: the window; an int is a square over two axes, (3,) slides along one,
-            (3, 3, 3) along three.
-        stride: from window to window; by default the kernel, so that none overlap.
+        kernel: the window size; an int is a square over two axes, (3,) slides along
+            one, (3, 3, 3) along three.
+        stride: the step from window to window; by default the kernel, so that windows
+            do not overlap.
         padding: "VALID" (none), "SAME" (ceil(size / stride) windows), an int, or for
             each axis an int or a pair (before, after); smaller than the window.
-        dilation: from value to value within a window.
-        ceil_mode: whether windows that stick out behind are kept, if they start in the
-            picture.
+        dilation: the step from value to value within a window.
+        ceil_mode: whether to keep windows that extend past the end, if they start
+            inside the image.
 
     Raises:
         ValueError: if no window fits, or one holds nothing but padding.
@@ -64,15 +65,16 @@ class AvgPool(Layer):
     """The mean of each window, `y[o] = mean_k x[stride o + k]`.
 
     Args:
-        kernel: the window; an int is a square over two axes, (3,) slides along one,
-            (3, 3, 3) along three.
-        stride: from window to window; by default the kernel, so that none overlap.
+        kernel: the window size; an int is a square over two axes, (3,) slides along
+            one, (3, 3, 3) along three.
+        stride: the step from window to window; by default the kernel, so that windows
+            do not overlap.
         padding: "VALID" (none), "SAME" (ceil(size / stride) windows), an int, or for
             each axis an int or a pair (before, after); smaller than the window.
         count_padding: whether the mean counts padding as zeros. (PyTorch does so by
             default: `count_include_pad`.)
-        ceil_mode: whether windows that stick out behind are kept, if they start in the
-            picture; what sticks out beyond the padding is never counted.
+        ceil_mode: whether to keep windows that extend past the end, if they start
+            inside the image; cells beyond the padding are never counted.
 
     Raises:
         ValueError: if no window fits, or one holds nothing but padding.
@@ -103,10 +105,10 @@ class AvgPool(Layer):
 
 
 class GlobalMaxPool(Layer):
-    """The largest value of each channel: `[N, ..., C]` to `[N, C]`.
+    """The maximum of each channel: `[N, ..., C]` to `[N, C]`.
 
-    Of `(x, lengths)`, `x` `[N, T, ..., C]`, over the real steps of each sequence.
-    Equal maxima share the gradient equally.
+    For `(x, lengths)`, `x` `[N, T, ..., C]`, it is taken over the real steps of each
+    sequence. Equal maxima share the gradient equally.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> x = jnp.arange(18.0).reshape(1, 3, 3, 2)
@@ -126,7 +128,8 @@ class GlobalMaxPool(Layer):
 class GlobalAvgPool(Layer):
     """The mean of each channel: `[N, ..., C]` to `[N, C]`.
 
-    Of `(x, lengths)`, `x` `[N, T, ..., C]`, over the real steps of each sequence.
+    For `(x, lengths)`, `x` `[N, T, ..., C]`, it is taken over the real steps of each
+    sequence.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> x = jnp.arange(18.0).reshape(1, 3, 3, 2)
@@ -145,15 +148,15 @@ class GlobalAvgPool(Layer):
 
 
 class AdaptiveMaxPool(Layer):
-    """The largest values of a fixed number of bins, whatever the picture's size.
+    """The maxima of a fixed number of bins, whatever the size of the image.
 
-    Along an axis of n values bin i of `size` goes from floor(i n / size) to
-    ceil((i + 1) n / size), the end left out: PyTorch's bins, which overlap by one
-    value where `size` does not divide n, and repeat values where it exceeds n.  The
-    gradient of a bin goes to its first maximum.
+    Along an axis of n values, bin i of `size` runs from floor(i n / size) to
+    ceil((i + 1) n / size), end excluded.  As in PyTorch, bins overlap by one value if
+    `size` does not divide n, and repeat values if it exceeds n.  The gradient of a bin
+    goes to its first maximum.
 
     Args:
-        size: how many bins; an int is a square over two axes, (7,) is along one,
+        size: the number of bins; an int is a square over two axes, (7,) is along one,
             (7, 7, 7) along three.
 
     >>> import jax.numpy as jnp, jaxnn as nn
@@ -177,14 +180,14 @@ class AdaptiveMaxPool(Layer):
 
 
 class AdaptiveAvgPool(Layer):
-    """The means of a fixed number of bins, whatever the picture's size.
+    """The means of a fixed number of bins, whatever the size of the image.
 
-    Along an axis of n values bin i of `size` goes from floor(i n / size) to
-    ceil((i + 1) n / size), the end left out: PyTorch's bins, which overlap by one
-    value where `size` does not divide n, and repeat values where it exceeds n.
+    Along an axis of n values, bin i of `size` runs from floor(i n / size) to
+    ceil((i + 1) n / size), end excluded.  As in PyTorch, bins overlap by one value if
+    `size` does not divide n, and repeat values if it exceeds n.
 
     Args:
-        size: how many bins; an int is a square over two axes, (7,) is along one,
+        size: the number of bins; an int is a square over two axes, (7,) is along one,
             (7, 7, 7) along three.
 
     >>> import jax.numpy as jnp, jaxnn as nn
@@ -208,7 +211,7 @@ class AdaptiveAvgPool(Layer):
 
 
 def _check_window(owner: str, layer: MaxPool | AvgPool, dilation: IntOrEach = 1):
-    """Raise unless the hyperparameters of a window go together."""
+    """Raise unless the hyperparameters of a window are consistent."""
     windows.check_kernel(owner, layer.kernel)
     axes = windows.spatial_axes(layer.kernel)
     if layer.stride is not None:
@@ -221,7 +224,7 @@ def _check_window(owner: str, layer: MaxPool | AvgPool, dilation: IntOrEach = 1)
 
 
 def _check_pads(owner: str, layer: MaxPool | AvgPool, dilation: tuple[int, ...]):
-    """Raise unless a window at the border reaches into the picture."""
+    """Raise unless a window at the border reaches into the image."""
     kernel = spread(layer.kernel, len(dilation))
     pads = explicit_pads(layer.padding, kernel, kernel, kernel, dilation)
     spans = tuple(map(extent, kernel, dilation))
@@ -243,7 +246,7 @@ def _check_size(owner: str, size: Any) -> None:
 
 
 def _place(owner: str, x, layer: MaxPool | AvgPool, dilation: IntOrEach = 1):
-    """`(kernel, stride, pads, dilation)`, no window holding nothing but padding."""
+    """`(kernel, stride, pads, dilation)`, where every window holds a value."""
     axes = windows.spatial_axes(layer.kernel)
     windows.check_images(owner, x, axes)
     kernel, stride = spread(layer.kernel, axes), _stride(layer)
@@ -274,7 +277,7 @@ def _pads(x, layer: MaxPool | AvgPool, dilation: IntOrEach):
 
 
 def _space(owner: str, x) -> tuple[Any, Any, tuple[int, ...]]:
-    """An array, its lengths or None, and its spatial axes, which hold something."""
+    """An array, its lengths or None, and its spatial axes, which are not empty."""
     x, lengths, _ = unpack(x)
     checks.batch(owner, x, axes=3)
     check_lengths(owner, lengths, x)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a step stands in its sequence: added to its vector, fixed or learned."""
+"""Position encodings, added to the vector of each step: fixed or learned."""
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -17,11 +17,11 @@ from jaxnn.trees import describe
 
 
 class SinusoidalPositions(Layer):
-    """Add waves of the position: `y[t] = x[t] + s[t]`, nothing learned.
+    """Add sinusoids of the position: `y[t] = x[t] + s[t]`, with nothing learned.
 
-    `s[t, 2i] = sin(t / 10000^(2i/C))`, `s[t, 2i+1] = cos(t / 10000^(2i/C))`. They have
-    a size of about 0.7: vectors of `nn.Embed` should be no smaller by much, as with
-    `w_init=initializers.normal(1.0)`. It takes `x`, `[N, T, C]`, or `(x, lengths)`.
+    `s[t, 2i] = sin(t / 10000^(2i/C))`, `s[t, 2i+1] = cos(t / 10000^(2i/C))`. Their
+    magnitude is about 0.7; the vectors of `nn.Embed` are best not much smaller, as with
+    `w_init=initializers.normal(1.0)`. The input is `x`, `[N, T, C]`, or `(x, lengths)`.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017.
 
@@ -48,7 +48,7 @@ class SinusoidalPositions(Layer):
         return put_back(x + jnp.broadcast_to(waves, x.shape))
 
     def as_stateful(self, length: int | None) -> Layer:
-        """This layer with a count of the steps it has seen in its state."""
+        """This layer with a count of the steps seen so far in its state."""
         del length
         return Counted(self)
 
@@ -56,14 +56,14 @@ class SinusoidalPositions(Layer):
 class LearnedPositions(Layer):
     """Add a learned vector for each position: `y[t] = x[t] + table[t]`.
 
-    It takes `x`, `[N, T, C]`, or `(x, lengths)`; param `table`, `[length, C]`.
+    The input is `x`, `[N, T, C]`, or `(x, lengths)`. Parameter: `table`, `[length, C]`.
 
     Args:
-        length: how many positions there are; a longer sequence is an error.
+        length: the number of positions; a longer sequence is an error.
         w_init: initializer of `table`.
 
     Raises:
-        ValueError: `x` has more steps, or another width than at `init`.
+        ValueError: `x` has more steps, or a different width than at `init`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.LearnedPositions(128), jnp.ones((2, 5, 8))
@@ -98,7 +98,7 @@ class LearnedPositions(Layer):
         return put_back(x + embed(params["table"], positions).astype(x.dtype))
 
     def as_stateful(self, length: int | None) -> Layer:
-        """This layer with a count of the steps it has seen in its state."""
+        """This layer with a count of the steps seen so far in its state."""
         del length
         return Counted(self)
 
@@ -113,10 +113,10 @@ class LearnedPositions(Layer):
 
 
 class Counted(Layer):
-    """A layer of positions that goes on counting from call to call.
+    """A layer of positions that continues counting from call to call.
 
-    State, under `carry`: `position`, `[N]`, how many steps of each example were seen;
-    of `(x, lengths)` only the real ones count. Made by `nn.stateful`.
+    State, under `carry`: `position`, `[N]`, the number of steps seen so far of each
+    example; for `(x, lengths)`, only the real steps count. Made by `nn.stateful`.
 
     Args:
         layer: `SinusoidalPositions` or `LearnedPositions`.

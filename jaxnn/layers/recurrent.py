@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cells over time: in one direction, in both, in stacks."""
+"""Recurrent layers: cells over time, in one direction, in both, and in stacks."""
 
 from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
@@ -16,20 +16,21 @@ from jaxnn.ops.recurrent import keep, real_steps
 
 
 class Recurrent(Layer):
-    """A cell over time: `carry, y[t] = cell(carry, x[t])` from the first step on.
+    """A cell run over time: `carry, y[t] = cell(carry, x[t])`, from the first step on.
 
-    Takes `x` `[N, T, ...]`, `(x, lengths)` or `Sequences`, and gives the outputs of all
-    steps, or `Sequences` for `Sequences`. Padding changes nothing: past an example's
-    end its carry stays, its outputs are zero, and no gradient comes from there.
+    Takes `x` `[N, T, ...]`, `(x, lengths)` or `Sequences`, and returns the outputs of
+    all steps, or `Sequences` for `Sequences`. Padding changes nothing: past the end of
+    an example, its carry is kept, its outputs are zero, and no gradient flows.
     Parameters and children are those of the cell.
 
     Args:
-        cell: a layer on `(carry, x)` that gives `(carry, y)`, with a method
+        cell: a layer that maps `(carry, x)` to `(carry, y)` and has a method
             `zero_carry(x)`.
-        reverse: from the last step (each example's own last) to the first.
+        reverse: whether to run from the last step (of each example) to the first.
 
     Raises:
-        ValueError: for lengths that are not 1 to T, a carry of another shape, no steps.
+        ValueError: if lengths are not from 1 to T, the carry has the wrong shape, or
+            there are no steps.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.Recurrent(nn.LSTMCell(8)), jnp.ones((2, 5, 3))
@@ -111,8 +112,8 @@ class _Loop(NamedTuple):
     def __call__(self, carry, xs, mask, reverse):
         """The carry and the outputs of all steps, and the state after them.
 
-        A cell's own state goes from step to step. Where it has none and gives some
-        all the same (a tap inside leaves what it saw), all steps' come out.
+        The state of a cell is passed from step to step. If it has none but returns
+        some nevertheless (from a tap inside), that of all steps is returned.
         """
 
         def body(both, part):
@@ -142,13 +143,13 @@ def _one_step(x: Any) -> jax.ShapeDtypeStruct:
 
 
 def _zero_past_the_end(xs: jax.Array, mask: jax.Array) -> jax.Array:
-    """Zeros at the steps that are not real: NaN there must not come near a product."""
+    """Zero the steps that are not real, so that NaN there does not reach a product."""
     real = mask.reshape(mask.shape + (1,) * (xs.ndim - 2))
     return jnp.where(real, xs, jnp.zeros_like(xs))
 
 
 class _Remembering(Layer):
-    """A recurrent layer that goes on where its last call ended: see stateful.py."""
+    """A recurrent layer that continues where its last call ended; see stateful.py."""
 
     with_lengths = "uses"
     layer: Any
@@ -173,14 +174,14 @@ class _Remembering(Layer):
 
 
 class Bidirectional(Composite):
-    """A cell over time in both directions, the outputs side by side, `[N, T, 2 F]`.
+    """A cell run over time in both directions, with outputs `[N, T, 2 F]`.
 
-    Takes and gives what `Recurrent` does; the carry is
-    `{"forward": ..., "backward": ...}`, as are the parameters.
+    The outputs of both directions are concatenated. Takes and returns what `Recurrent`
+    does; the carry is `{"forward": ..., "backward": ...}`, as are the parameters.
 
     Args:
-        cell: a cell; each direction has weights of its own.
-        backward: the cell of the way back, if it is another one.
+        cell: a cell; each direction has its own weights.
+        backward: the cell for the backward direction, if it is a different one.
 
     Reference: Schuster and Paliwal, Bidirectional Recurrent Neural Networks, 1997.
 
@@ -218,16 +219,16 @@ class Bidirectional(Composite):
 
 
 def _over_time(layer: Any, reverse: bool = False) -> Layer:
-    """A cell as a layer over time; such a layer as it is, but turned if it need be."""
+    """A cell as a layer over time; such a layer as it is, but reversed if needed."""
     if isinstance(layer, Recurrent):
         layer = layer.cell if reverse else layer
     return Recurrent(layer, reverse=reverse) if is_cell(layer) else layer
 
 
 class RecurrentStack(Composite):
-    """Recurrent layers one on the other, with dropout between them.
+    """A stack of recurrent layers, with dropout between them.
 
-    Takes and gives what `Recurrent` does; the carry is a dict by the layers' names,
+    Takes and returns what `Recurrent` does; the carry is a dict by layer name,
     `{"layer1": ..., "layer2": ...}`, as are the parameters.
 
     Args:
@@ -300,32 +301,32 @@ def _dropout(rate: float | Layer) -> Layer:
 def rnn(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
-    """A stack of simple recurrent layers, `[N, T, C]` to `[N, T, F]`: see `lstm`."""
+    """A stack of simple recurrent layers, `[N, T, C]` to `[N, T, F]`; see `lstm`."""
     return _stack("rnn", RNNCell(features), layers, bidirectional, dropout)
 
 
 def gru(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
-    """A stack of gated recurrent units, `[N, T, C]` to `[N, T, F]`: see `lstm`."""
+    """A stack of GRU layers, `[N, T, C]` to `[N, T, F]`; see `lstm`."""
     return _stack("gru", GRUCell(features), layers, bidirectional, dropout)
 
 
 def lstm(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
-    """A stack of long short-term memories, `[N, T, C]` to `[N, T, F]`.
+    """A stack of long short-term memory (LSTM) layers, `[N, T, C]` to `[N, T, F]`.
 
-    Takes `x`, `(x, lengths)` or `nn.Sequences`: see `nn.Recurrent`. Parameters are
-    those of the cell under `layer1`, `layer2`, ..., in both directions under
+    Takes `x`, `(x, lengths)` or `nn.Sequences`; see `nn.Recurrent`. Parameters are
+    those of the cell under `layer1`, `layer2`, ..., or, if bidirectional, under
     `layer1/forward` and `layer1/backward`.
 
     Args:
-        features: the hidden units of each layer, F; the output of both directions has
-            2 F.
-        layers: how many lie one on the other.
-        bidirectional: whether each also runs backward.
-        dropout: in training, the probability of dropping what goes from layer to layer.
+        features: the number of hidden units of each layer, F; a bidirectional stack
+            outputs 2 F.
+        layers: the number of layers.
+        bidirectional: whether each layer also runs backward.
+        dropout: in training, the probability of dropping an output between layers.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.lstm(8, layers=2, bidirectional=True), jnp.ones((2, 5, 3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wrappers that compute a layer's weight from other numbers."""
+"""Wrappers that reparametrize a layer's weight."""
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -16,17 +16,17 @@ from jaxnn.ops.reparametrize import (
 )
 from jaxnn.trees import describe, nearest
 
-#: As in PyTorch: the first estimate of a weight's largest singular value.
+#: For the first estimate of a weight's largest singular value, as in PyTorch.
 FIRST_ITERATIONS = 15
 
 
 class WeightNorm(Layer):
-    """A layer whose weight is kept as length and direction, `w = scale · v / ‖v‖`.
+    """A layer whose weight is stored as length and direction, `w = scale · v / ‖v‖`.
 
-    The norm is over all axes but the last: every output has a length of its own.
-    Parameters are the layer's, its weight being v, and `scale` `[F]` beside them,
-    at first ‖v‖: the layer then computes what it does alone. Weights of an output that
-    are all zero stay zero.
+    The norm is over all axes but the last, so every output has its own length.
+    Parameters are those of the layer, whose weight is v, plus `scale` `[F]`, initially
+    ‖v‖, so that the layer at first computes what it would without the wrapper. If all
+    weights of an output are zero, they stay zero.
 
     Args:
         layer: a layer with a weight, such as `Dense` or `Conv`.
@@ -76,14 +76,14 @@ class WeightNorm(Layer):
 class SpectralNorm(Layer):
     """A layer whose weight is divided by its largest singular value, `w / σ`.
 
-    The weight counts as a matrix W `[K, F]`, F being its last axis; `σ = vᵀ W u` with
-    unit vectors u `[F]` and v `[K]` from power iteration, `u = Wᵀ v / ‖Wᵀ v‖`,
-    `v = W u / ‖W u‖`. They are kept in the state beside the layer's own and turned
-    on in training only; no gradient goes through them. A weight of zeros stays zero.
+    The weight is viewed as a matrix W `[K, F]`, where F is its last axis; `σ = vᵀ W u`
+    with unit vectors u `[F]` and v `[K]` from power iteration, `u = Wᵀ v / ‖Wᵀ v‖`,
+    `v = W u / ‖W u‖`. They are kept in the state, next to the layer's own, and updated
+    in training only; no gradient flows through them. A weight of zeros stays zero.
 
     Args:
         layer: a layer with a weight, such as `Dense` or `Conv`.
-        iterations: how many rounds of power iteration a training step takes.
+        iterations: the number of power iterations in each training step.
         name: the name of the weight among the layer's parameters.
 
     Raises:
@@ -143,7 +143,7 @@ class SpectralNorm(Layer):
 
 
 def check_weight(owner: str, layer: Layer, params: Any, name: str) -> None:
-    """Raise unless a layer has a weight of two axes or more under a name."""
+    """Raise unless a layer has a weight of this name with two axes or more."""
     if name not in params:
         has = ", ".join(params) or "none"
         raise ValueError(
@@ -158,7 +158,7 @@ def check_weight(owner: str, layer: Layer, params: Any, name: str) -> None:
 
 
 def check_free(owner: str, layer: Layer, tree: Any, name: str) -> None:
-    """Raise if a layer has an entry under a name that its wrapper uses."""
+    """Raise if a layer already has an entry under a name that its wrapper uses."""
     if name in tree:
         raise ValueError(
             f"{owner}: {layer!r:.100} has a {name!r} of its own, the name that "

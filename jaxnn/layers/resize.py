@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that make pictures larger, and pixels into channels and back."""
+"""Layers that enlarge images, and that turn pixels into channels and back."""
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -18,15 +18,15 @@ METHODS = {
 
 
 class Upsample(Layer):
-    """A picture `factor` times as large along each spatial axis.
+    """Enlarge an image `factor` times along each spatial axis.
 
     "nearest" repeats every value; "bilinear" interpolates linearly along each axis
-    (along one or three as well), output i standing at (i + 1/2) / factor - 1/2 of the
+    (also with one or three axes), with output i at (i + 1/2) / factor - 1/2 of the
     input: half-pixel centers, PyTorch's `align_corners=False`.
 
     Args:
-        factor: how many times as large; an int is for two axes, (2,) for one,
-            (2, 2, 2) for three.
+        factor: the scale factor; an int is for two axes, (2,) for one, (2, 2, 2) for
+            three.
         method: "nearest" or "bilinear".
 
     >>> import jax.numpy as jnp, jaxnn as nn
@@ -56,17 +56,17 @@ class Upsample(Layer):
 
 
 class PixelShuffle(Layer):
-    """Channels become pixels: `[N, H, W, C r r]` to `[N, H r, W r, C]`.
+    """Turn channels into pixels: `[N, H, W, C r r]` to `[N, H r, W r, C]`.
 
-    `y[n, h r + i, w r + j, c] = x[n, h, w, (c r + i) r + j]`, r being `factor`: the
-    channels of one output channel lie together, as in PyTorch. (TensorFlow's
-    `depth_to_space` has the channels of one pixel together.)
+    `y[n, h r + i, w r + j, c] = x[n, h, w, (c r + i) r + j]`, where r is `factor`: the
+    channels that form one output channel are adjacent, as in PyTorch. (In TensorFlow's
+    `depth_to_space`, the channels of one pixel are adjacent.)
 
     Args:
-        factor: how many times as large the picture becomes along either axis.
+        factor: r, how many times larger the image becomes along each axis.
 
     Raises:
-        ValueError: if the channels are not a multiple of r r.
+        ValueError: if the number of channels is not a multiple of r r.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> nn.PixelShuffle(2).apply({}, {}, jnp.ones((1, 8, 8, 12)))[0].shape
@@ -94,12 +94,12 @@ class PixelShuffle(Layer):
 
 
 class PixelUnshuffle(Layer):
-    """Pixels become channels: `[N, H r, W r, C]` to `[N, H, W, C r r]`.
+    """Turn pixels into channels: `[N, H r, W r, C]` to `[N, H, W, C r r]`.
 
     The inverse of `PixelShuffle`, with the same order of channels.
 
     Args:
-        factor: r, how many times as small the picture becomes along either axis.
+        factor: r, how many times smaller the image becomes along each axis.
 
     Raises:
         ValueError: if the height or the width is not a multiple of r.

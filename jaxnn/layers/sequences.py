@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sequence layers take and give: arrays, their lengths, a memory to go on from."""
+"""Inputs and outputs of recurrent layers: arrays, lengths, a memory to start from."""
 
 from typing import Any, NamedTuple
 
@@ -13,16 +13,16 @@ from jaxnn.inputs.steps import Steps, check_lengths, check_steps
 class Sequences(NamedTuple):
     """Sequences of different lengths, and the memory that a layer starts from.
 
-    A recurrent layer or stack takes an array `x`, or `(x, lengths)`, and gives an
-    array. Given `Sequences` it gives `Sequences`: the outputs, the same lengths, and
-    the carry that each example has after its own last step.
+    A recurrent layer or stack takes an array `x`, or `(x, lengths)`, and returns an
+    array. Given `Sequences`, it returns `Sequences`: the outputs, the same lengths, and
+    the carry of each example after its own last step.
 
     Attributes:
-        x: `[N, T, ...]`, N examples of T steps; what stands past an example's end
-            counts for nothing, whatever it is.
-        lengths: `[N]` ints from 1 to T, how many steps of each example are real; None
-            where all are.
-        carry: the memory to start from, as the layer gave it; None for zeros.
+        x: `[N, T, ...]`, N examples of T steps; values past the end of an example are
+            ignored.
+        lengths: `[N]` ints from 1 to T, the number of real steps of each example; None
+            if all are.
+        carry: the memory to start from, as the layer returned it; None for zeros.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.lstm(8), jnp.ones((2, 5, 3))
@@ -51,6 +51,6 @@ def unpack(owner: str, x: Any) -> Sequences:
 
 
 def pack(given: Any, y: Any, sequences: Sequences, carry: Any) -> Any:
-    """Outputs in the form of what was given: `Sequences` for `Sequences`."""
+    """Outputs in the form of the input: `Sequences` for `Sequences`."""
     given_carry = isinstance(given, Sequences)
     return Sequences(y, sequences.lengths, carry) if given_carry else y

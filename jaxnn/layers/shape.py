@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that only move numbers: identity, flatten, reshape."""
+"""Layers that compute nothing: identity, flatten, reshape."""
 
 import math
 import numbers
@@ -9,7 +9,7 @@ from jaxnn.trees import describe
 
 
 class Identity(Layer):
-    """`y = x`."""
+    """The identity, `y = x`."""
 
     with_lengths = "carries"
 
@@ -18,7 +18,7 @@ class Identity(Layer):
 
 
 class Flatten(Layer):
-    """Everything but the batch axis as one: `[N, ...]` to `[N, F]`.
+    """Flatten all axes but the batch axis: `[N, ...]` to `[N, F]`.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> nn.Flatten().apply({}, {}, jnp.ones((2, 28, 28, 1)))[0].shape
@@ -36,7 +36,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """Each example in another shape: `[N, ...]` to `[N, *shape]`.
+    """Reshape each example: `[N, ...]` to `[N, *shape]`.
 
     Args:
         shape: the new shape of one example; one axis may be -1.
@@ -68,6 +68,6 @@ class Reshape(Layer):
                 f"Reshape: an example of {describe(x)} has {size} numbers, which do "
                 f"not make {self.shape}"
             )
-        # (An empty batch tells nothing of the axis that is to be found.)
+        # (An empty batch does not tell the size of an axis of -1.)
         shape = [size // max(known, 1) if n == -1 else n for n in self.shape]
         return x.reshape(x.shape[0], *shape), state

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Squeeze and excitation: channels weighted by what the whole picture shows."""
+"""Squeeze-and-excitation: channels weighted by the content of the whole image."""
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +24,17 @@ class _Gate(Composite):
 
 
 class SqueezeExcite(Layer):
-    """Weigh each channel by what the whole picture shows, `y = x · σ(g(x))`.
+    """Weight each channel by the content of the whole image, `y = x · σ(g(x))`.
 
-    `g = relu(avg(x) w₁ + b₁) w₂ + b₂` with the average over all positions, and
-    C / reduction features (rounded down, at least one) in between. Parameters:
+    `g = relu(avg(x) w₁ + b₁) w₂ + b₂`, with the average over all positions and
+    C / reduction hidden features (rounded down, at least one). Parameters:
     `squeeze/w`, `squeeze/b`, `excite/w`, `excite/b`.
 
     Args:
-        reduction: by how much the channels are squeezed.
+        reduction: the factor by which the channels are squeezed.
 
     Raises:
-        ValueError: if `x` has other channels than at `init`.
+        ValueError: if `x` has a different number of channels than at `init`.
 
     Reference: Hu, Shen and Sun, Squeeze-and-Excitation Networks, 2017.
 

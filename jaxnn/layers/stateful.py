@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that go on from where their last call ended.
+"""Networks that continue where their last call ended.
 
-A layer that has a memory has a method `as_stateful(length)`: the same layer, with the
-same parameters, that keeps its memory in its state under `carry`, from call to call.
-`stateful` puts these in place of the layers they come from.
+A layer with a memory has a method `as_stateful(length)`. It returns the same layer,
+with the same parameters, that keeps its memory in its state under `carry`, from call to
+call.  `stateful` replaces every such layer of a network.
 """
 
 from typing import Any
@@ -17,28 +17,28 @@ from jaxnn.layers.combine import Remat
 
 
 def stateful(net: Layer, length: int | None = None) -> Layer:
-    """The network with its memory in the state: it goes on where its last call ended.
+    """Keep a network's memory in its state: each call continues where the last ended.
 
     Recurrent layers keep their carry, attention its keys and values, positions their
-    count. Parameters and paths are those of the network, so that the trained ones fit.
-    A call takes any number of steps: all of a prompt at once, one at a time to
-    generate, a chunk of a long sequence for truncated back-propagation through time
-    (train the stateful network, without shuffling: gradients end at the chunk's edge,
-    because the state that comes in is a constant).
+    count. Parameters and their paths are those of the network, so trained ones fit. A
+    call takes any number of steps: a whole prompt at once, one at a time to generate,
+    or a chunk of a long sequence for truncated backpropagation through time (train the
+    stateful network, without shuffling; gradients end at the edge of the chunk, because
+    the incoming state is a constant).
 
     The state belongs to a batch of N examples; `zero_carry` makes a fresh one.
 
     Args:
         net: a network.
-        length: how many steps there will be at most; needed where attention or learned
-            positions have a table of that size.
+        length: the maximum number of steps; needed if attention or learned positions
+            have a table of that size.
 
     Returns:
-        A network with the same parameters and more state.
+        A network with the same parameters and additional state.
 
     Raises:
-        ValueError: if a layer needs the whole sequence, such as one in reverse, or the
-            network has no memory at all.
+        ValueError: if a layer needs the whole sequence, such as one that runs in
+            reverse, or if the network has no memory at all.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(nn.lstm(8), nn.Dense(2)), jnp.ones((3, 4, 5))
@@ -70,7 +70,7 @@ def _convert(layer: Layer, length: int | None, path: str = "") -> Layer:
         except ValueError as error:
             error.add_note(f"in {path}: {layer!r:.200}" if path else f"{layer!r:.200}")
             raise
-    if isinstance(layer, Remat):  # stands for the layer inside: no child of its own
+    if isinstance(layer, Remat):  # has no child of its own
         new = _convert(layer.layer, length, path)
         return layer if new is layer.layer else Remat(new)
     for name, child in layer.children().items():
@@ -84,15 +84,15 @@ def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
     """The state of a stateful network that has seen nothing yet.
 
     Args:
-        live: what `stateful` gave.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`; only N matters.
+        live: a network returned by `stateful`.
+        x: an example batch, or just its `jax.ShapeDtypeStruct`; only N matters.
         state: the trained state, if the network has any (running statistics).
 
     Returns:
         The state with an empty memory for N examples: zeros under each `carry`.
 
     Raises:
-        ValueError: if the network has state of other kinds and none was given.
+        ValueError: if the network has state besides its memory and none was given.
     """
 
     def init(x):
@@ -101,7 +101,7 @@ def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
     shapes, given = jax.eval_shape(init, abstract(x)), trees.paths(state or {})
 
     def start(path, leaf):
-        if "carry" in path.split("/"):  # also where training left one
+        if "carry" in path.split("/"):  # even if training left one
             return jnp.zeros(leaf.shape, leaf.dtype)
         if path not in given:
             raise ValueError(

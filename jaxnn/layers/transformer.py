@@ -20,15 +20,15 @@ from jaxnn.ops.materialize import materialize
 
 
 class FeedForward(Layer):
-    """Two dense layers for each step by itself, `y = f(x w₁ + b₁) w₂ + b₂`.
+    """Two dense layers, applied to each step separately, `y = f(x w₁ + b₁) w₂ + b₂`.
 
     The output is as wide as the input, C. Parameters: `up/w`, `[C, hidden]`, `up/b`,
     `down/w`, `[hidden, C]`, `down/b`.
 
     Args:
-        hidden: features in between; by default 4 C.
-        activation: f.
-        dropout: in training, the probability of dropping a number in between.
+        hidden: the number of hidden features; 4 C by default.
+        activation: the activation f.
+        dropout: in training, the probability of dropping a hidden feature.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.FeedForward(), jnp.ones((2, 5, 8))
@@ -88,7 +88,7 @@ class EncoderBlock(Composite):
     Args:
         attention: a `MultiHeadAttention`.
         mlp: a `FeedForward`.
-        norm1, norm2: the normalization of each.
+        norm1, norm2: the normalization of each branch.
         dropout: the `Dropout` of each residual branch.
         pre_norm: whether norms come before each layer (the usual choice today) or after
             each sum.
@@ -133,7 +133,7 @@ class DecoderBlock(Composite):
         attention: a causal `MultiHeadAttention`.
         cross: the `MultiHeadAttention` over the memory.
         mlp: a `FeedForward`.
-        norm1, norm2, norm3: the normalization of each.
+        norm1, norm2, norm3: the normalization of each branch.
         dropout: the `Dropout` of each residual branch.
         pre_norm: as for `EncoderBlock`.
 
@@ -197,31 +197,31 @@ def _needs_memory(owner: str, x: Any) -> Attend:
 
 
 def _blank(given: Attend) -> Attend:
-    """Zeros past the end: what stands there, NaN too, must not come near a product."""
+    """Zeros past the end, so that nothing there, not even NaN, reaches a product."""
     return given._replace(x=blank(given.x, given.lengths))
 
 
 class TransformerEncoder(Composite):
-    """Blocks of attention one after the other, each over the whole sequence.
+    """A transformer encoder: a stack of blocks of self-attention.
 
-    It takes `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` with a mask, and
-    gives `[N, T, C]`, zeros past each end. Children: `block1`, `block2`, ..., each an
-    `EncoderBlock`, or `blocks` for all with `repeat`; and `norm` behind the last one,
-    unless each has its own behind. With `causal=True` it is what language models are
-    made of: `nn.stateful` and `nn.decode` run it with a cache.
+    The input is `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` with a mask; the
+    output is `[N, T, C]`, with zeros past each end. Children: `block1`, `block2`, ...,
+    each an `EncoderBlock`, or `blocks` for all with `repeat`; and, with `pre_norm`, a
+    final `norm` after the last block. With `causal=True` it is the core of a language
+    model; `nn.stateful` and `nn.decode` run it with a cache.
 
     Args:
         layers: the number of blocks.
-        heads: of each block's attention.
-        hidden: the hidden features of each `FeedForward`; 4 C by default.
-        activation: of each `FeedForward`.
+        heads: the number of attention heads in each block.
+        hidden: the number of hidden features of each `FeedForward`; 4 C by default.
+        activation: the activation of each `FeedForward`.
         dropout: in training, the probability of dropping an attention weight, a hidden
-            number of a `FeedForward`, or an output of a residual branch.
+            feature of a `FeedForward`, or an output of a residual branch.
         causal, kv_heads, rotary: as for `MultiHeadAttention`.
         norm: the normalization.
         pre_norm: whether norms come before each layer or after each sum.
-        repeat: whether the blocks run as one `nn.Repeat`: compile time does not grow
-            with their number, and each parameter has a new first axis.
+        repeat: whether the blocks run as one `nn.Repeat`, so that compile time does not
+            grow with their number; each parameter then has a new first axis.
         edited: blocks and layers that `nn.edit` has replaced, by name.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017.
@@ -273,19 +273,19 @@ class TransformerEncoder(Composite):
 class TransformerDecoder(Composite):
     """A transformer decoder: blocks of causal attention and of cross-attention.
 
-    The input is an `nn.Attend`: `x` `[N, T, C]`, `memory` `[N, S, M]` (what an encoder
-    gave), and lengths of either. The output is `[N, T, C]`, zeros past each end.
-    Children: `block1`, `block2`, ..., each a `DecoderBlock`, or `blocks` for all with
-    `repeat`; and `norm`.
+    The input is an `nn.Attend`: `x` `[N, T, C]`, `memory` `[N, S, M]` (the output of an
+    encoder), and optionally lengths of either. The output is `[N, T, C]`, with zeros
+    past each end. Children: `block1`, `block2`, ..., each a `DecoderBlock`, or `blocks`
+    for all with `repeat`; and, with `pre_norm`, a final `norm`.
 
     Args:
         layers: the number of blocks.
-        heads: of each block's two attentions.
-        hidden: the hidden features of each `FeedForward`; 4 C by default.
-        activation: of each `FeedForward`.
+        heads: the number of heads in both attentions of each block.
+        hidden: the number of hidden features of each `FeedForward`; 4 C by default.
+        activation: the activation of each `FeedForward`.
         dropout: as for `TransformerEncoder`.
         kv_heads: as for `MultiHeadAttention`.
-        rotary: of the causal attention, as for `MultiHeadAttention`.
+        rotary: for the causal attention, as for `MultiHeadAttention`.
         norm: the normalization.
         pre_norm: whether norms come before each layer or after each sum.
         repeat: whether the blocks run as one `nn.Repeat`.
@@ -359,7 +359,7 @@ def _ways(net: _Transformer) -> dict[str, Any]:
 
 
 def _blocks(net: _Transformer) -> dict[str, Layer]:
-    """The children as built, those that were exchanged in their places."""
+    """The children as built, with the edited ones in their places."""
     if net.repeat:
         built: dict[str, Layer] = {"blocks": Repeat(net.block(), net.layers)}
     else:

@@ -77,7 +77,7 @@ def check_images(owner: str, x: Any, axes: int) -> None:
 
 
 def place_windows(owner: str, x: Any, kernel, stride, padding, dilation):
-    """The padding as pairs, once it is sure that every axis holds a window.
+    """The padding as pairs, after checking that a window fits along every axis.
 
     Returns:
         `(kernel, stride, pads, dilation)`, one entry for each spatial axis.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks with a name, one paper a file: functions that return a layer."""
+"""Well-known networks, one paper per file: functions that return a layer."""
 
 from jaxnn.models.alexnet import alexnet as alexnet
 from jaxnn.models.auxiliary import Outputs as Outputs

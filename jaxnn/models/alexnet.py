@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AlexNet (Krizhevsky et al., 2012), and its form on one processor (2014)."""
+"""AlexNet (Krizhevsky et al., 2012), and its form for one processor (2014)."""
 
 from functools import partial
 from typing import Any
@@ -29,26 +29,26 @@ def alexnet(
 ) -> Sequential:
     """AlexNet: five convolutions and three dense layers.
 
-    By default the form on one processor, as in torchvision: 61,100,840 parameters for
-    images of three channels and 1000 classes.  The form of 2012 has 60,965,224: more
-    features at first, convolutions in two groups (one a processor) and local response
-    normalization.
+    By default the form for one processor, as in torchvision: 61,100,840 parameters for
+    images with three channels and 1000 classes.  The 2012 version has 60,965,224: more
+    features in the first layer, convolutions in two groups (one per processor) and
+    local response normalization.
 
     Args:
-        classes: how many logits.
-        original: whether to build the form of 2012.
-        width: features of the first convolution; the others are in proportion. (The
-            form of 2012 has half as many again there: 96.)
+        classes: the number of logits.
+        original: whether to build the 2012 version.
+        width: features of the first convolution; the others scale in proportion. (The
+            2012 version has half as many again there: 96.)
         hidden: features of the two hidden dense layers.
-        rate: probability of dropout in front of them.
+        rate: dropout probability before each of them.
 
     Returns:
         A network from images `[N, H, W, C]`, of 63 pixels a side or more, to logits
-        `[N, classes]`. 224x224 gives maps of 6x6 in front of the dense layers; those of
-        other sizes are pooled to 6x6.
+        `[N, classes]`. 224x224 gives 6x6 maps before the dense layers; maps of other
+        sizes are pooled to 6x6.
 
     Raises:
-        ValueError: a size is no positive int; when called, if images are too small.
+        ValueError: a size is not a positive int; when called, if images are too small.
 
     Reference: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep
     Convolutional Neural Networks, 2012; Krizhevsky, One Weird Trick for Parallelizing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs beside the main ones, and the losses that count them."""
+"""Auxiliary outputs, and losses that include them."""
 
 import functools
 import inspect
@@ -53,21 +53,21 @@ class WithAuxiliary(Spec):
 def with_auxiliary(
     function: Callable[..., jax.Array], weight: float = 0.3
 ) -> Callable[..., jax.Array]:
-    """A loss that counts auxiliary outputs too: `loss(main) + weight · Σ loss(aux)`.
+    """Include auxiliary outputs in a loss: `loss(main) + weight · Σ loss(aux)`.
 
-    In evaluation, where a network puts out its main outputs alone, it is the loss as it
-    was.  With `weight=0` it makes a metric of the main outputs.
+    In evaluation, where a network returns its main outputs alone, the loss is
+    unchanged.  With `weight=0`, this makes a metric of the main outputs.
 
     Args:
         function: a loss or a metric, `function(outputs, targets) -> [N]`.
-        weight: what each auxiliary output counts, 0 or more.
+        weight: the weight of each auxiliary output, 0 or more.
 
     Returns:
         A function of `Outputs` or of plain outputs, for `fit`.
 
     Raises:
         ValueError: the weight is negative.
-        TypeError: the function is none, or a metric over a whole data set.
+        TypeError: `function` is not a function, or is a metric over a whole data set.
 
     Reference: Szegedy et al., Going Deeper with Convolutions, 2014 (weight 0.3).
 
@@ -84,7 +84,7 @@ def with_auxiliary(
         )
     if isinstance(weight, bool) or not weight >= 0:
         raise ValueError(f"with_auxiliary: weight must be 0 or more, got {weight!r}")
-    if isinstance(function, functools.partial):  # its options stay in sight of `fit`
+    if isinstance(function, functools.partial):  # `fit` still sees its options
         inside = with_auxiliary(function.func, weight)
         return functools.partial(inside, *function.args, **function.keywords)
     return WithAuxiliary(function, weight)

@@ -16,14 +16,14 @@ from jaxnn.models.stages import stage
 
 
 class PadShortcut(Layer):
-    """Every second pixel, and channels of zeros: a shortcut without parameters.
+    """A shortcut without parameters: every second pixel, and zeros as new channels.
 
     Option A of He et al., 2015. Half of the new channels come before the old ones and
-    half behind.
+    half after.
 
     Args:
-        features: how many channels come out.
-        stride: every how many pixels one is kept.
+        features: the number of output channels.
+        stride: keep one of this many pixels along each axis.
 
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.models.PadShortcut(4, 2), jnp.ones((1, 2, 2, 2))
@@ -60,28 +60,28 @@ def cifar_resnet(
     preactivation: bool = False,
     repeat: bool = False,
 ) -> Sequential:
-    """A residual network for images of 32x32: three stages of n blocks, 6n + 2 layers.
+    """A residual network for 32x32 images: three stages of n blocks, 6n + 2 layers.
 
-    Parameters for images of three channels and ten classes: 269,722 (depth 20),
+    Parameters for images with three channels and ten classes: 269,722 (depth 20),
     464,154 (32), 658,586 (44), 853,018 (56) and 1,727,962 (110).
 
     Args:
         depth: 6n + 2 layers with weights: 20, 32, 44, 56, 110.
-        classes: how many logits.
-        width: features of the first stage; then twice and four times as many.
+        classes: the number of logits.
+        width: features of the first stage; the others have two and four times as many.
         shortcut: where the shape changes, "pad" (option A of the paper: every second
             pixel, and zeros as new channels) or "projection" (option B: a 1x1
             convolution with norm).
         preactivation: whether norm and ReLU come before the convolutions (2016).
-        repeat: whether a stage's equal blocks, all but its first, run as one `Repeat`,
-            so that compile time does not grow with depth; `stack_blocks` and
+        repeat: whether the identical blocks of a stage, all but its first, run as one
+            `Repeat`, so that compile time does not grow with depth; `stack_blocks` and
             `unstack_blocks` convert parameters and state.
 
     Returns:
         A network from images `[N, H, W, C]` of any size to logits `[N, classes]`.
 
     Raises:
-        ValueError: depth is not 6n + 2, the shortcut is unknown, or a size is no
+        ValueError: depth is not 6n + 2, the shortcut is unknown, or a size is not a
             positive int.
 
     Reference: He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, 2015.

@@ -20,7 +20,7 @@ from jaxnn.layers import (
 from jaxnn.layers.combine import Concat, Listed, Sequential
 from jaxnn.models.auxiliary import Outputs
 
-#: Features of each inception: 1x1; 3x3 and the 1x1 before it; likewise 5x5; pooled.
+#: Features: 1x1; the 1x1 before 3x3, 3x3; the 1x1 before 5x5, 5x5; pooled.
 INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -35,9 +35,9 @@ INCEPTIONS = {
 
 
 class GoogLeNet(Listed):
-    """Layers in a row; those named `auxiliary...` are classifiers beside it.
+    """Layers in sequence; those named `auxiliary...` are side classifiers.
 
-    They see what the layer before them puts out, in training only, and the outputs are
+    They take the output of the layer before them, in training only, and the outputs are
     then `Outputs(main, auxiliary)`.
 
     Args:
@@ -65,27 +65,27 @@ def googlenet(
     rate: float = 0.2,
     auxiliary_rate: float = 0.7,
 ) -> GoogLeNet:
-    """GoogLeNet: nine inceptions, each with four branches side by side.
+    """GoogLeNet: nine inception modules, each with four parallel branches.
 
-    13,004,888 parameters for images of three channels and 1000 classes, 6,624,904 of
-    them without the auxiliary classifiers.  The form is torchvision's: batch norm (eps
-    0.001) behind each convolution in place of local response normalization, and 3x3 in
-    place of 5x5 convolutions.
+    13,004,888 parameters for images with three channels and 1000 classes, 6,624,904 of
+    them without the auxiliary classifiers.  As in torchvision, batch norm (eps 0.001)
+    after each convolution replaces local response normalization, and 3x3 convolutions
+    replace 5x5 ones.
 
     Args:
-        classes: how many logits.
-        auxiliary: whether two classifiers in the middle help in training. Outputs are
+        classes: the number of logits.
+        auxiliary: whether to add two intermediate classifiers for training. Outputs are
             then `Outputs(main, auxiliary)` in training, and the main logits alone in
             evaluation; `with_auxiliary` makes a loss and metrics for both.
-        width: features of the first convolution; all others are in proportion.
-        rate: probability of dropout in front of the head.
+        width: features of the first convolution; all others scale in proportion.
+        rate: dropout probability before the head.
         auxiliary_rate: the same in the auxiliary classifiers.
 
     Returns:
         A network from images `[N, H, W, C]` of any size to logits `[N, classes]`.
 
     Raises:
-        ValueError: a size is no positive int.
+        ValueError: a size is not a positive int.
 
     Reference: Szegedy et al., Going Deeper with Convolutions, 2014.
 
@@ -143,7 +143,7 @@ def _conv(features: int, kernel: int, stride: int = 1) -> Sequential:
 
 
 def _inception(one, before_three, three, before_five, five, pooled) -> Concat:
-    # torchvision's branch of the paper's 5x5 convolution has 3x3: its weights need it.
+    # torchvision has 3x3 in place of the paper's 5x5 convolution: its weights need it.
     return Concat(
         branch1=_conv(one, 1),
         branch2=Sequential(conv1=_conv(before_three, 1), conv2=_conv(three, 3)),

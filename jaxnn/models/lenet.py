@@ -19,22 +19,23 @@ def lenet5(
 ) -> Sequential:
     """LeNet-5: two convolutions of 5x5, each with subsampling, and three dense layers.
 
-    61,706 parameters for 28x28 pixels of one channel and ten classes.  The paper's
-    subsampling (an average with a gain of its own), sparse connections and radial basis
-    outputs are the average pooling, full connections and logits of today.
+    61,706 parameters for 28x28 images with one channel and ten classes.  The paper's
+    subsampling (an average with its own gain), sparse connections and radial basis
+    outputs are replaced by today's average pooling, full connections and logits.
 
     Args:
-        classes: how many logits.
+        classes: the number of logits.
         activation: the nonlinearity; tanh in the paper.
-        padding: of the first convolution. With "SAME" images are 28x28 as in MNIST;
-            with "VALID" 32x32, the paper's form. Other sizes will do: 12 pixels a side
-            or more.
+        padding: that of the first convolution: "SAME" for 28x28 images as in MNIST,
+            "VALID" for 32x32 as in the paper. Other sizes work too, from 12 pixels a
+            side.
 
     Returns:
         A network from images `[N, H, W, C]` to logits `[N, classes]`.
 
     Raises:
-        ValueError: `classes` is no positive int; when called, if images are too small.
+        ValueError: `classes` is not a positive int; when called, if images are too
+            small.
 
     Reference: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to
     Document Recognition, 1998.

@@ -56,9 +56,9 @@ class Bottleneck(Composite):
 
 
 class PreactivationBlock(Composite):
-    """Norm and ReLU come before each convolution; the skip connection is bare.
+    """Norm and ReLU come before each convolution; the skip connection has neither.
 
-    A shortcut that changes the shape starts behind the first norm and ReLU.
+    A shortcut that changes the shape starts after the first norm and ReLU.
     """
 
     norm1: Layer
@@ -75,7 +75,7 @@ class PreactivationBlock(Composite):
 
 
 class PreactivationBottleneck(Composite):
-    """As `PreactivationBlock`, with three convolutions, the middle one narrow."""
+    """Like `PreactivationBlock`, with three convolutions, the middle one narrow."""
 
     norm1: Layer
     conv1: Layer
@@ -103,27 +103,27 @@ def resnet(
 ) -> Sequential:
     """A residual network for large images.
 
-    Parameters for images of three channels and 1000 classes, as in torchvision:
+    Parameters for images with three channels and 1000 classes, as in torchvision:
     11,689,512 (depth 18), 21,797,672 (34), 25,557,032 (50), 44,549,160 (101) and
-    60,192,808 (152).  As there, a bottleneck's stride is in its 3x3 convolution (the
-    paper has it in the 1x1 in front).
+    60,192,808 (152).  As there, the stride of a bottleneck is in its 3x3 convolution
+    (in the paper, in the 1x1 before it).
 
     Args:
         depth: 18, 34, 50, 101 or 152 layers with weights; bottlenecks from 50 on.
-        classes: how many logits.
+        classes: the number of logits.
         width: features of the first stage's 3x3 convolutions; each of the three other
             stages doubles them.
         preactivation: whether norm and ReLU come before the convolutions (2016).
-        repeat: whether a stage's equal blocks, all but its first, run as one `Repeat`,
-            so that compile time does not grow with depth (a training step on a CPU: 16
-            seconds for 50 and for 152 layers, in place of 10 and 29); `stack_blocks`
-            and `unstack_blocks` convert parameters and state.
+        repeat: whether the identical blocks of a stage, all but its first, run as one
+            `Repeat`, so that compile time does not grow with depth (a training step on
+            a CPU: 16 seconds for both 50 and 152 layers, instead of 10 and 29);
+            `stack_blocks` and `unstack_blocks` convert parameters and state.
 
     Returns:
         A network from images `[N, H, W, C]` of any size to logits `[N, classes]`.
 
     Raises:
-        ValueError: the depth is not known, or a size is no positive int.
+        ValueError: the depth is unknown, or a size is not a positive int.
 
     Reference: He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, 2015;
     Identity Mappings in Deep Residual Networks, 2016.
@@ -172,11 +172,12 @@ def block(
     """One residual block, of one of the four kinds.
 
     Args:
-        features: of its 3x3 convolutions; a bottleneck has four times as many outputs.
-        stride: of its first 3x3 convolution.
+        features: those of its 3x3 convolutions; a bottleneck outputs four times as
+            many.
+        stride: that of its first 3x3 convolution.
         shortcut: the skip connection, which must change the shape as the convolutions
             do; None for the identity.
-        bottleneck: whether a 3x3 convolution stands between two 1x1.
+        bottleneck: whether to put one 3x3 convolution between two 1x1.
         preactivation: whether norm and ReLU come before the convolutions.
 
     >>> block(16).conv1
@@ -194,7 +195,7 @@ def block(
 
 
 def projection(features: int, stride: int, preactivation: bool = False) -> Layer:
-    """A shortcut that changes the shape: a 1x1 convolution, and norm behind it."""
+    """A shortcut that changes the shape: a 1x1 convolution followed by norm."""
     norm = {} if preactivation else {"norm": BatchNorm()}
     return Sequential(conv=_conv(features, 1, stride), **norm)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of equal blocks, one after the other or as one `Repeat`; and their trees."""
+"""Stages of identical blocks, in sequence or as one `Repeat`, and their trees."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from jaxnn.layers.combine import Repeat, Sequential
 
 
 def check_depth(owner: str, depth: Any, known: Iterable[int]) -> None:
-    """Raise unless a network is known in this depth."""
+    """Raise unless a network is known with this depth."""
     if isinstance(depth, bool) or depth not in tuple(known):
         raise ValueError(
             f"{owner}: depth must be one of {', '.join(map(str, known))}, got {depth!r}"
@@ -21,7 +21,7 @@ def check_depth(owner: str, depth: Any, known: Iterable[int]) -> None:
 
 
 def stage(first: Layer, other: Layer, blocks: int, *, repeat: bool) -> Sequential:
-    """A first block and equal others: `block1`, `block2`, ... or `block1`, `rest`."""
+    """A first block and identical others: `block1`, `block2`, ... or also `rest`."""
     if repeat and blocks > 1:
         return Sequential(block1=first, rest=Repeat(other, blocks - 1))
     others = {f"block{i}": other for i in range(2, blocks + 1)}
@@ -29,9 +29,9 @@ def stage(first: Layer, other: Layer, blocks: int, *, repeat: bool) -> Sequentia
 
 
 def stack_blocks(tree: Any) -> Any:
-    """Parameters or state of a network for the same network with `repeat=True`.
+    """Convert parameters or state for the same network with `repeat=True`.
 
-    In every stage `block2`, `block3`, ... become `rest/block` with a new first axis.
+    In every stage, `block2`, `block3`, ... become `rest/block` with a new first axis.
 
     Args:
         tree: nested dicts of arrays.
@@ -53,10 +53,10 @@ def stack_blocks(tree: Any) -> Any:
 
 
 def unstack_blocks(tree: Any) -> Any:
-    """Parameters or state of a network with `repeat=True` for the one without.
+    """Convert parameters or state of a network with `repeat=True` for one without.
 
-    In every stage `rest/block` becomes `block2`, `block3`, ...: what `stack_blocks`
-    made, undone.
+    In every stage, `rest/block` becomes `block2`, `block3`, ...: the inverse of
+    `stack_blocks`.
 
     Args:
         tree: nested dicts of arrays.

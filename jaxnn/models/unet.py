@@ -13,12 +13,12 @@ from jaxnn.trees import describe
 
 
 class UNet(Listed):
-    """A contracting and an expanding path, with a skip connection on each level.
+    """A contracting and an expanding path, with a skip connection at each level.
 
     Args:
-        depth: how many levels lie above the bottom.
-        layers: `down1` ... `pool1` ..., `bottom`, `widen1` ..., `up1` ..., `head`; a
-            number is a level, 1 the topmost.
+        depth: the number of levels above the bottom.
+        layers: `down1` ... `pool1` ..., `bottom`, `widen1` ..., `up1` ..., `head`; the
+            number is the level, with 1 at the top.
     """
 
     depth: int
@@ -60,15 +60,16 @@ def unet(
     width: int = 64,
     batch_norm: bool = False,
 ) -> UNet:
-    """U-Net: an image to a map of logits, with detail from the way down on the way up.
+    """U-Net: from an image to a map of logits, with a skip connection at each level.
 
-    31,030,658 parameters for images of one channel and two classes, as in the paper.
-    Its convolutions are unpadded; here they keep the size of the image ("SAME"), so
-    that every pixel gets its logits and nothing has to be cropped.
+    31,030,658 parameters for images with one channel and two classes, as in the paper.
+    The paper's convolutions are unpadded; here they keep the size of the image
+    ("SAME"), so that every pixel gets logits and nothing has to be cropped.
 
     Args:
-        classes: how many logits a pixel; 1 for a mask (`sigmoid_cross_entropy`).
-        depth: how often the image is halved; its sides must be divisible by 2^depth.
+        classes: the number of logits per pixel; 1 for a mask (`sigmoid_cross_entropy`).
+        depth: how many times the image is halved; its sides must be divisible by
+            2^depth.
         width: features at the top; each level down has twice as many.
         batch_norm: whether each 3x3 convolution is followed by batch norm.
 
@@ -76,8 +77,8 @@ def unet(
         A network from images `[N, H, W, C]` to logits `[N, H, W, classes]`.
 
     Raises:
-        ValueError: a size is no positive int; when called, if a side of the images is
-            not divisible by 2^depth.
+        ValueError: a size is not a positive int; when called, if a side of the images
+            is not divisible by 2^depth.
 
     Reference: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical
     Image Segmentation, 2015.

@@ -18,7 +18,7 @@ from jaxnn.layers import (
 from jaxnn.layers.combine import Sequential
 from jaxnn.models.stages import check_depth
 
-#: Convolutions of each stage by depth; three dense layers are counted too.
+#: Convolutions of each stage by depth; the depth also counts three dense layers.
 STAGES = {
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
@@ -38,26 +38,26 @@ def vgg(
 ) -> Sequential:
     """VGG: stages of 3x3 convolutions, each halved by max pooling, and dense layers.
 
-    Parameters for images of three channels and 1000 classes, as in torchvision:
+    Parameters for images with three channels and 1000 classes, as in torchvision:
     132,863,336 (depth 11), 133,047,848 (13), 138,357,544 (16) and 143,667,240 (19);
     with batch norm 132,868,840, 133,053,736, 138,365,992 and 143,678,248.
 
     Args:
         depth: 11, 13, 16 or 19 layers with weights; A, B, D and E in the paper.
-        classes: how many logits.
+        classes: the number of logits.
         batch_norm: whether each convolution is followed by batch norm.
-        width: features of the first stage; then twice, 4, 8 and 8 times as many.
+        width: features of the first stage; the others have 2, 4, 8 and 8 times as many.
         hidden: features of the two hidden dense layers.
-        rate: probability of dropout behind them.
+        rate: dropout probability after each of them.
 
     Returns:
         A network from images `[N, H, W, C]`, of 32 pixels a side or more, to logits
-        `[N, classes]`. 224x224 gives maps of 7x7 in front of the dense layers; those of
-        other sizes are pooled to 7x7.
+        `[N, classes]`. 224x224 gives 7x7 maps before the dense layers; maps of other
+        sizes are pooled to 7x7.
 
     Raises:
-        ValueError: the depth is not known or a size no positive int; when called, if
-            images are too small.
+        ValueError: the depth is unknown or a size is not a positive int; when called,
+            if images are too small.
 
     Reference: Simonyan, Zisserman, Very Deep Convolutional Networks for Large-Scale
     Image Recognition, 2014.

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 def step(x: jax.Array) -> jax.Array:
     """The threshold of the perceptron: 1 where x > 0, else 0 (Rosenblatt, 1958).
 
-    Its derivative is 0 everywhere, so nothing learns through it by gradient descent:
-    the perceptron has a rule of its own, and later networks have smooth activations.
+    Its derivative is 0 everywhere, so gradient descent cannot learn through it: the
+    perceptron has its own learning rule, and later networks use smooth activations.
 
     >>> import jax.numpy as jnp
     >>> step(jnp.array([-1.0, 0.0, 2.0])).tolist()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention: averages of values, weighted by how well keys fit a query.
 
-`jax.nn.dot_product_attention` computes the same with heads behind the steps. Its
-gradient takes 1.6 to 1.7 times as long on a CPU (float32, 16 sequences of 128 steps,
-two cores: 16.3 ms for 9.5 with 8 heads of 32, 9.8 for 6.1 with 4 of 64), and it
-averages what was forbidden where nothing is allowed.
+`jax.nn.dot_product_attention` computes the same with the heads axis after the steps.
+Its gradient takes 1.6 to 1.7 times as long on a CPU (float32, 16 sequences of 128
+steps, two cores: 16.3 ms versus 9.5 with 8 heads of 32, 9.8 versus 6.1 with 4 of 64),
+and where nothing is allowed, it averages what is masked out.
 """
 
 import jax
@@ -27,11 +27,12 @@ def attention(
 
     Args:
         query: `[N, H, T, D]`.
-        key, value: `[N, K, S, D]`; K divides H, and each of them serves H / K
-            neighboring heads of the query.
-        mask: booleans that broadcast to `[N, H, T, S]` axis by axis: what may be seen.
-        causal: whether step t sees the steps 0 to t only.
-        dropout_key: a random key to drop weights by, or None.
+        key, value: `[N, K, S, D]`; K divides H, and each head serves H / K neighboring
+            heads of the query.
+        mask: booleans that broadcast to `[N, H, T, S]` axis by axis, True where a step
+            may be seen.
+        causal: whether step t sees only steps 0 to t.
+        dropout_key: a random key for dropping weights, or None.
         rate: the probability of dropping.
 
     Returns:
@@ -49,7 +50,7 @@ def attention(
     """
     n, h, t, d = query.shape
     k, s = key.shape[1:3]
-    # The heads that share a key are more rows of one product.
+    # Heads that share a key become additional rows of one product.
     query = (query * d**-0.5).reshape(n, k, h // k * t, d)
     wide = query.dtype if query.dtype.itemsize >= 4 else jnp.float32
     fit = jnp.einsum("nkqd,nksd->nkqs", query, key, preferred_element_type=wide)
@@ -67,7 +68,7 @@ def attention(
 
 
 def _grouped(mask: jax.Array, k: int) -> jax.Array:
-    """A mask `[N, H, T, S]` as `[N, K, H / K, T, S]`; of one head for all, ones."""
+    """A mask `[N, H, T, S]` as `[N, K, H / K, T, S]`, or with 1 for K and H / K."""
     n, h, t, s = mask.shape
     return mask.reshape(n, 1, 1, t, s) if h == 1 else mask.reshape(n, k, h // k, t, s)
 
@@ -85,7 +86,7 @@ def masked_softmax(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         mask: booleans that broadcast to `x` axis by axis, or None for all.
 
     Returns:
-        The shape of `x`: rows that sum to 1, or of zeros where nothing is allowed; the
+        The shape of `x`: rows that sum to 1, or zeros where nothing is allowed; the
         gradient there is zero too.
 
     >>> import jax.numpy as jnp
@@ -102,8 +103,8 @@ def _hide(x: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask, x, jnp.full((), jnp.finfo(x.dtype).min, x.dtype))
 
 
-# The rule keeps the outputs only; autodiff of the quotient took 15 % more time for the
-# whole of attention's gradient.
+# This rule keeps only the outputs; with autodiff of the quotient, the whole gradient of
+# attention took 15 % longer.
 @jax.custom_jvp
 def _softmax(x):
     e = jnp.exp(x - x.max(-1, keepdims=True))
@@ -118,13 +119,13 @@ def _softmax_jvp(primals, tangents):
 
 
 def sinusoids(positions: jax.Array, features: int) -> jax.Array:
-    """Waves of the position, from fast to slow.
+    """Sinusoids of the position, from fast to slow.
 
     `s[2i] = sin(t / 10000^(2i/C))`, `s[2i+1] = cos(t / 10000^(2i/C))`
 
     Args:
         positions: `[..., T]` integers, t.
-        features: how many numbers for each, C.
+        features: the number of features for each position, C.
 
     Returns:
         `[..., T, C]`, float32.
@@ -137,17 +138,17 @@ def sinusoids(positions: jax.Array, features: int) -> jax.Array:
 
 
 def rotary(x: jax.Array, positions: jax.Array, base: float = 10000.0) -> jax.Array:
-    """Turn pairs of numbers by an angle that grows with the position.
+    """Rotate pairs of features by an angle that grows with the position.
 
-    `(x[i], x[i + D/2])` is turned by `t · base^(-2i/D)`: the product of a query and a
-    key then depends on how far apart they stand.
+    `(x[i], x[i + D/2])` is rotated by `t · base^(-2i/D)`: the product of a query and a
+    key then depends on how far apart they are.
 
     Args:
         x: `[N, H, T, D]`, D even.
         positions: `[N, T]` or `[1, T]` integers, t.
-        base: the larger, the slower the slowest pair turns.
+        base: the larger it is, the slower the slowest pair rotates.
 
-    Reference: Su et al., RoFormer, 2021 (there pairs are neighbors).
+    Reference: Su et al., RoFormer, 2021 (where pairs are neighbors).
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[[[1.0, 0.0]]]])
@@ -179,7 +180,7 @@ def additive_attention(
     v: jax.Array,
     mask: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """`softmax(v · tanh(q + m)) values`: keys that are added to the query.
+    """`softmax(v · tanh(q + m)) values`: keys are added to the query.
 
     Args:
         query: `[N, T, A]`, projected.
@@ -203,7 +204,7 @@ def additive_attention(
 
 
 def write(cache: jax.Array, new: jax.Array, positions: jax.Array) -> jax.Array:
-    """Put steps into a cache at their positions; what lies beyond it is dropped.
+    """Write steps into a cache at their positions; steps beyond its end are dropped.
 
     Args:
         cache: `[N, K, S, D]`.
@@ -216,11 +217,11 @@ def write(cache: jax.Array, new: jax.Array, positions: jax.Array) -> jax.Array:
 
 
 def visible(positions: jax.Array, length: int) -> jax.Array:
-    """Which places of a cache a step at a position may see: those up to its own.
+    """Which slots of a cache a step at a position may see: those up to its own.
 
     Args:
         positions: `[N, T]`.
-        length: places in the cache, S.
+        length: the number of slots in the cache, S.
 
     Returns:
         `[N, 1, T, S]` booleans.

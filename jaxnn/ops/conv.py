@@ -3,9 +3,9 @@
 
 The three are one trilinear form, `sum g · (x conv w)`, with one of x, w, g left open:
 each is linear in both of its arguments, and the transposes of each are the other two.
-As primitives of their own they differentiate to any order, forwards and backwards, and
-each back end computes them in its own way: by XLA's convolution, whose patterns GPU and
-TPU compilers know, and on the CPU as `conv_cpu.py` found to be fast.
+As separate primitives, they can be differentiated to any order, forward and backward,
+and each backend computes them in its own way: by XLA's convolution, whose patterns GPU
+and TPU compilers recognize, and on the CPU in the way that `conv_cpu.py` found fast.
 """
 
 import functools
@@ -23,7 +23,7 @@ from jaxnn.ops.windows import Pads, output_sizes
 
 
 class Window(NamedTuple):
-    """All but the arrays: one entry for each spatial axis."""
+    """Everything but the arrays: one entry for each spatial axis."""
 
     sizes: tuple[int, ...]  # of the input
     kernel: tuple[int, ...]
@@ -34,7 +34,7 @@ class Window(NamedTuple):
 
 
 def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
-    """Slide `w` over `x`, multiply and add (a cross-correlation, as networks have it).
+    """Slide `w` over `x`, multiply and add (a cross-correlation, as in all networks).
 
     `y[n, i, f] = Σ over k, c of x[n, i · stride + k · dilation - before, c] w[k, c, f]`
 
@@ -43,7 +43,7 @@ def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
         w: `[*kernel, C / groups, F]`.
         stride, dilation: an int for each spatial axis.
         pads: (before, after) for each spatial axis, in zeros.
-        groups: how many blocks the channels fall into; block j of C makes block j of F.
+        groups: the number of blocks of channels; block j of C makes block j of F.
 
     Returns:
         `[N, *outputs, F]` in the dtype of `x`.
@@ -58,15 +58,15 @@ def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
 
 
 def conv_transpose(x, w, *, sizes, stride, pads, dilation, groups: int = 1):
-    """The transpose of `conv`: every number of `x` adds a scaled copy of `w` to `y`.
+    """The transpose of `conv`: every element of `x` adds a scaled copy of `w` to `y`.
 
     `y[n, i · stride + k · dilation - before, f] += Σ over c of x[n, i, c] w[k, c, f]`
 
     Args:
-        x: `[N, *outputs, C]`, what a convolution over `sizes` gives.
+        x: `[N, *outputs, C]`, in the shape that a convolution over `sizes` outputs.
         w: `[*kernel, C / groups, F]`.
-        sizes: of the output.
-        stride, pads, dilation, groups: of the convolution that this transposes.
+        sizes: the spatial sizes of the output.
+        stride, pads, dilation, groups: those of the convolution that this transposes.
 
     Returns:
         `[N, *sizes, F]` in the dtype of `x`.
@@ -101,7 +101,7 @@ def _vary(a, axes):
     return lax.pvary(a, tuple(axes))  # type: ignore
 
 
-# What XLA is asked for by default: its convolution and the transposes of that one.
+# What XLA is asked for by default: its convolution and the transposes of it.
 
 
 def _lax_conv(x, w, *, window: Window):
@@ -146,7 +146,7 @@ def _filter_shape(x, g, window: Window):
 
 
 class _Kind(NamedTuple):
-    """What one of the three is made of."""
+    """What defines one of the three primitives."""
 
     name: str
     shape: Callable[..., tuple]

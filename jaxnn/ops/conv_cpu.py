@@ -3,11 +3,11 @@
 
 Three ways to compute each of the three, all exact:
 
-- *canonical*: XLA's convolution.  It is fast, inside loops too, only when channels are
-  last in everything, so the gradients are written as transposes around such ones.
+- *canonical*: XLA's convolution.  It is fast, also inside loops, only when channels are
+  last everywhere, so the gradients are written as transposes around such convolutions.
 - *patches*: the inputs under every window side by side, times the kernel.
-- *strips*: the same along all spatial axes but the first; along that one the kernel's
-  rows stand side by side instead, and shifted rows are added.  One product of
+- *strips*: the same along all spatial axes but the first; along that one, the kernel's
+  rows are placed side by side instead, and shifted rows are added.  One product of
   `[·, k C]` and `[C k, k F]`, whose operands are k times the images instead of k².
 
 Patches and strips are made for a few images at a time, so that they stay in the cache.
@@ -24,10 +24,10 @@ Milliseconds inside a scan on two cores with AVX-512, jax 0.10.2, float32, 3x3 k
 Patches win for few channels (128 of 28x28, 1 -> 32: forward 1.7 -> 1.4, filter
 3.2 -> 1.8), where strides leave few windows (8 of 56x56, 64 -> 128, stride 2: 5.0 ->
 3.6, 6.4 -> 4.8) and for 1x1 kernels (64 of 16x16, 64 -> 256: 4.3 -> 2.5, 13.7 -> 4.4).
-The filter gradient that autodiff makes of XLA's convolution takes 50 times as long
+The filter gradient that autodiff derives from XLA's convolution takes 50 times as long
 inside a loop as outside.
 
-Groups are taken one by one (32 of 28x28, 64 channels in 2 groups: forward 42 -> 7,
+Groups are computed one by one (32 of 28x28, 64 channels in 2 groups: forward 42 -> 7,
 filter 744 -> 8), and a depthwise convolution is shifted multiply-adds (32 of 28x28x32:
 forward 17 -> 0.5, filter 213 -> 1.8).
 """
@@ -41,7 +41,7 @@ from jax import lax
 
 from jaxnn.ops.windows import extent, output_sizes
 
-#: Numbers in the larger operand of one product: 4 MiB in float32.
+#: Elements in the larger operand of one product: 4 MiB in float32.
 _PRODUCT = 2**20
 
 
@@ -61,7 +61,7 @@ def conv(x, w, *, window):
 
 
 def input_gradient(g, w, *, window):
-    """The transpose by `x`: a convolution of `g`, spread by the strides, flipped w."""
+    """The transpose by `x`: a convolution of `g`, spread by the strides, w flipped."""
     if _is_depthwise(w.shape[-2], window):
         return _depthwise_input(g, w, window)
     if window.groups > 1:
@@ -98,7 +98,7 @@ def filter_gradient(x, g, *, window):
 
 
 def _use_patches(c: int, window) -> bool:
-    """Few numbers under a window, or few windows."""
+    """Whether there are few values under a window, or few windows."""
     kernel = math.prod(window.kernel)
     strides = math.prod(window.stride)
     few = kernel == 1 or kernel * c <= 32 or (strides > 1 and kernel <= 3 * strides)
@@ -106,7 +106,7 @@ def _use_patches(c: int, window) -> bool:
 
 
 def _has_more(kernel, sizes) -> bool:
-    """Whether a kernel has more places than the image: then XLA exchanges the two."""
+    """Whether a kernel has more positions than the image: XLA then swaps the two."""
     return math.prod(kernel) > math.prod(sizes)
 
 
@@ -127,7 +127,7 @@ def _canonical(x, w, window, spread=None):
 
 
 def _input_pads(window):
-    """The zeros around `g` (spread) that give the input's sizes."""
+    """The zeros around `g` (spread) that yield the input's sizes."""
     pads = []
     for size, outputs, k, s, before, d in _by_axis(window):
         low = extent(k, d) - 1 - before
@@ -136,7 +136,7 @@ def _input_pads(window):
 
 
 def _canonical_filter(x, g, window):
-    """Channels stand in for the batch, the batch for the channels."""
+    """Channels take the place of the batch, and the batch that of the channels."""
     pads = [
         (before, extent(k, d) - 1 + extent(outputs, s) - size - before)
         for size, outputs, k, s, before, d in _by_axis(window)
@@ -153,7 +153,7 @@ def _canonical_filter(x, g, window):
 
 
 def _patches(x, window):
-    """`[N, *outputs, k C]`: for each output the numbers under its window."""
+    """`[N, *outputs, k C]`: for each output, the values under its window."""
     x = _pad(x, window.pads)
     return _beside(x, _outputs(window), window.stride, window.kernel, window.dilation)
 
@@ -173,7 +173,7 @@ def _patches_filter(x, g, window):
 
 
 def _pointwise_input(g, w, window):
-    """One number under each window: a product, put back at the strides."""
+    """One position under each window: a product, put back at the strides."""
     y = _product(g, w.reshape(w.shape[-2:]).T).astype(g.dtype)
     return _put_back(y, (0,) * len(window.kernel), window)
 
@@ -258,7 +258,7 @@ def _times(a, scale):
     return a * jnp.broadcast_to(scale, a.shape)
 
 
-# What they are made of.
+# Building blocks.
 
 
 def _outputs(window):
@@ -275,13 +275,13 @@ def _by_axis(window):
 
 
 def _pad(x, pads):
-    """Zeros around the spatial axes; a negative number cuts off."""
+    """Pad the spatial axes with zeros; a negative padding crops."""
     edges = ((0, 0, 0), *((*p, 0) for p in pads), (0, 0, 0))
     return lax.pad(x, jnp.zeros((), x.dtype), edges)
 
 
 def _put_back(g, entry, window):
-    """`g` in zeros, at the inputs that one entry of the kernel met."""
+    """`g` surrounded by zeros, at the inputs that one entry of the kernel met."""
     pads = []
     axes = zip(_by_axis(window), entry, strict=True)
     for (size, outputs, _, s, before, d), i in axes:
@@ -291,7 +291,7 @@ def _put_back(g, entry, window):
 
 
 def _spread(g, stride):
-    """`g` with zeros between its numbers."""
+    """`g` with zeros between its elements."""
     edges = ((0, 0, 0), *((0, 0, s - 1) for s in stride), (0, 0, 0))
     return lax.pad(g, jnp.zeros((), g.dtype), edges)
 
@@ -318,8 +318,8 @@ def _beside(x, sizes, stride, kernel, dilation):
 
 
 def _product(a, b):
-    """`a b` over the last axis of `a`, which is made in full before."""
-    # Without the barrier XLA fuses the gather into the product: 18 ms in place of 8.
+    """`a b` over the last axis of `a`, which is materialized first."""
+    # Without the barrier, XLA fuses the gather into the product: 18 ms instead of 8.
     a = lax.optimization_barrier(a)
     y = jnp.matmul(a.reshape(-1, a.shape[-1]), b, preferred_element_type=_sum_type(a))
     return y.reshape(*a.shape[:-1], b.shape[-1])
@@ -343,7 +343,7 @@ def _summable(x):
 
 
 def _pieces(way, x, w, window, numbers: int):
-    """Apply one way to as many images at a time as `numbers` each allow."""
+    """Apply one way to as many images at a time as `numbers` per image allow."""
     n, piece = x.shape[0], _piece(x.shape[0], _PRODUCT // numbers)
     if piece >= n:
         return way(x, w, window)
@@ -371,7 +371,7 @@ def _added_pieces(way, x, g, window, numbers: int):
 
 
 def _piece(n: int, most: int) -> int:
-    """How many of n images at a time: at most so many, and best without a rest."""
+    """How many of n images to take at a time: up to `most`, preferably dividing n."""
     if not isinstance(n, int):  # a symbol: exported for batches of any size
         return n
     most = max(1, min(n, most))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The probability that steps read as labels, over all alignments; `losses.ctc`."""
+"""The probability of labels, over all their alignments with steps; `losses.ctc`."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ def negative_log_probability(
     Args:
         logits: [N, T, C], in float32 at least.
         labels: integers [N, S].
-        label_lengths, lengths: integers [N], how many labels and steps are real.
+        label_lengths, lengths: integers [N], the numbers of real labels and steps.
         blank: the class that stands for no label.
-    Returns: [N]; inf where there is no alignment, NaN for bad labels and lengths.
+    Returns: [N]; inf where there is no alignment, NaN for invalid labels and lengths.
     """
     _, steps, classes = logits.shape
     size = labels.shape[1]
@@ -29,10 +29,10 @@ def negative_log_probability(
     outside = (labels < 0) | (labels >= classes) | (labels == blank)
     bad = (real & outside).any(1) | (label_lengths < 0) | (label_lengths > size)
     bad |= (lengths < 0) | (lengths > steps)
-    # Nothing behind an end, NaN even, shall reach the sum or its gradient.
+    # Nothing past an end, not even NaN, may reach the sum or its gradient.
     logits = jnp.where(step[..., None], logits, 0)
     labels = jnp.where(real & ~outside, labels, 0)
-    # Optax's arithmetic needs JAX's usual promotion, also where a user made it strict.
+    # Optax's arithmetic needs JAX's usual promotion, even if the user made it strict.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         values = optax.losses.ctc_loss(
             logits,

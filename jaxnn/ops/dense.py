@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The affine map that everything begins with."""
+"""The affine map."""
 
 import jax
 import jax.numpy as jnp

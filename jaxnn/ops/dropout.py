@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dropping at random, scaled so that testing needs no change."""
+"""Dropout, scaled so that evaluation needs no change."""
 
 import jax
 import jax.numpy as jnp
 
 
 def dropout(x: jax.Array, key: jax.Array, rate: float | jax.Array) -> jax.Array:
-    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate).
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate).
 
     Args:
         x: any shape.
         key: a random key.
-        rate: probability of dropping, 0 to 1.
+        rate: the probability of dropping an element, 0 to 1.
 
     Returns:
-        The shape and dtype of `x`, with its expectation.
+        An array with the shape, dtype and expectation of `x`.
     """
-    if isinstance(rate, jax.Array):  # a sweep's: its value is not known
+    if isinstance(rate, jax.Array):  # in a sweep, its value is not known
         kept = 1 - rate
         scale = jnp.where(kept == 0, 1.0, kept).astype(x.dtype)
     elif rate == 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many small pictures as one: filters and feature maps side by side."""
+"""Many small images as one: filters and feature maps side by side."""
 
 import math
 
@@ -19,7 +19,7 @@ def filters_grid(
         background: what is in the gaps.
 
     Returns:
-        A picture `[height, width, C]` in 0 to 1.
+        An image `[height, width, C]` with values from 0 to 1.
 
     >>> filters_grid(jnp.ones((3, 3, 1, 8))).shape
     (11, 11, 1)
@@ -33,14 +33,14 @@ def filters_grid(
 def maps_grid(
     maps: jax.Array, columns: int | None = None, gap: int = 1, background: float = 1.0
 ) -> jax.Array:
-    """Feature maps `[h, w, K]` side by side, each from its smallest to its largest.
+    """Feature maps `[h, w, K]` side by side, each scaled by its own range.
 
     Args:
-        maps: those of one image.
+        maps: the feature maps of one image.
         columns, gap, background: as in `filters_grid`.
 
     Returns:
-        A picture `[height, width, 1]` in 0 to 1.
+        An image `[height, width, 1]` with values from 0 to 1.
 
     >>> maps_grid(jnp.ones((14, 14, 6)), 6, 2).shape
     (14, 94, 1)
@@ -55,7 +55,7 @@ def maps_grid(
 def grid(
     pictures: jax.Array, columns: int | None, gap: int, background: float
 ) -> jax.Array:
-    """Pictures `[K, h, w, C]` in rows, with gaps between them."""
+    """Images `[K, h, w, C]` in rows, with gaps between them."""
     count, height, width, channels = pictures.shape
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = -(-count // columns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep XLA from computing the same sum again and again."""
+"""Keep XLA from recomputing the same sum again and again."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,15 @@ from jax import lax
 
 
 def materialize(x: jax.Array) -> jax.Array:
-    """`x` itself, to the bit, but stored where it is used, as is its gradient.
+    """`x` itself, bit for bit, but stored where it is used, and so is its gradient.
 
-    A residual network's stream is a long sum, `x + f(x) + g(x + f(x)) + ...`, and so is
-    its gradient, the other way around. XLA's CPU compiler holds additions for so cheap
-    that it repeats the whole sum wherever it is used, in transposed order too, which
-    takes time that grows with the square of the depth. Divisions it does not repeat.
+    The stream of a residual network is a long sum, `x + f(x) + g(x + f(x)) + ...`, and
+    so is its gradient, in reverse. XLA's CPU compiler considers additions so cheap that
+    it repeats the whole sum wherever it is used, even in transposed order, which takes
+    time that grows with the square of the depth. It does not repeat divisions.
 
-    The step of a transformer of 4 blocks of 256 features on 16 sequences of 128 (two
-    cores) took 252 ms without this, 197 with it; an optimization barrier changed
+    A step of a transformer with 4 blocks of 256 features on 16 sequences of 128 (two
+    cores) took 252 ms without this and 197 with it; an optimization barrier changed
     nothing. On other devices this does nothing.
 
     Args:
@@ -25,7 +25,7 @@ def materialize(x: jax.Array) -> jax.Array:
 
 
 def _stored(x: jax.Array) -> jax.Array:
-    """`x` divided by a one that the compiler cannot tell from another number."""
+    """`x` divided by a 1 that the compiler does not recognize as 1."""
     if not x.size:
         return x
     bits = lax.bitcast_convert_type(x.reshape(-1)[0].astype(jnp.float32), jnp.int32)

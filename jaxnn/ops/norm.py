@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalization: shift and scale numbers by the mean and variance of their group.
+"""Normalization: shift and scale values by the mean and variance of their group.
 
 Statistics are computed in float32 at least, whatever the dtype of the input.
 """
@@ -20,10 +20,10 @@ def _average(x: jax.Array, axes: Axes) -> jax.Array:
 
 
 def _two_passes(x, average) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance where the mean is far larger than the deviation.
+    """Mean and variance, accurate even where the mean is far larger than the deviation.
 
-    A sum of thousands of large numbers rounds; the mean of what the first mean leaves
-    over tells by how much, and both statistics are mended by it.
+    A sum of thousands of large numbers is rounded; the mean of the residuals from the
+    first mean tells by how much, and both statistics are corrected by it.
     """
     mean = average(x)
     rest = x - mean
@@ -32,7 +32,7 @@ def _two_passes(x, average) -> tuple[jax.Array, jax.Array]:
     return mean + missed, jnp.maximum(var, 0)
 
 
-# The rule spares autodiff the terms that cancel: forward and backward of
+# This rule spares autodiff the terms that cancel: forward and backward of
 # float32[64,32,32,16] in a scan on two CPU cores 1.3 ms without it, 1.0 with it.
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def moments(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
@@ -43,7 +43,7 @@ def moments(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
         axes: the axes to average over.
 
     Returns:
-        `(m, v)`: the shape of `x` with ones in place of `axes`.
+        `(m, v)`: the shape of `x` with size 1 along `axes`.
 
     >>> import jax.numpy as jnp
     >>> m, v = moments(jnp.array([[1.0, 3.0]]), (1,))
@@ -65,12 +65,12 @@ def _moments_jvp(axes, primals, tangents):
 def moments_where(
     x: jax.Array, axes: Axes, where: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """`moments` of the numbers that count only.
+    """`moments` of only the values that count.
 
     Args:
         x: any shape, float32 or wider.
         axes: the axes to average over.
-        where: which numbers count, a shape that broadcasts to that of `x`; None for
+        where: which values count, in a shape that broadcasts to that of `x`; None for
             all. The others must be finite, and change nothing.
     """
     if where is None:
@@ -84,7 +84,7 @@ def pooled(
 ) -> tuple[jax.Array, jax.Array]:
     """The moments of a whole from those of its equal parts.
 
-    `M = avg(m)`, `V = avg(v + (m - M)²)`: no difference of large squares.
+    `M = avg(m)`, `V = avg(v + (m - M)²)`, which avoids a difference of large squares.
 
     Args:
         mean, var: the moments of the parts.
@@ -95,7 +95,7 @@ def pooled(
 
 
 def wide(x: jax.Array) -> jax.Array:
-    """The numbers in float32, or wider if they are."""
+    """The values in float32, or in their own dtype if it is wider."""
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
@@ -111,13 +111,13 @@ def normalize(x, mean, var, scale, offset, eps: float) -> jax.Array:
         x: `[..., C]`.
         mean, var: shapes that broadcast against `x`.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
 
     Returns:
         The shape and dtype of `x`.
     """
-    # Subtracting first keeps every digit of x; one multiply-add of the folded numbers
-    # was no faster (memory is the bound) and loses them where |mean| >> √var.
+    # Subtracting first keeps every digit of x; one multiply-add with folded constants
+    # was no faster (memory is the limit) and loses digits where |mean| >> √var.
     gain = lax.rsqrt(var + eps)
     if scale is not None:
         gain = gain * _channels(scale, gain)
@@ -135,7 +135,7 @@ def batch_moments(
     Args:
         x: `[N, ..., C]`.
         axis_name: a mapped axis (of `jax.vmap` or `jax.shard_map`) or several, over
-            which the batch is spread in equal parts.
+            which the batch is split into equal parts.
 
     Returns:
         `(mean, var)`, each `[C]`.
@@ -159,7 +159,7 @@ def batch_norm(x, mean, var, scale=None, offset=None, *, eps: float = 1e-5):
         x: `[N, ..., C]`.
         mean, var: `[C]`.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
 
     Returns:
         The shape and dtype of `x`.
@@ -181,7 +181,7 @@ def batch_norm_in_training(
     Args:
         x: `[N, ..., C]`.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
         axis_name: as for `batch_moments`.
 
     Returns:
@@ -203,16 +203,16 @@ def batch_norm_in_training(
 def batch_norm_of_real_steps(
     x, where: jax.Array, scale=None, offset=None, *, eps: float = 1e-5, axis_name=None
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """`batch_norm_in_training` by the statistics of the numbers that count only.
+    """`batch_norm_in_training` by the statistics of only the steps that count.
 
     Args:
         x: `[N, T, ..., C]`.
         where: which steps count, `[N, T, 1, ...]`; the others must be finite.
         scale, offset, eps: as for `batch_norm_in_training`.
-        axis_name: a mapped axis or several, over which the batch is spread.
+        axis_name: a mapped axis or several, over which the batch is split.
 
     Returns:
-        `(y, mean, var, count)`: also how many numbers of a channel there were.
+        `(y, mean, var, count)`: also the number of values per channel that count.
 
     >>> import jax.numpy as jnp
     >>> x, where = jnp.array([[1.0], [3.0], [9.0]])[None], jnp.arange(3) < 2
@@ -249,7 +249,7 @@ def _standardized(x, scale, offset, eps: float, axis_name):
     return unit * _channels(scale, x) + _channels(offset, x), mean, var, unit
 
 
-# With everything that is constant over a channel kept outside of the sums, the gradient
+# With everything that is constant over a channel kept outside the sums, the gradient
 # needs two of them, for offset and for scale; autodiff of the formula takes three.
 @_batch_norm.defjvp
 def _batch_norm_jvp(eps, axis_name, primals, tangents):
@@ -273,7 +273,7 @@ def layer_norm(x, scale=None, offset=None, *, eps: float = 1e-5) -> jax.Array:
     Args:
         x: `[..., C]`.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
 
     >>> import jax.numpy as jnp
     >>> layer_norm(jnp.array([[1.0, 3.0]]), eps=0.0).tolist()
@@ -290,9 +290,9 @@ def group_norm(
 
     Args:
         x: `[N, ..., C]`.
-        groups: how many groups of C / groups neighboring channels.
+        groups: the number of groups, of C / groups neighboring channels each.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
         where: which positions count, as for `moments_where`; None for all.
 
     >>> import jax.numpy as jnp
@@ -300,7 +300,7 @@ def group_norm(
     [[-1.0, 1.0, -1.0, 1.0]]
     """
     # Per channel first: averaging over positions and part of the channels at once took
-    # five times as long on the CPU (1.5 ms for 0.3, float32[64,16,16,32], 8 groups).
+    # five times as long on the CPU (1.5 ms versus 0.3, float32[64,16,16,32], 8 groups).
     mean, var = moments_where(wide(x), tuple(range(1, x.ndim - 1)), where)
     shape, split = mean.shape, (*mean.shape[:-1], groups, x.shape[-1] // groups)
 
@@ -319,7 +319,7 @@ def instance_norm(
     Args:
         x: `[N, ..., C]`.
         scale, offset: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
         where: which positions count, as for `moments_where`; None for all.
 
     >>> import jax.numpy as jnp
@@ -336,7 +336,7 @@ def rms_norm(x, scale=None, *, eps: float = 1e-6) -> jax.Array:
     Args:
         x: `[..., C]`.
         scale: `[C]` or None.
-        eps: a small number against division by zero.
+        eps: a small number that prevents division by zero.
 
     >>> import jax.numpy as jnp
     >>> rms_norm(jnp.array([[1.0, -1.0]]), eps=0.0).tolist()
@@ -349,11 +349,11 @@ def rms_norm(x, scale=None, *, eps: float = 1e-6) -> jax.Array:
 def local_response_norm(
     x: jax.Array, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k=1.0
 ) -> jax.Array:
-    """`x / (k + alpha / size · s)^beta`, s the sum of x² over `size` channels around.
+    """`x / (k + alpha / size · s)^beta`, s the sum of x² over `size` nearby channels.
 
     Args:
         x: `[N, ..., C]`.
-        size: how many neighboring channels; of an even number one more lies before.
+        size: the number of neighboring channels; if even, one more lies before.
         alpha, beta, k: the constants of the formula.
 
     Returns:
@@ -369,6 +369,6 @@ def local_response_norm(
     # running sums 5.6. A power takes 3 ms more than the exponential of a logarithm.
     z, window = wide(x), (1,) * (x.ndim - 1) + (size,)
     pads = ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),)
-    zero = np.zeros((), z.dtype)  # as an array of JAX it would hide that this is a sum
+    zero = np.zeros((), z.dtype)  # as a JAX array it would hide that this is a sum
     s = lax.reduce_window(z * z, zero, lax.add, window, (1,) * x.ndim, pads)
     return (z * jnp.exp(-beta * jnp.log(k + alpha / size * s))).astype(x.dtype)

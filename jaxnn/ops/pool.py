@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling: each window of a picture becomes its largest value or its mean.
+"""Pooling: each window of an image becomes its maximum or its mean.
 
-On a CPU a window is pooled axis by axis, as a few shifted slices and an elementwise
-operation: XLA's `reduce_window`, and above all its gradient (select-and-scatter), run
-there one element at a time.  Other platforms keep `reduce_window`.  Milliseconds for
-forward and backward in float32, two AVX-512 cores, best of 25, a call alone / one of
+On a CPU, a window is pooled axis by axis, as a few shifted slices and an elementwise
+operation: XLA's `reduce_window`, and above all its gradient (select-and-scatter), work
+there on one element at a time.  Other platforms keep `reduce_window`.  Milliseconds for
+forward and backward in float32, two AVX-512 cores, best of 25, a single call / one of
 four in a `lax.scan`:
 
     input, window, stride         reduce_window       shifted slices
@@ -31,15 +31,15 @@ from jaxnn.ops.windows import Pads, extent
 
 Ints = tuple[int, ...]
 
-# Windows of more than this along an axis compile for seconds as slices (14x14: 2.2 s
-# against 0.1 s), and overlap too rarely to be worth it.
+# Windows larger than this along an axis take seconds to compile as slices (14x14: 2.2 s
+# versus 0.1 s), and overlap too rarely to be worth it.
 MOST_SLICES = 8
 
 
 def max_pool(
     x: jax.Array, *, kernel: Ints, stride: Ints, pads: Pads, dilation: Ints
 ) -> jax.Array:
-    """The largest value of every window; padding is never the largest.
+    """The maximum of every window; padding is never the maximum.
 
     The gradient of a window goes to its first maximum in row-major order.
 
@@ -62,14 +62,14 @@ def max_pool(
 def avg_pool(
     x: jax.Array, *, kernel: Ints, stride: Ints, pads: Pads, counted: Pads | None = None
 ) -> jax.Array:
-    """The mean of every window, added up in float32 or wider.
+    """The mean of every window, summed in float32 or wider.
 
     Args:
         x: `[N, ..., C]`.
         kernel, stride: one int for each spatial axis.
         pads: `(before, after)` for each spatial axis.
-        counted: how much of `pads` counts as zeros; by default nothing.  Every window
-            must hold something that counts.
+        counted: how much of `pads` counts as zeros; none by default.  Every window must
+            hold something that counts.
 
     Returns:
         `[N, ..., C]`, in the dtype of `x`.
@@ -86,7 +86,7 @@ def avg_pool(
 
 
 def adaptive_max_pool(x: jax.Array, size: Ints) -> jax.Array:
-    """The largest values of `size` bins that cover the picture; see `bins`.
+    """The maxima of `size` bins that cover the image; see `bins`.
 
     >>> import jax.numpy as jnp
     >>> adaptive_max_pool(jnp.arange(5.0).reshape(1, 5, 1), (2,)).ravel()
@@ -106,7 +106,7 @@ def adaptive_max_pool(x: jax.Array, size: Ints) -> jax.Array:
 
 
 def adaptive_avg_pool(x: jax.Array, size: Ints) -> jax.Array:
-    """The means of `size` bins that cover the picture; see `bins`.
+    """The means of `size` bins that cover the image; see `bins`.
 
     >>> import jax.numpy as jnp
     >>> adaptive_avg_pool(jnp.arange(5.0).reshape(1, 5, 1), (2,)).ravel()
@@ -130,8 +130,8 @@ def adaptive_avg_pool(x: jax.Array, size: Ints) -> jax.Array:
 def bins(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the bins of adaptive pooling start and end along an axis.
 
-    Bin i holds the places from floor(i size / count) to ceil((i + 1) size / count),
-    the end left out: bins of nearly equal length, which overlap by one place where
+    Bin i holds the positions from floor(i size / count) to ceil((i + 1) size / count),
+    end excluded: bins of nearly equal length, which overlap by one position where
     `count` does not divide `size`.
 
     >>> [each.tolist() for each in bins(5, 2)]
@@ -142,7 +142,7 @@ def bins(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ceil_pads(sizes: Ints, kernel: Ints, stride: Ints, pads: Pads, dilation: Ints):
-    """`pads`, widened behind so that windows which start in the picture all fit.
+    """`pads`, extended at the end so that all windows that start in the image fit.
 
     >>> ceil_pads((5,), (2,), (2,), ((0, 0),), (1,))
     ((0, 1),)
@@ -186,7 +186,7 @@ def _counts(size, kernel, stride, pads, dilation, counted) -> np.ndarray:
 
 
 def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.Array:
-    """Every window reduced, in the way that is quick where it runs."""
+    """Reduce every window, in the way that is fast on the platform."""
 
     def slices(x):
         x = _pad(x, pads, start)
@@ -200,7 +200,7 @@ def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.A
         shape = (1, *kernel, 1), (1, *stride, 1), ((0, 0), *pads, (0, 0))
         return lax.reduce_window(x, np.array(start, x.dtype), operation, *shape)
 
-    if max(dilation) > 1:  # of which reduce_window has no gradient
+    if max(dilation) > 1:  # for which reduce_window has no gradient
         return slices(x)
     if max(kernel) > MOST_SLICES:
         return windows(x)
@@ -230,7 +230,7 @@ def _pad(x: jax.Array, pads: Pads, value: float) -> jax.Array:
 
 @jax.custom_jvp
 def _first_max(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The larger one; of equal ones `a` alone gets the gradient, as in PyTorch."""
+    """The larger value; if equal, `a` alone gets the gradient, as in PyTorch."""
     return lax.max(a, b)
 
 
@@ -240,11 +240,11 @@ def _first_max_jvp(primals, tangents):
     return _first_max(a, b), lax.select(b > a, db, da)  # itself: for second order
 
 
-# Windows that do not overlap: the gradient is written once, at its place, where slices
-# would add up padded ones (a step of the CNN in benchmarks/: 20.6 -> 19.5 ms).
+# Windows that do not overlap: the gradient is written once, in its place, whereas
+# slices would add up padded ones (a step of the CNN in benchmarks/: 20.6 -> 19.5 ms).
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _block_max(x: jax.Array, kernel: Ints) -> jax.Array:
-    """The largest value of every block; what is left over behind is left out."""
+    """The maximum of every block; an incomplete block at the end is left out."""
     return functools.reduce(lax.max, _values(_blocks(x, kernel)))
 
 
@@ -269,7 +269,7 @@ def _block_max_jvp(kernel, primals, tangents):
 
 
 def _blocks(x: jax.Array, kernel: Ints) -> jax.Array:
-    """`[N, rows, row, columns, column, C]`: every block on axes of its own."""
+    """`[N, rows, row, columns, column, C]`: every block on its own axes."""
     counts = [n // k for n, k in zip(x.shape[1:-1], kernel, strict=True)]
     for axis, (n, k) in enumerate(zip(counts, kernel, strict=True), 1):
         x = lax.slice_in_dim(x, 0, n * k, axis=axis)
@@ -298,7 +298,7 @@ def _over_space(values: np.ndarray, dtype) -> jax.Array:
 
 
 def _equal_bins(sizes: Ints, count: Ints) -> Ints | None:
-    """The windows that adaptive pooling amounts to where its bins are alike."""
+    """The windows that adaptive pooling amounts to if its bins are equal, or None."""
     if any(n % c for n, c in zip(sizes, count, strict=True)):
         return None
     return tuple(n // c for n, c in zip(sizes, count, strict=True))

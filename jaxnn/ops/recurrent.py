@@ -26,8 +26,8 @@ def scan(
         step: one step of the recurrence.
         carry: what goes from step to step, arrays `[N, ...]`.
         xs: arrays `[T, N, ...]`.
-        mask: `[T, N]`, which steps are real. At others the carry stays as it is.
-        reverse: from the last step to the first.
+        mask: `[T, N]`, which steps are real. At the others the carry is kept.
+        reverse: whether to run from the last step to the first.
 
     Returns:
         The final carry, and outputs `[T, N, ...]`.

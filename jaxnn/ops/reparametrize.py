@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights computed from other numbers: length and direction, or by largest gain.
+"""Reparametrized weights: as length and direction, or by largest singular value.
 
 The last axis of a weight is that of its outputs, F.
 """
@@ -31,7 +31,7 @@ def weight_norm(v: jax.Array, scale: jax.Array) -> jax.Array:
 
 
 def power_iteration(w, u, v, iterations: int = 1) -> tuple[jax.Array, jax.Array]:
-    """Turn u and v towards the singular vectors of the largest singular value.
+    """Turn u and v toward the singular vectors of the largest singular value.
 
     `u = unit(Wᵀ v)`, `v = unit(W u)`, with W of shape `[K, F]`: the weight as a matrix.
 
@@ -39,7 +39,7 @@ def power_iteration(w, u, v, iterations: int = 1) -> tuple[jax.Array, jax.Array]
         w: `[..., F]`, K numbers for each output.
         u: `[F]`, of length 1.
         v: `[K]`, of length 1.
-        iterations: how many rounds.
+        iterations: the number of iterations.
 
     Returns:
         `(u, v)`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Larger pictures: by repetition, by interpolation, and from channels."""
+"""Larger images: by repetition, by interpolation, and from channels."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxnn.ops.pool import Ints, wide
 
 
 def upsample_nearest(x: jax.Array, factor: Ints) -> jax.Array:
-    """Every value `factor` times along each spatial axis.
+    """Repeat every value `factor` times along each spatial axis.
 
     >>> import jax.numpy as jnp
     >>> upsample_nearest(jnp.array([1.0, 2.0]).reshape(1, 2, 1), (2,)).ravel()
@@ -23,10 +23,10 @@ def upsample_nearest(x: jax.Array, factor: Ints) -> jax.Array:
 
 
 def upsample_linear(x: jax.Array, factor: Ints) -> jax.Array:
-    """Interpolated linearly along each spatial axis, with half-pixel centers.
+    """Interpolate linearly along each spatial axis, with half-pixel centers.
 
-    Output i stands at (i + 1/2) / factor - 1/2 of the input; beyond the centers of the
-    outermost values there is nothing but these.
+    Output i lies at (i + 1/2) / factor - 1/2 of the input; beyond the centers of the
+    outermost values, these are repeated.
 
     >>> import jax.numpy as jnp
     >>> upsample_linear(jnp.array([0.0, 4.0]).reshape(1, 2, 1), (2,)).ravel()
@@ -40,29 +40,29 @@ def upsample_linear(x: jax.Array, factor: Ints) -> jax.Array:
 
 
 def _between(x: jax.Array, axis: int, shift: float) -> jax.Array:
-    """The values `shift` of a place further on, from -1/2 to 1/2."""
+    """The values interpolated `shift` of a position further on, from -1/2 to 1/2."""
     step, share = 1 if shift < 0 else -1, abs(shift)
     own = np.full(x.shape[axis], 1 - share)
     edge = slice(1) if shift < 0 else slice(-1, None)
     own[edge] = 1  # here the neighbor would lie outside
     own = jnp.asarray(own, x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
     config = [(0, 0, 0)] * x.ndim
-    config[axis] = (step, -step, 0)  # one `pad`, as is its transpose: quick both ways
+    config[axis] = (step, -step, 0)  # one `pad`, as is its transpose: fast both ways
     neighbors = lax.pad(x, jnp.zeros((), x.dtype), config)
     return x * jnp.broadcast_to(own, x.shape) + share * neighbors
 
 
 def _merge(x: jax.Array, axis: int) -> jax.Array:
-    """An axis and the one behind it as one."""
+    """Merge an axis with the one after it."""
     length = x.shape[axis] * x.shape[axis + 1]
     return x.reshape(*x.shape[:axis], length, *x.shape[axis + 2 :])
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
-    """`[N, H, W, C r r]` to `[N, H r, W r, C]`, r being `factor`.
+    """`[N, H, W, C r r]` to `[N, H r, W r, C]`, where r is `factor`.
 
     `y[n, h r + i, w r + j, c] = x[n, h, w, (c r + i) r + j]`: PyTorch's order of
-    channels, in which those of one output channel lie together.
+    channels, in which those of one output channel are adjacent.
 
     >>> import jax.numpy as jnp
     >>> pixel_shuffle(jnp.arange(4.0).reshape(1, 1, 1, 4), 2)[0, :, :, 0].tolist()
@@ -75,7 +75,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 
 def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
-    """`[N, H r, W r, C]` to `[N, H, W, C r r]`: undoes `pixel_shuffle`.
+    """`[N, H r, W r, C]` to `[N, H, W, C r r]`, the inverse of `pixel_shuffle`.
 
     >>> import jax.numpy as jnp
     >>> pixel_unshuffle(jnp.arange(4.0).reshape(1, 2, 2, 1), 2).ravel().tolist()

@@ -12,7 +12,7 @@ ROUNDS = 8
 def permutation(key: jax.Array, n: int) -> jax.Array:
     """The numbers 0 to n - 1 in a random order.
 
-    Small n are sorted by random keys. For large ones a sort costs more than the
+    For small n, they are sorted by random keys. For large n, a sort costs more than the
     training steps around it (60,000 on a CPU: 23 ms, a tenth of an MLP's epoch on
     MNIST), so each number is put through a keyed bijection instead (0.7 ms): a Feistel
     network of 8 rounds on the smallest even number of bits that holds n, repeated where
@@ -20,7 +20,7 @@ def permutation(key: jax.Array, n: int) -> jax.Array:
 
     Args:
         key: a random key.
-        n: how many; static.
+        n: how many numbers; static.
 
     Returns:
         int32 `[n]`, each number once.
@@ -55,7 +55,7 @@ def permutation(key: jax.Array, n: int) -> jax.Array:
 
 
 def _mix(x: jax.Array) -> jax.Array:
-    """A hash of 32 bits in which every input bit moves every output bit."""
+    """A 32-bit hash in which every input bit affects every output bit."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
     return x ^ (x >> 16)

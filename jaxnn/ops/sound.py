@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Power in bands of frequencies, frame by frame; `nn.data.log_mel`."""
+"""Power in frequency bands, frame by frame; `nn.data.log_mel`."""
 
 from functools import partial
 
@@ -13,14 +13,14 @@ from jax.typing import ArrayLike
 def log_bands(
     waves: jax.Array, window: int, hop: int, fft: int, bank: ArrayLike, floor: float
 ) -> jax.Array:
-    """`log max(bank |FFT(hann · frame)|², floor)` of each frame, zeros behind the end.
+    """`log max(bank |FFT(hann · frame)|², floor)` of each frame, zeros past the end.
 
     Args:
         waves: floats [..., T].
-        window, hop, fft: samples of a frame, from frame to frame, and of its FFT.
+        window, hop, fft: samples in a frame, from frame to frame, and in its FFT.
         bank: weights [bands, fft / 2 + 1] of frequencies in bands.
-        floor: the least power.
-    Returns: [..., frames, bands], of the waves' dtype.
+        floor: the minimum power.
+    Returns: [..., frames, bands], in the dtype of the waves.
     """
     wide = waves if waves.dtype.itemsize >= 4 else waves.astype(jnp.float32)
     spectrum = jnp.fft.rfft(_frames(wide, window, hop), fft)

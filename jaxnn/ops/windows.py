@@ -19,10 +19,10 @@ def extent(kernel: int, dilation: int = 1) -> int:
 
 
 def explicit_pads(padding, sizes, kernel, stride, dilation) -> Pads:
-    """A padding as (before, after) of every spatial axis.
+    """A padding as (before, after) for every spatial axis.
 
     `"VALID"` pads nothing.  `"SAME"` gives ceil(size / stride) outputs; what it adds is
-    halved, and an odd rest (an even kernel) goes behind.
+    halved, and the extra cell of an odd total goes at the end.
 
     Args:
         padding: "SAME", "VALID", an int, or for each axis an int or a pair.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from PyTorch and back: other names, other orders of axes, the same numbers.
+"""Weights from PyTorch and back: other names, other orders of axes, the same values.
 
-PyTorch puts channels first, this library puts them last.  Arrays differ in the order of
-their axes, and where a picture is flattened in front of a dense layer, in the order of
-that layer's rows.
+PyTorch puts channels first; this library puts them last.  Arrays differ in the order of
+their axes and, where an image is flattened before a dense layer, in the order of that
+layer's rows.
 """
 
 from jaxnn.torch_weights.convert import from_torch as from_torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrays of both sides: the same numbers in other orders of axes."""
+"""The arrays of both sides: the same values with axes in another order."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from jaxnn.core import Layer
 from jaxnn.layers import ConvTranspose, GRUCell, Recurrent
 from jaxnn.torch_weights.parts import Names, Part, join
 
-#: What PyTorch calls our arrays; in its layers every name has this one meaning.
+#: What PyTorch calls our arrays; in its layers each name has only this meaning.
 _SUFFIX = {
     "w": "weight",
     "b": "bias",
@@ -57,9 +57,9 @@ def find_slots(parts: list[Part], shapes: Mapping, naming: Names) -> list[Slot]:
 
 
 def _leaves(part: Part) -> Iterator[tuple[str, str, bool]]:
-    """Our arrays, PyTorch's names for them, and whether it is the rest of a sum.
+    """Our arrays, PyTorch's names for them, and whether each is the rest of a sum.
 
-    Its recurrent layers have two biases where one would do; a GRU needs both.
+    Its recurrent layers have two biases where one would do; only a GRU needs both.
     """
     if not part.row:
         yield from ((leaf, suffix, False) for leaf, suffix in _SUFFIX.items())
@@ -74,13 +74,13 @@ def _leaves(part: Part) -> Iterator[tuple[str, str, bool]]:
 def _their_shape(layer: Layer, leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     if leaf == "w":
         return _weight_there(layer, np.broadcast_to(np.float32(0), shape)).shape
-    return shape or (1,)  # a PReLU's one slope
+    return shape or (1,)  # a PReLU with a single slope
 
 
 def _weight_there(layer: Layer, w: np.ndarray) -> np.ndarray:
-    """`[*kernel, C / groups, F]` as `[F, C / groups, *kernel]`; a matrix is turned.
+    """`[*kernel, C / groups, F]` as `[F, C / groups, *kernel]`; a matrix transposed.
 
-    Of a transposed convolution `[C, F / groups, *kernel]`.
+    For a transposed convolution, `[C, F / groups, *kernel]`.
     """
     w = np.moveaxis(w, (-1, -2), (0, 1))
     if not isinstance(layer, ConvTranspose):
@@ -90,7 +90,7 @@ def _weight_there(layer: Layer, w: np.ndarray) -> np.ndarray:
 
 
 def _weight_here(layer: Layer, w: np.ndarray) -> np.ndarray:
-    """What `_weight_there` did, undone."""
+    """The inverse of `_weight_there`."""
     if isinstance(layer, ConvTranspose):
         blocks = np.split(w, layer.groups)
         w = np.concatenate([block.swapaxes(0, 1) for block in blocks])
@@ -98,7 +98,7 @@ def _weight_here(layer: Layer, w: np.ndarray) -> np.ndarray:
 
 
 def to_theirs(slot: Slot, array: np.ndarray) -> np.ndarray:
-    """An array as PyTorch has it: a new one, in its order."""
+    """A new array in PyTorch's order of axes."""
     if slot.zero:
         return np.zeros(slot.shape, np.float32)
     array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
@@ -110,7 +110,7 @@ def to_theirs(slot: Slot, array: np.ndarray) -> np.ndarray:
 
 
 def to_ours(slot: Slot, array: np.ndarray) -> np.ndarray:
-    """An array of PyTorch in our order of axes."""
+    """A PyTorch array in our order of axes."""
     if slot.leaf == "w":
         array = _weight_here(slot.part.layer, array)
     if slot.part.picture:
@@ -119,7 +119,7 @@ def to_ours(slot: Slot, array: np.ndarray) -> np.ndarray:
 
 
 def _reorder(slot: Slot, array: np.ndarray, order: Callable) -> np.ndarray:
-    """Rows that belong to the numbers of a flattened picture, in another order."""
+    """Put the rows that belong to the values of a flattened image in another order."""
     if slot.leaf == "b":  # belongs to outputs
         return array
     rows = array.reshape(math.prod(slot.part.picture), -1)

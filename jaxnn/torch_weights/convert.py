@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From PyTorch, and back."""
+"""Convert weights from PyTorch, and back."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,45 +27,44 @@ from jaxnn.torch_weights.parts import (
 from jaxnn.torch_weights.problems import COUNT, check_trees, fits, misfit
 from jaxnn.torch_weights.read import as_array, read_state_dict
 
-_SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 512)  # of pictures, tried in this order
+_SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 512)  # of images, tried in this order
 
 
 def from_torch(
     net: Layer, x: Any, state_dict: Any, *, names: Names | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and state of a network from those of the same network in PyTorch.
+    """Convert the weights of the same network in PyTorch to parameters and state.
 
-    Layers are matched by torchvision's names where the network is one of `nn.models`,
-    by paths (`body/fc` is `body.fc`) where these are the names, either also behind
-    what all names begin with (`model.`), or else in order: the n-th layer with arrays
-    gets the n-th module with arrays.  All shapes are checked.  Between modules of
-    equal shapes the order is believed if they are numbered in it (`0`, `2`; `fc1`,
-    `fc2`), or if the layers' names have the words that tell them apart; else `names`
-    must say which is which.  `num_batches_tracked` is ignored.
+    Layers are matched by torchvision's names if the network is one of `nn.models`, or
+    by paths (`body/fc` is `body.fc`) if these are the names, in both cases also after a
+    common prefix (`model.`), or else in order: the n-th layer with arrays gets the n-th
+    module with arrays.  All shapes are checked.  Among modules of equal shapes, the
+    order is trusted if they are numbered in it (`0`, `2`; `fc1`, `fc2`), or if the
+    layers' names contain the words that tell them apart; otherwise `names` must say
+    which is which.  `num_batches_tracked` is ignored.
 
     Args:
         net: a network.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`, channels last.
-        state_dict: what `model.state_dict()` gives, of tensors or NumPy arrays, or a
-            checkpoint that has it under `state_dict` (Lightning); or the path of a
-            `.safetensors` file, or of one of `torch.save` (`.pth`, `.pt`, `.ckpt`; it
-            needs torch, and is read with `weights_only=True`: nothing in it is
+        x: an example batch, or just its `jax.ShapeDtypeStruct`, channels last.
+        state_dict: what `model.state_dict()` returns, with tensors or NumPy arrays, or
+            a checkpoint that has it under `state_dict` (Lightning); or the path of a
+            `.safetensors` file or of a `torch.save` file (`.pth`, `.pt`, `.ckpt`; this
+            needs torch, which reads it with `weights_only=True`, so nothing in it is
             executed). Half precision becomes the precision of the parameters, float32.
-        names: the names of modules by the path of the layer, as in
-            `{"head": "linear"}`, where they are others; those of the other layers are
-            found as above.
+        names: module names by layer path, as in `{"head": "linear"}`, where they
+            differ; the other layers are matched as above.
 
     Returns:
-        `(params, state)`, as `net.init` gives them.
+        `(params, state)`, as `net.init` returns them.
 
     Raises:
-        ValueError: the state_dict is another network's: every missing, unexpected and
-            misshapen name is listed; which module is which layer is not clear; a file
-            is damaged, or holds more than tensors; or a number is too large.
-        TypeError: the state_dict is none, a tensor has no real numbers, or a layer has
-            no counterpart in PyTorch.
+        ValueError: the state_dict is that of another network (every missing, unexpected
+            and misshapen name is listed); it is not clear which module is which layer;
+            a file is damaged, or holds more than tensors; or a number is too large.
+        TypeError: `state_dict` is not a state_dict, a tensor does not hold real
+            numbers, or a layer has no counterpart in PyTorch.
         FileNotFoundError: there is no such file.
-        ImportError: a `.pth` file is to be read and torch is not installed.
+        ImportError: reading a `.pth` file needs torch, which is not installed.
 
     >>> import jax, numpy as np, jaxnn as nn
     >>> net, x = nn.Sequential(nn.Dense(2), jax.nn.relu), np.ones((1, 3), np.float32)
@@ -105,26 +104,26 @@ def to_torch(
     x: Any = None,
     names: Names | None = None,
 ) -> dict[str, np.ndarray]:
-    """A network's parameters and state as a `state_dict` for the same one in PyTorch.
+    """Convert parameters and state to a `state_dict` for the same network in PyTorch.
 
-    `model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})` takes
-    it, and `safetensors.numpy.save_file` writes it.  Names are torchvision's where the
-    network is one of `nn.models`, else the paths with dots.  Batches are not counted
-    here: `num_batches_tracked` is 0.
+    `model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})` loads
+    it, and `safetensors.numpy.save_file` writes it to a file.  Names are torchvision's
+    if the network is one of `nn.models`, otherwise the paths with dots.  Batches are
+    not counted here: `num_batches_tracked` is 0.
 
     Args:
         net: a network.
         variables: its `(params, state)`, or a `TrainState`.
-        x: an example batch, or only its `jax.ShapeDtypeStruct`. Needed only where it
-            cannot be told from the parameters: when the network flattens pictures of
+        x: an example batch, or just its `jax.ShapeDtypeStruct`. Needed only if it
+            cannot be told from the parameters: when the network flattens images with
             several channels before anything else, or they are far from square.
-        names: the names of modules by the path of the layer, as in `{"dense_1": "0"}`.
+        names: module names by layer path, as in `{"dense_1": "0"}`.
 
     Returns:
-        NumPy arrays by name, in float32 where they were in bfloat16.
+        NumPy arrays by name; bfloat16 becomes float32.
 
     Raises:
-        ValueError: the trees are another network's.
+        ValueError: the trees are those of another network.
         TypeError: a layer has no counterpart in PyTorch.
 
     >>> import jax, numpy as np, jaxnn as nn
@@ -192,13 +191,13 @@ def _two(x: Any) -> Any:
 def _some_input(net: Layer, given: Mapping) -> Any:
     """Shapes of a batch for which the network has these parameters.
 
-    Any that does will do: how many channels are flattened is the same for all of them.
+    Any such batch will do: the number of flattened channels is the same for all.
     """
     for shape in _possible_inputs(net, given):
         x = jax.ShapeDtypeStruct(shape, jnp.float32)
         try:
             shapes = _shapes(net, x)
-        except (ValueError, TypeError):  # too small, or of no use to this network
+        except (ValueError, TypeError):  # too small, or unsuitable for this network
             continue
         if all(fits(given, shapes, at) for at in {**given, **shapes}):
             return x

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which module is which layer where only their order tells.
+"""Which module is which layer when only their order tells.
 
-PyTorch lists modules as they were defined, here layers come as they are called.  The
-two may differ, and between layers of equal shapes no check would notice.  So the order
-is believed only where names agree with it: modules of equal shapes are numbered in this
-order (`0`, `2`; `fc1`, `fc2`; `block.0.conv`, `block.1.conv`), or the words in which
-their names differ are in the names of the layers too, or a module and its layer have
-one name that no other has (`norm`).
+PyTorch lists modules in the order of their definition; here layers come in the order of
+their calls.  The two may differ, and between layers of equal shapes no check would
+notice.  So the order is trusted only where names agree with it: modules of equal shapes
+are numbered in this order (`0`, `2`; `fc1`, `fc2`; `block.0.conv`, `block.1.conv`), or
+the words in which their names differ also appear in the names of the layers, or a
+module and its layer share a name that no other has (`norm`).
 """
 
 import re
@@ -21,7 +21,7 @@ Pair = tuple[str, str]  # a layer, and the module that it would get
 
 
 def in_order(parts: list[Part], given: Iterable[str], names: Names | None) -> Names:
-    """The n-th layer gets the n-th module, of those that `names` does not settle."""
+    """Match the n-th layer to the n-th module, of those not settled by `names`."""
     names = names or {}
     settled = set(names.values())
     modules = dict.fromkeys(name.rpartition(".")[0] for name in given)
@@ -31,7 +31,7 @@ def in_order(parts: list[Part], given: Iterable[str], names: Names | None) -> Na
 
 
 def check_order(slots: list[Slot], names: Names | None) -> None:
-    """ValueError if modules of equal shapes are told apart by their order alone."""
+    """Raise if modules of equal shapes are told apart by their order alone."""
     groups = _alike(slots, names or {}).items()
     unclear = [(arrays, pairs) for arrays, pairs in groups if not _all_told(pairs)]
     if not unclear:
@@ -54,7 +54,7 @@ def check_order(slots: list[Slot], names: Names | None) -> None:
 
 
 def _alike(slots: list[Slot], settled: Names) -> dict[str, list[Pair]]:
-    """Layers and modules in groups of equal arrays, each in order."""
+    """Layers and modules grouped by equal arrays, each group in order."""
     arrays: dict[Pair, list[str]] = {}
     for slot in slots:
         module, _, leaf = slot.torch.rpartition(".")

@@ -81,22 +81,22 @@ def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
 
 
 class _Pictures:
-    """Which arrays are pictures in a row, channels last here and first in PyTorch."""
+    """Which arrays are flattened images, channels last here and first in PyTorch."""
 
     def __init__(self, inputs: Any):
         shapes = [a.shape for a in jax.tree.leaves(abstract(inputs))]
         self._whole = {-i: shape for i, shape in enumerate(shapes, 1) if len(shape) > 2}
         self._flat: dict[int, Picture] = {}
-        self._seen: set[int] = set()  # what a call gave
-        self._used: set[int] = set()  # what a call took
+        self._seen: set[int] = set()  # outputs of calls
+        self._used: set[int] = set()  # inputs of calls
         self._in_rows = False  # sequences flatten step by step, there as here
 
     def before(self, call: Call, path: str) -> Picture:
-        """The picture that a layer with weights sees in a row, or ()."""
+        """The image that a layer with weights sees flattened, or ()."""
         shape = getattr(call.x, "shape", ())
         if call.takes in self._seen or len(shape) != 2:
             return self._flat.get(call.takes, ())
-        # Something that `forward` made: of what, only its width tells.
+        # Something that `forward` made; only its width tells from what.
         for taken, picture in self._flat.items():
             if picture and math.prod(picture) == shape[1]:
                 if taken in self._used:
@@ -109,7 +109,7 @@ class _Pictures:
         return ()
 
     def after(self, call: Call) -> None:
-        """Note what a call took and gave."""
+        """Record the input and the output of a call."""
         before, after = getattr(call.x, "shape", ()), getattr(call.y, "shape", ())
         self._in_rows = _is_rnn(call.layer) if call.params else self._in_rows
         self._seen.add(call.gives)
@@ -141,9 +141,9 @@ def _is_rnn(layer: Layer) -> bool:
 
 
 def _module_and_row(net: Layer, path: str) -> tuple[str, str]:
-    """The outermost layer that is PyTorch's one module with a recurrent layer.
+    """The outermost layer that is one module in PyTorch with a recurrent layer.
 
-    There a stack is one module, all layers and directions in it.
+    There, a stack is one module with all its layers and directions.
     """
     layers, row, turn = {"": net, **layer_paths(net)}, 0, ""
     above, _, last = path.rpartition("/")
@@ -156,7 +156,7 @@ def _module_and_row(net: Layer, path: str) -> tuple[str, str]:
 
 
 def _steps(layer: Layer) -> tuple[str, ...]:
-    """What a layer's own arrays hang under: two modules stand for one layer there."""
+    """The prefixes of a layer's own arrays: some layers are two modules in PyTorch."""
     return ("depthwise", "pointwise") if isinstance(layer, SeparableConv) else ("",)
 
 
@@ -185,7 +185,7 @@ def own_namings(parts: list[Part]) -> Iterator[Names]:
 
 
 def prefixed(naming: Names, given: Iterable[str]) -> Iterator[Names]:
-    """A naming, and the same behind what all names begin with, such as `model.`."""
+    """A naming, and the same naming after a common prefix, such as `model.`."""
     yield naming
     modules = [name.split(".")[:-1][:_PREFIXES] for name in given]
     start = ""
@@ -197,7 +197,7 @@ def prefixed(naming: Names, given: Iterable[str]) -> Iterator[Names]:
 
 
 def with_names(parts: list[Part], naming: Names, names: Names | None) -> Names:
-    """A naming with the user's own names in place."""
+    """A naming overridden by the user's own names."""
     paths = [part.name for part in parts]
     for path in names or {}:
         if path not in paths:

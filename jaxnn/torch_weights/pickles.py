@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of `torch.save`: looked through before torch reads them, then read.
+"""Files of `torch.save`: inspected first, then read by torch.
 
-`weights_only=True` executes nothing, yet a few hundred bytes can keep it busy for ever:
-tuples of tuples that hold each other twice, or a compressed archive of zeros.  What the
-instructions of a pickle build is added up first, without building it.
+`weights_only=True` executes nothing, yet a few hundred bytes can keep it busy forever:
+tuples of tuples that hold each other twice, or a compressed archive of zeros.  So what
+the instructions of a pickle build is added up first, without building it.
 """
 
 import pickletools
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how older torch.save began
+LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # start of older files
 _PICKLES = 5  # in such a file: three of its version, the object, the storages' names
-_DEEPEST = 100  # containers within containers; a checkpoint of optimizers has some ten
-_PARTS = 1_000_000  # built by any pickle, counted wherever they are referred to,
-_PARTS_EACH = 1000  # and by each instruction; those of a checkpoint build some twenty
-_LETTERS = 64  # of a text, as one part
+_DEEPEST = 100  # containers within containers; a checkpoint of optimizers has about ten
+_PARTS = 1_000_000  # allowed for any pickle, counted wherever they are referred to,
+_PARTS_EACH = 1000  # and for each instruction; in a checkpoint each builds about twenty
+_LETTERS = 64  # of a text that count as one part
 _GROWS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 
 
 def import_torch(path: Path) -> Any:
-    """The module torch, which a file needs."""
+    """Import torch, which is needed to read a file."""
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -38,7 +38,7 @@ class _Refusal(Exception):
 
 
 def read_pickled(path: Path) -> Any:
-    """What `torch.save` wrote; ValueError, which says why, if it is of no use."""
+    """Read what `torch.save` wrote; raise a ValueError that says why if unusable."""
     torch = import_torch(path)
     try:
         for file in _pickles(path):
@@ -97,7 +97,7 @@ def _zipped(path: Path, file: BinaryIO) -> Iterator[IO[bytes]]:
 
 
 def _check_kind(path: Path, names: list[str]) -> None:
-    """Refuse archives of others."""
+    """Reject archives that torch.save did not write."""
     ends = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in ends:
         raise _Refusal(
@@ -119,16 +119,16 @@ class _Part:
         self.size, self.depth = size, depth
 
     def take(self, parts: list["_Part"]) -> None:
-        """Parts become its own."""
+        """Add parts to its own."""
         self.size += sum(part.size for part in parts)
         self.depth = max([self.depth, *(part.depth + 1 for part in parts)])
 
 
 def _follow(file: IO[bytes]) -> None:
-    """Follow the instructions of a pickle; refuse it if it builds more than it may.
+    """Follow the instructions of a pickle; reject it if it builds more than it may.
 
-    A list or dict counts in a tuple as it was then; what grows with each reference to
-    it, hashes and copies, is made of tuples and texts, which never change.
+    A list or dict in a tuple counts with its size at that time; what grows with each
+    reference to it, hashes and copies, is made of tuples and texts, which never change.
     """
     stack: list[Any] = []
     marks: list[int] = []  # where in it
@@ -154,7 +154,7 @@ def _follow(file: IO[bytes]) -> None:
                 text = len(argument) if isinstance(argument, str | bytes) else 0
                 made = _Part(1 + text // _LETTERS)
             made.take(taken)
-            if op.name == "REDUCE":  # some functions give back twice what they got
+            if op.name == "REDUCE":  # some functions return their input twice
                 made.take(taken)
             stack += [made] * len(op.stack_after)
             work += sum(part.size for part in taken)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does not fit, in words."""
+"""Descriptions of what does not fit."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class Misfit(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many names do not fit."""
+        """The number of names that do not fit."""
         return sum(map(len, self))
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def check_trees(given: Mapping, shapes: Mapping) -> None:
-    """Raise unless params and state are the network's."""
+    """Raise unless params and state are those of the network."""
     wrong = [at for at in {**given, **shapes} if not fits(given, shapes, at)]
     if wrong:
         lines = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State dicts from memory and from files: tensors by name, NumPy arrays when asked."""
+"""State dicts from memory and from files: tensors by name, NumPy arrays on demand."""
 
 import os
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _TEXTS = {  # files that are not what their names say
 
 
 class Given(NamedTuple):
-    """A tensor of a state_dict, its numbers not yet looked at."""
+    """A tensor of a state_dict, its values not yet read."""
 
     name: str
     tensor: Any
@@ -33,7 +33,7 @@ class Given(NamedTuple):
 
 
 def read_state_dict(state_dict: Any) -> tuple[dict[str, Given], str]:
-    """The tensors by name, in the order of the modules; and what to call it all."""
+    """The tensors by name, in the order of the modules, and a name for their source."""
     source = _MEMORY
     if isinstance(state_dict, str | os.PathLike):
         path = place(state_dict, "from_torch")
@@ -69,7 +69,7 @@ def _check_flat(source: str, state_dict: Mapping[Any, Any]) -> None:
 
 
 def _read_file(path: Path) -> Any:
-    """What a file holds, which its content says and not its name."""
+    """What a file holds, as told by its content and not by its name."""
     from jaxnn.files.saving import load
 
     if not path.is_file():
@@ -92,12 +92,12 @@ def _read_file(path: Path) -> Any:
     except ValueError as error:
         message = str(error).removeprefix("load: ")
         raise ValueError(f"from_torch: {message}") from error
-    # Such a file has lost the order of its names.
+    # Such a file does not keep the order of its names.
     return dict(sorted(arrays.items(), key=lambda item: _natural(item[0])))
 
 
 def _natural(name: str) -> list[Any]:
-    """A key for sorting by which 2 comes before 10."""
+    """A sort key that puts 2 before 10."""
     words = name.split(".")
     return [(not s.isdecimal(), int(s) if s.isdecimal() else s) for s in words]
 
@@ -124,10 +124,10 @@ def _given(source: str, name: Any, value: Any) -> Given:
 
 
 def as_array(given: Given, dtype: Any) -> np.ndarray:
-    """The numbers of a tensor in a dtype of floats.
+    """The values of a tensor in a floating-point dtype.
 
     Raises:
-        TypeError: it has no real numbers.
+        TypeError: they are not real numbers.
         ValueError: they do not fit the dtype.
     """
     try:
@@ -147,7 +147,7 @@ def as_array(given: Given, dtype: Any) -> np.ndarray:
         cast = array.astype(dtype)
     lost = np.isfinite(array) & ~np.isfinite(cast)
     if integers and array.itemsize > 1:
-        limit = 2 ** (jnp.finfo(dtype).nmant + 1)  # up to which all are kept exactly
+        limit = 2 ** (jnp.finfo(dtype).nmant + 1)  # up to which all are exact
         lost = (array > limit) | (array < -limit)
     if np.any(lost):
         raise ValueError(

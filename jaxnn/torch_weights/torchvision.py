@@ -31,7 +31,7 @@ ALEXNET = {
 
 
 def alexnet(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network."""
+    """torchvision's names of the layers, by path; `{}` for any other network."""
     return ALEXNET if set(paths) == set(ALEXNET) else {}
 
 
@@ -49,7 +49,7 @@ GOOGLENET = (
 
 
 def googlenet(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
+    """torchvision's names of the layers, by path; `{}` for any other network.
 
     >>> googlenet(["inception3a/branch2/conv1/norm", "head"])
     {'inception3a/branch2/conv1/norm': 'inception3a.branch2.0.bn', 'head': 'fc'}
@@ -72,7 +72,7 @@ RESNET = (
 
 
 def resnet(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
+    """torchvision's names of the layers, by path; `{}` for any other network.
 
     >>> resnet(["stage2/block3/conv1", "head"])
     {'stage2/block3/conv1': 'layer2.2.conv1', 'head': 'fc'}
@@ -91,9 +91,10 @@ VGG_FEATURE = re.compile(r"stage(?P<stage>\d)/(?P<kind>conv|norm)\d")
 
 
 def vgg(paths: Sequence[str]) -> dict[str, str]:
-    """torchvision's names of the layers, by path; `{}` if this is another network.
+    """torchvision's names of the layers, by path; `{}` for any other network.
 
-    There all layers of all stages are numbered in one row, ReLU and pooling included.
+    There, the layers of all stages are numbered in one sequence, ReLU and pooling
+    included.
 
     >>> paths = ["stage1/conv1", "stage2/conv1", "dense1", "dense2", "head"]
     >>> vgg(paths)["stage2/conv1"]
@@ -111,5 +112,5 @@ def vgg(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-#: From the paths of a network to torchvision's names; `{}` for another's network.
+#: From the paths of a network to torchvision's names; `{}` for any other network.
 NAMINGS = (alexnet, googlenet, resnet, vgg)

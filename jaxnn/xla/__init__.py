@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that XLA compiles: found again by what they compute, and right."""
+"""Programs that XLA compiles: kept between runs of Python, and made correct."""

@@ -10,13 +10,13 @@ from jaxnn.files.places import place
 
 
 def cache(folder: str | Path | None = None) -> Path:
-    """Keep compiled programs on disk, so that the next run of a script starts at once.
+    """Keep compiled programs on disk, so that the next run of a script starts quickly.
 
-    Call it before the first array is made.
+    Call it before the first array is created.
 
     Args:
-        folder: where; by default the user's cache folder (`$XDG_CACHE_HOME` or
-            `~/.cache`), `jaxnn/xla`.
+        folder: where to keep them; by default `jaxnn/xla` in the user's cache folder
+            (`$XDG_CACHE_HOME` or `~/.cache`).
 
     Returns:
         The folder.

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Right numbers from XLA's CPU compiler, whose fused reductions are wrong in places.
+"""Guard against XLA's CPU compiler, some of whose fused reductions are wrong.
 
 In jaxlib 0.10.2 to 0.12.0.1, on a CPU, XLA hands reductions to a library (YNNPACK)
-together with what they add up. Three such fusions are wrong. A sum over a matrix
-product is garbage without a word, as in `((a @ jnp.full_like(b, 0.5)) * c).sum()`; so
-is a window over dilated inputs; a product of seven axes, summed, ends the process. Of
-630 random programs none was wrong in another way. `docs/xla_cpu_ynn_reduce.md` has the
-details.
+together with the operations that they sum over. Three such fusions are wrong. A sum
+over a matrix product silently yields garbage, as in
+`((a @ jnp.full_like(b, 0.5)) * c).sum()`; so does a window over dilated inputs; and a
+sum of a product with seven axes ends the process. Of 630 random programs, none was
+wrong in another way. `docs/xla_cpu_ynn_reduce.md` has the details.
 
 `import jaxnn` therefore sets an XLA flag that leaves reductions to XLA itself, in all
 programs of the process. jaxnn's own programs (`train/programs.py`) ask for the fused
-reductions, are looked through, and are compiled without them where one is wrong: that
-keeps an LSTM's training 1.25 times faster than under the flag.
+reductions, are checked, and are compiled without them if one is wrong: that keeps the
+training of an LSTM 1.25 times faster than under the flag.
 
-`JAXNN_XLA_GUARD=0` turns all of this off; a flag of your own in `XLA_FLAGS` is kept.
+`JAXNN_XLA_GUARD=0` turns all of this off; your own flag in `XLA_FLAGS` is kept.
 """
 
 import functools
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxlib import version
 
-#: The first and the last jaxlib known to be wrong. An older one refuses the flag.
+#: The first and the last jaxlib known to be wrong. Older ones reject the flag.
 FIRST, LAST = (0, 10, 2), (0, 12, 0, 1)
 OPTION = "xla_cpu_experimental_ynn_fusion_type"
 FLAG = f"--{OPTION}=-reduce"
@@ -53,7 +53,7 @@ def protect() -> None:
 
 @functools.cache
 def is_needed() -> bool:
-    """Whether compiled programs are looked through; asked when there is a first one."""
+    """Whether compiled programs are checked; called when there is a first one."""
     if not _is_on() or jax.default_backend() != "cpu" or jaxlib_version() < FIRST:
         return False
     if jaxlib_version() <= LAST:
@@ -88,12 +88,12 @@ def _body(program: str, name: str) -> str:
 
 def _is_wrong_fusion(body: str) -> bool:
     dot, reduced = " dot(" in body, " reduce(" in body or " reduce-window(" in body
-    seven_axes = re.search(r"\[\d+(,\d+){6,}\]", body)  # ends the process, as it runs
+    seven_axes = re.search(r"\[\d+(,\d+){6,}\]", body)  # ends the process at run time
     return (dot and reduced) or "lhs_dilate=" in body or seven_axes is not None
 
 
 class Pattern(NamedTuple):
-    """A sum that some XLA computes wrongly, and its right value by NumPy."""
+    """A sum that some versions of XLA get wrong, and its right value by NumPy."""
 
     name: str
     shape: tuple[int, ...]  # of its input
@@ -125,7 +125,7 @@ def _windows_by_hand(a: np.ndarray) -> np.ndarray:
 
 
 #: What the probe of an unknown jaxlib and the tests try: each is wrong without the flag
-#: in the versions from `FIRST` to `LAST`, the third in 0.10.2 alone.
+#: in the versions from `FIRST` to `LAST`, the third only in 0.10.2.
 PATTERNS = (
     Pattern(
         "a product with one number, broadcast, times another, summed",
@@ -183,7 +183,7 @@ def _warn(what: str) -> None:
 
 
 def _is_on() -> bool:
-    """Whether the choice is jaxnn's, and not the user's, who has made another."""
+    """Whether the choice is left to jaxnn: the user has not made one."""
     others = os.environ.get("XLA_FLAGS", "").replace(FLAG, "")
     return os.environ.get("JAXNN_XLA_GUARD") != "0" and OPTION not in others
 
