@@ -256,7 +256,7 @@ def _fields(fields: Sequence[Any]) -> list[Any]:
     ]
     if len({len(field) for field in made}) > 1:
         raise ValueError(
-            "length_buckets: all fields must hold as many examples, got "
+            "length_buckets: all fields must hold the same number of examples, got "
             f"{', '.join(str(len(f)) for f in made)}"
         )
     return made
@@ -410,5 +410,5 @@ def _text(owner: str, ids: ArrayLike) -> np.ndarray:
 def _check_room(owner: str, values: np.ndarray, needed: int, what: str) -> None:
     if len(values) < needed:
         raise ValueError(
-            f"{owner}: ids must hold {what}: {needed} ids at least, got {len(values)}"
+            f"{owner}: ids must hold {what}: at least {needed} ids, got {len(values)}"
         )

@@ -38,7 +38,7 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
     try:
         images, labels, train, test = read_npz(_FILE, names, _LARGEST)
     except ValueError as error:
-        raise ValueError(f"digits: {_FILE} {error}; install jaxnn again") from error
+        raise ValueError(f"digits: {_FILE} {error}; reinstall jaxnn") from error
     images = images[..., np.newaxis].astype(np.float32) / 16
     labels = labels.astype(np.int32)
     return (images[train], labels[train]), (images[test], labels[test])

@@ -35,14 +35,16 @@ def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
             with Image.open(source, formats=[kind]) as picture:
                 width, height = picture.size
                 if width * height > _PIXELS:
-                    raise ValueError(f"{width} x {height} are more than any has")
+                    raise ValueError(
+                        f"{width} x {height} are more pixels than any picture has"
+                    )
                 return np.asarray(picture)
         except (
             Exception
         ) as error:  # of many kinds: OSError, SyntaxError, zlib.error ...
             raise ValueError(
-                f"{owner}: {name} is no good {kind}: {error}; put a good copy in its "
-                "place, or delete it"
+                f"{owner}: {name} is not a readable {kind}: {error}; put a good copy "
+                "in its place, or delete it"
             ) from error
 
     return decode

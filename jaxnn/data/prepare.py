@@ -113,7 +113,7 @@ def _classes(data: Any, stratify: bool | ArrayLike, length: int) -> np.ndarray:
     labels = plain("split: stratify", data[1] if stratify is True else stratify)
     if labels.shape != (length,):
         raise ValueError(
-            f"split: stratify must give one class an example, shape ({length},), "
+            f"split: stratify must give one class per example, shape ({length},), "
             f"got shape {labels.shape}"
         )
     return np.unique(labels, return_inverse=True)[1]

@@ -103,7 +103,7 @@ def split_in_time(data: Tree, *sizes: float, context: int = 0) -> tuple[Tree, ..
     counts = np.diff([*ends, steps])
     if not sizes or counts.min() < 1:
         raise ValueError(
-            f"split_in_time: every part must hold a step at least, got parts of "
+            f"split_in_time: every part must hold at least one step, got parts of "
             f"{counts.tolist()} steps of {steps}, sizes {sizes}"
         )
     if integer(context) is None or not 0 <= context <= ends[1]:

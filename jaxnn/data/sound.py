@@ -135,7 +135,7 @@ def _grid(owner: str, rate: int, window: float, hop: float) -> _Grid:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(
-                f"{owner}: {name} must last a sample at least, 1 / {count} s, got "
+                f"{owner}: {name} must last at least one sample, 1 / {count} s, got "
                 f"{window if name == 'window' else hop} s; it is in seconds"
             )
     return _Grid(**sizes, fft=1 << (sizes["window"] - 1).bit_length())

@@ -172,7 +172,7 @@ def _samples(name: str, stream: IO[bytes]) -> np.ndarray:
             kind = file.getnchannels(), file.getsampwidth(), file.getframerate()
             content = file.readframes(file.getnframes())
     except Exception as error:  # `wave.Error`, `EOFError`, `struct.error` ...
-        raise ValueError(f"{name} is no whole WAV file: {error!r}") from error
+        raise ValueError(f"{name} is not a complete WAV file: {error!r}") from error
     if kind != (1, 2, RATE):
         raise ValueError(f"{name}: a WAV file has {kind} channels, bytes and rate")
     return np.frombuffer(content, "<i2")

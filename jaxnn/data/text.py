@@ -68,7 +68,9 @@ def _unzip(content: bytes, path: str | Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"text.read: {path} is no whole gzip file: {error}") from error
+        raise ValueError(
+            f"text.read: {path} is not a complete gzip file: {error}"
+        ) from error
 
 
 def lines(text: str) -> list[str]:
@@ -143,7 +145,7 @@ class Vocabulary(ABC):
         if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
             raise ValueError(
                 f"decode: ids must be integers [T], got {values.dtype}"
-                f"{list(values.shape)}; of a batch decode each row"
+                f"{list(values.shape)}; decode a batch row by row"
             )
         bad = (values < 0) | (values >= len(self))
         if bad.any():
@@ -405,7 +407,7 @@ def byte_pairs(
         )
     texts = list(_texts(texts))
     if not any(texts):
-        raise ValueError("byte_pairs: texts must hold a word at least, got none")
+        raise ValueError("byte_pairs: texts must hold at least one word, got none")
     bytes_ = library.pre_tokenizers.ByteLevel
     model = library.Tokenizer(library.models.BPE())
     model.pre_tokenizer = bytes_(add_prefix_space=False)
@@ -447,7 +449,7 @@ def load(path: str | Path) -> Vocabulary:
         return kind(**content)
     except Exception as error:  # also from `re` and from tokenizers
         raise ValueError(
-            f"text.load: {path} is no vocabulary that jaxnn saved: {error}"
+            f"text.load: {path} is not a vocabulary that jaxnn saved: {error}"
         ) from error
 
 

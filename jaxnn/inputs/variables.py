@@ -21,7 +21,7 @@ def variables(given: Any) -> tuple[Any, Any]:
         if _is_record(given[0]):
             raise TypeError(
                 "state: must be a TrainState, got the pair (state, history) that fit "
-                "gives; take the first of it"
+                "returns; pass the state alone"
             )
         return given
     raise TypeError(

@@ -122,7 +122,7 @@ def check_arrays(data: Any, what: str = "data", *, zero_weights: bool = False) -
     lengths = {leaf_name(what, path): a.shape[0] for path, a in leaves.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise ValueError(f"{what}: all must hold as many examples; {said}")
+        raise ValueError(f"{what}: all must hold the same number of examples; {said}")
     examples = next(iter(lengths.values()))
     if examples == 0:
         raise ValueError(f"{what}: is empty; {', '.join(lengths)} hold no examples")
@@ -186,7 +186,7 @@ def check_weights(name: str, weights: Any, examples: int, zero: bool = False) ->
             f"{name}: must be finite and 0 or more; [{where}] is {weights[where]}"
         )
     if not zero and not weights.any():
-        raise ValueError(f"{name}: are all 0, so that no example counts")
+        raise ValueError(f"{name}: are all 0, so no example counts")
     out = (weights != 0) & ~((weights >= LEAST) & (weights <= MOST))
     if out.any():
         where = int(out.argmax())

@@ -320,8 +320,8 @@ def _check_watch(one: Any) -> None:
         )
     if not isinstance(one.monitor, str):
         raise TypeError(
-            f"{owner}: monitor must be the name of a log, such as 'val_loss', got "
-            f"{one.monitor!r:.60}"
+            f"{owner}: monitor must be the name of a logged value, such as 'val_loss', "
+            f"got {one.monitor!r:.60}"
         )
     if one.mode not in (None, "min", "max"):
         raise ValueError(f"{owner}: mode must be 'min' or 'max', got {one.mode!r}")

@@ -313,7 +313,7 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     lengths = {len(a) for a in jax.tree.leaves(inputs)}
     if len(lengths) != 1:
         raise ValueError(
-            "inputs: must hold arrays, all of as many examples, got "
+            "inputs: must hold arrays with the same number of examples, got "
             f"{describe(inputs):.100}"
         )
     checks.check_batch_size(batch_size, 2**62)

@@ -284,7 +284,7 @@ def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
 def _check_state(state: Any, shapes: TrainState) -> None:
     if not isinstance(state, TrainState):
         raise TypeError(
-            "state: must be a TrainState, as fit and train_state give it, got "
+            "state: must be a TrainState, as fit and train_state return it, got "
             f"{trees.describe(state):.100}"
         )
     for part, made_by in (

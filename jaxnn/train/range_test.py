@@ -265,7 +265,7 @@ def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
     if is_stream(data):
         raise TypeError(
             "find_learning_rate: data must be arrays (inputs, targets), got "
-            f"{type(data).__name__}; take some batches of it together"
+            f"{type(data).__name__}; concatenate some of its batches"
         )
     data = checks.checked_pair(data)
     checks.check_batch_size(batch_size, length(data))

@@ -193,7 +193,7 @@ class StreamSource:
             raise ValueError(
                 f"data: its length says {self.steps} batches an epoch, and epoch "
                 f"{epoch + 1} gave {more}{min(seen, self.steps)}: "  # type: ignore
-                "where the run stopped cannot be told from its steps. Mend __len__, "
+                "where the run stopped cannot be told from its steps. Fix __len__, "
                 "or pass a function, lambda: data, whose batches are read again"
             )
 

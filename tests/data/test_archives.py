@@ -227,7 +227,7 @@ def test_damaged_pictures_are_named_whatever_the_damage(kind):
         source = io.BytesIO(spoilt(content, case))
         refused += only_value_errors(
             lambda source=source: decode(source, "the scan"),
-            f"mine: the scan is no good {kind}: ",
+            f"mine: the scan is not a readable {kind}: ",
             "put a good copy in its place",
         )
     assert refused > 40
@@ -249,7 +249,7 @@ def test_a_picture_of_few_bytes_and_many_pixels_is_refused():
     head = chunk(b"IHDR", sides + bytes([8, 2, 0, 0, 0]))
     body = chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
     bomb = io.BytesIO(b"\x89PNG\r\n\x1a\n" + head + body)
-    with pytest.raises(ValueError, match="mine: scan is no good PNG: "):
+    with pytest.raises(ValueError, match="mine: scan is not a readable PNG: "):
         pictures.decoder("mine", "PNG")(bomb, "scan")
 
 
@@ -304,5 +304,5 @@ def test_damaged_texts_are_named(tmp_path):
 )
 def test_damaged_vocabularies_are_named(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"text\.load: .*a\.json is no vocabulary"):
+    with pytest.raises(ValueError, match=r"text\.load: .*a\.json is not a vocabulary"):
         text.load(tmp_path / "a.json")

@@ -156,7 +156,7 @@ def test_given_lengths_and_two_sequences():
         (
             {"fields": ([[1], [2]], np.ones(3))},
             ValueError,
-            "as many examples, got 2, 3",
+            "the same number of examples, got 2, 3",
         ),
         ({"fields": ([[1]],)}, ValueError, "make is needed for 1 fields"),
         ({"fields": (["a"], [1])}, ValueError, "encode a text first"),
@@ -253,7 +253,7 @@ def test_an_evaluation_in_buckets_is_exact():
 def test_windows_of_a_text(size, length, stride):
     ids = np.arange(size) * 3
     if size < length + 1:
-        with pytest.raises(ValueError, match=f"ids at least, got {size}"):
+        with pytest.raises(ValueError, match=rf"at least \d+ ids, got {size}"):
             next_tokens(ids, length, stride=stride)
         return
     inputs, targets = next_tokens(ids, length, stride=stride)
@@ -268,7 +268,7 @@ def test_windows_of_a_text(size, length, stride):
 def test_streams_of_a_text(size, rows, length):
     ids = np.arange(size)
     if size < rows * length + 1:
-        with pytest.raises(ValueError, match=f"ids at least, got {size}"):
+        with pytest.raises(ValueError, match=rf"at least \d+ ids, got {size}"):
             token_streams(ids, rows, length)
         return
     inputs, targets = token_streams(ids, rows, length)

@@ -85,7 +85,7 @@ def test_with_context_every_step_is_a_target_once():
 @pytest.mark.parametrize(
     ("sizes", "options", "error", "message"),
     [
-        ((), {}, ValueError, "every part must hold a step"),
+        ((), {}, ValueError, "every part must hold at least one step"),
         ((10,), {}, ValueError, r"got parts of \[10, 0\] steps of 10"),
         ((0.01,), {}, ValueError, r"got parts of \[0, 10\]"),
         ((4, 7), {}, ValueError, r"\[4, 7, -1\]"),

@@ -103,7 +103,7 @@ def test_an_empty_text_has_no_ids(vocabulary):
     [
         ([5, -1], r"ids must be from 0 to \d+, got -1 at place 1"),
         ([10**6], "got 1000000 at place 0"),
-        ([[1, 2]], r"integers \[T\], got int64\[1, 2\]; of a batch decode each row"),
+        ([[1, 2]], r"integers \[T\], got int64\[1, 2\]; decode a batch row by row"),
         ([0.5], "integers"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_list_of_texts_is_no_text(vocabulary):
 def test_other_files_are_refused(content, tmp_path):
     path = tmp_path / "vocabulary.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"vocabulary\.json is no vocabulary that"):
+    with pytest.raises(ValueError, match=r"vocabulary\.json is not a vocabulary that"):
         text.load(path)
 
 
@@ -164,7 +164,7 @@ def test_a_vocabulary_of_nothing_is_refused():
 def test_byte_pairs_refuse(pairs, monkeypatch):
     with pytest.raises(ValueError, match=r"size must be at least 260, .* got 256"):
         text.byte_pairs(PAIRS, 256)
-    with pytest.raises(ValueError, match="texts must hold a word at least, got none"):
+    with pytest.raises(ValueError, match="texts must hold at least one word, got none"):
         text.byte_pairs([""], 300)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ImportError, match="tokenizers: python -m pip install"):
@@ -188,7 +188,7 @@ def test_text_is_read(pack, tmp_path):
         (b"", r"song is empty \(0 bytes\)"),
         (b" \n\n", r"song is empty \(3 bytes\)"),
         ("ein\nMädchen".encode("cp1252"), r"not UTF-8: byte 5 \(line 2\) is 0xe4"),
-        (gzip.compress(b"ein")[:-9], "song is no whole gzip file"),
+        (gzip.compress(b"ein")[:-9], "song is not a complete gzip file"),
     ],
     ids=["empty", "blank", "cp1252", "cut"],
 )
