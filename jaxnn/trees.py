@@ -44,8 +44,8 @@ def _name(key: Any) -> str:
     name = jax.tree_util.keystr((key,), simple=True)
     if not name or "/" in name:
         raise ValueError(
-            "a dict key of a tree must be a name without '/', which separates the parts "
-            f"of a path, and not empty, got {name!r}"
+            "a dict key of a tree must be a name without '/', which separates the "
+            f"parts of a path, and not empty, got {name!r}"
         )
     return name
 

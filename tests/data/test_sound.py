@@ -127,7 +127,7 @@ def test_narrow_floats_stay_narrow():
             np.ones(9),
             {"hop": 1e-5},
             ValueError,
-            "hop must last at least one sample .* in seconds",
+            "hop must last at least one sample, .* in seconds",
         ),
         (np.ones(9), {"mels": 0}, ValueError, "mels must be a positive int"),
         (np.ones(9), {"mels": 200}, ValueError, "band 0 of 200 lies between"),
