@@ -107,7 +107,7 @@ def test_gradients_agree_with_finite_differences_in_float64(entry, key):
         def f(params, x):
             return entry.layer.apply(params, state, x, **kw)[0]
 
-        check_grads(f, (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
+        check_grads(jax.jit(f), (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
 
 
 @each_with_state
@@ -119,7 +119,7 @@ def test_gradients_in_evaluation_agree_with_finite_differences_too(entry, key):
         def f(params, x):
             return entry.layer.apply(params, state, x)[0]
 
-        check_grads(f, (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
+        check_grads(jax.jit(f), (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
 
 
 @each
@@ -270,7 +270,7 @@ def test_no_parameter_is_idle(entry, key):
         y, _ = entry.layer.apply(params, state, x, key=key, train=True)
         return (y * jnp.arange(1.0, y.size + 1).reshape(y.shape)).sum()
 
-    for path, gradient in trees.paths(jax.grad(loss)(params)).items():
+    for path, gradient in trees.paths(jax.jit(jax.grad(loss))(params)).items():
         assert jnp.abs(gradient).max() > 0, path
 
 

@@ -26,6 +26,7 @@ def run(offline, tmp_path, capsys):
 INSIDE = {"learning_curves", "confusion", "filters", "feature_maps", "evidence"}
 
 
+@pytest.mark.slow
 def test_mnist_cnn_learns_and_looks_inside(run, tmp_path):
     numbers, pictures, lines = run("mnist_cnn")
     assert 0.95 < numbers["accuracy"] <= 1

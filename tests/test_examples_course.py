@@ -93,6 +93,7 @@ def test_linear_regression_only_ever_gets_closer_to_least_squares(run, seed):
     assert lines[-1].startswith("after 200 steps the loss is")
 
 
+@pytest.mark.slow
 def test_universality_measures_width_and_depth(run):
     numbers, pictures, lines = run("universality")
     narrow, wide = numbers["wave"]
@@ -106,6 +107,7 @@ def test_universality_measures_width_and_depth(run):
     assert lines[-1].startswith("the error")
 
 
+@pytest.mark.slow
 def test_gradient_descent_shows_its_troubles(run):
     numbers, pictures, lines = run("gradient_descent")
     assert numbers["right"] < numbers["large"] < numbers["too small"]

@@ -6,6 +6,7 @@ import pytest
 from example import drawn, load
 
 
+@pytest.mark.slow
 def test_together_they_read_better(offline, tmp_path, capsys):
     options = ["--small", "--members", "6", "--epochs", "15", "--out", str(tmp_path)]
     result = load("ensemble").main(options)

@@ -96,6 +96,7 @@ def test_mnist_mlp_on_mnist_itself(tmp_path):
 # ---- mnist_sigmoid ----
 
 
+@pytest.mark.slow
 def test_the_recipe_gains_at_each_step(offline, tmp_path, capsys):
     rows = load("mnist_sigmoid").main(["--small", "--out", str(tmp_path)])
     first, entropy, relu, momentum, adagrad, dropout = rows.values()

@@ -29,6 +29,7 @@ def check(rows, folder, lines):
     assert f"== {rows[0].name} ==" in (folder / "doctor.txt").read_text("utf8")
 
 
+@pytest.mark.slow
 def test_the_recipe_gains_and_the_doctor_has_a_word(
     offline, tmp_path, capsys, monkeypatch
 ):

@@ -19,6 +19,7 @@ LOADERS = (
 # ---- remember ----
 
 
+@pytest.mark.slow
 def test_only_the_lstm_remembers(tmp_path, capsys):
     result = load("remember").main(["--small", "--out", str(tmp_path)])
     assert result["baseline"] == pytest.approx(1 / 6)
@@ -58,6 +59,7 @@ def test_slopes_are_those_of_the_steps_by_hand():
 # ---- spoken digits ----
 
 
+@pytest.mark.slow
 def test_whistles_are_recognized_from_near_and_far(offline, tmp_path, capsys):
     flags = ["--small", "--epochs", "8", "--out", str(tmp_path)]
     result = load("spoken_digits").main(flags)
@@ -87,6 +89,7 @@ def test_loudness_and_filling_up_change_no_picture():
 # ---- forecast ----
 
 
+@pytest.mark.slow
 def test_both_that_learn_beat_both_that_do_not(offline, tmp_path, capsys):
     result = load("forecast").main(["--small", "--out", str(tmp_path)])
     free = min(result["made-up naive"], result["made-up seasonal naive"])

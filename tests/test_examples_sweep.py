@@ -3,11 +3,13 @@
 import re
 
 import numpy as np
+import pytest
 from example import drawn, load
 
 import jaxnn as nn
 
 
+@pytest.mark.slow
 def test_sweep_chooses_by_validation_and_tests_once(
     tmp_path, capsys, offline, monkeypatch
 ):

@@ -15,6 +15,7 @@ NAMES = ("char_lm", "sentiment", "translate")
 # ---- characters ----
 
 
+@pytest.mark.slow
 def test_both_language_models_learn_the_stand_in(offline, tmp_path, capsys):
     flags = ["--small", "--length", "60", "--out", str(tmp_path)]
     result = load("char_lm").main(flags)
@@ -61,6 +62,7 @@ def test_one_epoch_beats_the_table_of_pairs(tmp_path):
 # ---- reviews ----
 
 
+@pytest.mark.slow
 def test_networks_of_order_beat_the_bag_on_the_stand_in(offline, tmp_path, capsys):
     result = load("sentiment").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()

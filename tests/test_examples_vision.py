@@ -12,6 +12,7 @@ import jaxnn as nn
 # ---- CIFAR-10 ----
 
 
+@pytest.mark.slow
 def test_cifar_learns_the_stand_in_and_says_so(offline, tmp_path, capsys):
     result = load("cifar_resnet").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()
@@ -83,6 +84,7 @@ def test_cifar_learns_in_one_epoch(tmp_path):
 # ---- cells ----
 
 
+@pytest.mark.slow
 def test_unet_beats_the_threshold_on_the_stand_in(offline, tmp_path, capsys):
     result = load("segment_cells").main(["--small", "--out", str(tmp_path)])
     said = capsys.readouterr().out.splitlines()

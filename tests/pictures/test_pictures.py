@@ -122,7 +122,7 @@ def test_silent_network_is_drawn():
 
 
 def test_network_without_floats():
-    with pytest.raises(ValueError, match=r"activations: no layer .* floats"):
+    with pytest.raises(ValueError, match=r"activations: no layer .* floating-point"):
         pictures.activations(lambda x: x.argmax(-1), ({}, {}), X)
 
 

@@ -240,7 +240,7 @@ def test_predict_names_what_is_no_array(inputs, said):
 
 def test_what_fit_gives_is_no_state():
     pair = fit(epochs=1, batch_size=70)
-    with pytest.raises(TypeError, match="take the first of it"):
+    with pytest.raises(TypeError, match="pass the state alone"):
         nn.evaluate(NET, pair, (X, Y), loss=CROSS_ENTROPY)
 
 
@@ -299,7 +299,10 @@ def test_sums_do_not_lose_small_terms():
             "loss's own name",
         ),
         (lambda: nn.evaluate(NET, STATE, (X, Y, -np.ones(70)), loss=MEAN), "0 or more"),
-        (lambda: nn.predict(nn.Identity(), ({}, {}), {"a": X, "b": X[:9]}), "as many"),
+        (
+            lambda: nn.predict(nn.Identity(), ({}, {}), {"a": X, "b": X[:9]}),
+            "the same number",
+        ),
         (lambda: nn.predict(NET, STATE, X[:, :4]), "must have 6 features"),
         (lambda: nn.predict(NET, STATE, [1.0, 2.0]), "must be an array"),
         (lambda: nn.predict(NET, STATE, X, batch_size=-1), "positive"),
