@@ -1,59 +1,34 @@
 """Draw `docs/architecture.png` from the imports: `python docs/architecture.py`.
 
-A room is a file or a folder of `jaxnn/`; it stands on the highest room that it imports.
-Of the arrows only those are drawn that no longer way implies.
+A room is a file or a folder of `jaxnn/`; `tests/test_imports.py` lists the floors. An
+arrow is left out where a path over other rooms implies it.
 """
 
-import ast
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parent / "jaxnn"
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+
+from test_imports import ENTRANCE, FLOOR, ROOT, imports  # noqa: E402
+
 COLORS = "#56B4E9 #009E73 #E69F00 #F0E442 #CC79A7 #0072B2 #D55E00".split()
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The rooms that a file imports, lazily too; not those for type checkers."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "") == "jaxnn":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module.startswith("jaxnn."):
-            yield node.module.split(".")[1]
-        yield from imported(node)
 
 
 def rooms() -> dict[str, set[str]]:
     """From each room to those it imports."""
     found: dict[str, set[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if room not in ("__init__", "moved"):
-            tree = ast.parse(path.read_text("utf8"))
-            found.setdefault(room, set()).update(set(imported(tree)) - {room})
-    return {room: {r for r in below if r in found} for room, below in found.items()}
-
-
-def floors(below: dict[str, set[str]]) -> dict[str, int]:
-    """How high each room stands, from 1."""
-    found: dict[str, int] = {}
-
-    def floor(room):
-        if room not in found:
-            found[room] = 1 + max(map(floor, below[room]), default=0)
-        return found[room]
-
-    for room in below:
-        floor(room)
+    for path in sorted(ROOT.rglob("*.py")):
+        room = path.relative_to(ROOT).with_suffix("").parts[0]
+        if room not in ENTRANCE:
+            found.setdefault(room, set()).update(imports(path) & set(FLOOR) - {room})
     return found
 
 
 def without_implied(below: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """The arrows that no way over other rooms implies."""
+    """The arrows that no path over other rooms implies."""
 
     def reach(room):
         return below[room].union(*map(reach, below[room]))
@@ -66,14 +41,14 @@ def without_implied(below: dict[str, set[str]]) -> list[tuple[str, str]]:
     ]
 
 
-def place(below: dict[str, set[str]], height: dict[str, int]) -> dict[str, float]:
+def place(below: dict[str, set[str]]) -> dict[str, float]:
     """Where each room stands on its floor: near the rooms it imports."""
     across: dict[str, float] = {}
-    for number in range(1, max(height.values()) + 1):
-        own = [room for room in below if height[room] == number]
+    for number in range(1, max(FLOOR.values()) + 1):
+        own = [room for room in below if FLOOR[room] == number]
 
         def middle(room):
-            near = [across[r] for r in below[room] if height[r] == height[room] - 1]
+            near = [across[r] for r in below[room] if FLOOR[r] == FLOOR[room] - 1]
             return sum(near) / len(near) if near else 0.5
 
         for i, room in enumerate(sorted(own, key=middle)):
@@ -83,13 +58,13 @@ def place(below: dict[str, set[str]], height: dict[str, int]) -> dict[str, float
 
 def main() -> None:
     below = rooms()
-    height = floors(below)
-    across = place(below, height)
+    across = place(below)
     figure = Figure(figsize=(11, 8), layout="constrained")
     axes = figure.subplots()
     boxes = {}
-    for room, number in height.items():
-        name = f"{room}/" if (PACKAGE / room).is_dir() else room
+    for room in below:
+        number = FLOOR[room]
+        name = f"{room}/" if (ROOT / room).is_dir() else room
         color = COLORS[(number - 1) % len(COLORS)]
         look = {"boxstyle": "round,pad=0.5", "fc": "white", "ec": color, "lw": 2}
         spot = across[room], number
@@ -100,9 +75,9 @@ def main() -> None:
     for room, other in without_implied(below):
         style = {"arrowstyle": "-|>", "color": "0.6", "shrinkA": 0, "shrinkB": 1}
         style |= {"patchA": boxes[room], "patchB": boxes[other]}
-        ends = [(across[r], height[r]) for r in (room, other)]
+        ends = [(across[r], FLOOR[r]) for r in (room, other)]
         axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops=style, zorder=1)
-    top = max(height.values())
+    top = max(FLOOR.values())
     axes.set(xlim=(0, 1), ylim=(0.5, top + 0.5), xticks=[])
     axes.set_yticks(range(1, top + 1), [f"floor {i}" for i in range(1, top + 1)])
     axes.spines[:].set_visible(False)

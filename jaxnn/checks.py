@@ -85,19 +85,19 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
 
 def width(owner: str, x: Any, features: int) -> None:
     """Raise unless the last axis of `x` has as many features as the weights."""
-    if x.shape[-1] != features:
-        raise ValueError(
-            f"{owner}: x must have {features} features on its last axis, as at init, "
-            f"got {x.shape[-1]}: {describe(x)}; expected [..., {features}]"
-        )
+    _last_axis(owner, x, features, "features", "...")
 
 
 def channels(owner: str, x: Any, channels: int) -> None:
     """Raise unless `x` has as many channels as the weights."""
-    if x.shape[-1] != channels:
+    _last_axis(owner, x, channels, "channels", "N, ...")
+
+
+def _last_axis(owner: str, x: Any, size: int, unit: str, axes: str) -> None:
+    if x.shape[-1] != size:
         raise ValueError(
-            f"{owner}: x must have {channels} channels on its last axis, as at init, "
-            f"got {x.shape[-1]}: {describe(x)}; expected [N, ..., {channels}]"
+            f"{owner}: x must have {size} {unit} on its last axis, as at init, got "
+            f"{x.shape[-1]}: {describe(x)}; expected [{axes}, {size}]"
         )
 
 

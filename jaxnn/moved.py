@@ -36,7 +36,7 @@ class _Moved(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         old, new = module.__name__, MOVED[module.__name__]
         warnings.warn(
-            f"{old} is now {new}; the old name goes with version 0.3",
+            f"{old} is now {new}; the old name will be removed in version 0.3",
             FutureWarning,
             stacklevel=2,
         )

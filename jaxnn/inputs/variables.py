@@ -41,18 +41,18 @@ def in_one(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def call(net, variables, *rest, **options):
-        apart = rest[:1] if rest else (options.get("state"),)
-        if isinstance(variables, Mapping) and isinstance(apart[0], Mapping):
+    def call(net, *rest, **options):
+        named = (options.pop(n) for n in ("params", "state") if n in options)
+        rest = (*rest[:1], *named, *rest[1:])
+        if len(rest) > 1 and all(isinstance(tree, Mapping) for tree in rest[:2]):
             name = function.__name__
             warnings.warn(
                 f"{name}(net, params, state, ...) is now {name}(net, (params, state), "
-                "...); the old way goes with version 0.3",
+                "...); the old form will be removed in version 0.3",
                 FutureWarning,
                 stacklevel=2,
             )
-            options.pop("state", None)
-            variables, rest = (variables, apart[0]), rest[1:]
-        return function(net, variables, *rest, **options)
+            rest = (rest[:2], *rest[2:])
+        return function(net, *rest, **options)
 
     return call

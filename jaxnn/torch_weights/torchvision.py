@@ -54,9 +54,8 @@ def googlenet(paths: Sequence[str]) -> dict[str, str]:
     >>> googlenet(["inception3a/branch2/conv1/norm", "head"])
     {'inception3a/branch2/conv1/norm': 'inception3a.branch2.0.bn', 'head': 'fc'}
     """
-    known = re.compile(r"head|(conv\d|inception\d\w|auxiliary\d)/.+")
-    ours = "head" in paths and all(map(known.fullmatch, paths))
-    return {path: rename(path, GOOGLENET) for path in paths} if ours else {}
+    known = r"head|(conv\d|inception\d\w|auxiliary\d)/.+"
+    return _renamed(paths, known, GOOGLENET)
 
 
 #: From our paths to torchvision's names, in order.
@@ -77,9 +76,14 @@ def resnet(paths: Sequence[str]) -> dict[str, str]:
     >>> resnet(["stage2/block3/conv1", "head"])
     {'stage2/block3/conv1': 'layer2.2.conv1', 'head': 'fc'}
     """
-    known = re.compile(r"(conv|norm)1|head|stage\d+/(rest/)?block\d+/.+")
-    ours = "head" in paths and all(map(known.fullmatch, paths))
-    return {path: rename(path, RESNET) for path in paths} if ours else {}
+    known = r"(conv|norm)1|head|stage\d+/(rest/)?block\d+/.+"
+    return _renamed(paths, known, RESNET)
+
+
+def _renamed(paths: Sequence[str], known: str, rules: Rules) -> dict[str, str]:
+    """The paths renamed by the rules, if all are known and one is the head."""
+    ours = "head" in paths and all(re.fullmatch(known, path) for path in paths)
+    return {path: rename(path, rules) for path in paths} if ours else {}
 
 
 VGG_CLASSIFIER = {

@@ -114,8 +114,9 @@ class Evaluator:
         """Raise if the batch does not fit the network, the loss or the metrics."""
         batch = checks.checked_pair(batch, what, zero_weights=zero_weights)
         x, targets, _ = unpack(batch)
-        with checks.inputs_of(what), _without_memory(state):
-            _trace(self.net, params, state, x)
+        if checks.has_memory(state):
+            with checks.inputs_of(what), _without_memory(state):
+                _trace(self.net, params, state, x)
         about = {"loss": self.loss, "metrics": self.measures, "what": what}
         checks.check_together(self.net, (params, state), batch, **about)
         some = min(length(x), 2)

@@ -265,7 +265,7 @@ def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> An
             checked(f"state {path}", a)
     if not isinstance(step, TrainStep):
         if state is None:
-            raise TypeError("fit: a custom step needs state=, where to begin")
+            raise TypeError("fit: a custom step needs state=, the state to start from")
         return jax.eval_shape(lambda: state)
     shapes = _shapes_of(step, unpack(example)[0], key)
     if state is not None:
@@ -317,11 +317,16 @@ def _check_step(
     """Trace a step, to raise errors before compiling; return its statistics."""
     check_batch = None
     if isinstance(step, TrainStep):
-        check_batch = partial(_check_batch, step, shapes)
+        net, alone = step.net, shapes
+        if isinstance(step, EnsembleStep):  # all members are alike: check one
+            net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
+        variables = alone.params, alone.state
+        about = {"loss": step.loss, "metrics": dict(step.metrics)}
+        check_batch = partial(checks.check_together, net, variables, **about)
     if isinstance(source, StreamSource):
         source.check = partial(_check_numbered, check_batch, example)
         if check_batch is not None:
-            check_batch(source.example, source.first)
+            check_batch(source.example, what=source.first, rows=None)
     elif check_batch is not None:  # the arrays as given, on the host
         check_batch(tuple(data), rows=length(example))
     if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
@@ -335,18 +340,6 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         stats_shapes(step, shapes, rows_of(example, 1))
 
 
-def _check_batch(
-    step: TrainStep, shapes: Any, batch: Any, what: str = "data", rows: Any = None
-) -> None:
-    """Check inputs and targets against what the network and the loss require."""
-    net, alone = step.net, shapes
-    if isinstance(step, EnsembleStep):  # all members are alike: check one
-        net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
-    about = {"loss": step.loss, "metrics": dict(step.metrics), "what": what}
-    variables = alone.params, alone.state
-    checks.check_together(net, variables, batch, rows=rows, **about)
-
-
 def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:
     """Check one batch of an iterable by the same rules as arrays."""
     what = f"batch {number}"
@@ -355,7 +348,7 @@ def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> 
         checks.check_keys(batch[0], example[0], f"{what} inputs")
     checks.check_arrays(batch, what, zero_weights=True)
     if check_batch is not None:
-        check_batch(batch, what)
+        check_batch(batch, what=what, rows=None)
 
 
 def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:

@@ -344,6 +344,10 @@ def _or_one(weight: jax.Array) -> jax.Array:
 def apply_updates(params: Any, updates: Any, rate_scale: Any = None) -> Any:
     """The parameters after a step: `θ + rate_scale · update`.
 
+    A training step passes the factor of a plateau to its optimizer as `rate_scale`,
+    one of Optax's extra arguments, so that whatever uses the weights after the step
+    (averages, limits, L1) sees the actual ones.
+
     When an update of `−θ / rate_scale` takes a weight to zero, only a rounding error is
     left of it: it is set to zero.
     """

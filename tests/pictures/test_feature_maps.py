@@ -303,4 +303,7 @@ def test_impossible_pictures():
 def test_variables_may_be_given_apart_for_one_more_version(trees):
     with pytest.warns(FutureWarning, match=r"saliency\(net, \(params, state\), "):
         old = feature_maps.saliency(NET, *trees, X, 0)
-    chex.assert_trees_all_equal(old, feature_maps.saliency(NET, trees, X, 0))
+    params, state = trees
+    with pytest.warns(FutureWarning, match="will be removed in version 0.3"):
+        named = feature_maps.saliency(NET, params=params, state=state, x=X, target=0)
+    chex.assert_trees_all_equal(old, named, feature_maps.saliency(NET, trees, X, 0))
