@@ -78,6 +78,7 @@ def turn(data: tuple, chosen: Any, epochs: int, state: Any = None) -> Any:
         key=key,
         state=state,
         augment=chosen,
+        progress=False,
     )[0]
 
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the doctor right? Planted faults and healthy runs, really trained.
 
-Half of them are kept as tests (`tests/doctor/planted.py`), and the thresholds were
-chosen on these; the other half (`doctor_held_out.py`) was written before the checks and
-run when these were done. What it showed was mended, and a second set held out
-(`doctor_held_out_2.py`) tells how well that carries over.  A hit is a planted fault
-that `nn.diagnose` names first, or a healthy run that it calls healthy.
+The cases are a table, `tests/doctor/cases.py`: one set is kept as tests, and two are
+held out. A hit is a planted fault that `nn.diagnose` names first, or a healthy run that
+it calls healthy.
 """
 
 import argparse
@@ -20,16 +18,8 @@ import jax
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "doctor"))
 
-import doctor_held_out
-import doctor_held_out_2
-import planted
 import reports
-
-HALVES = {
-    "kept": planted,
-    "held out": doctor_held_out,
-    "second": doctor_held_out_2,
-}
+from cases import SETS
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -38,7 +28,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     chosen = [
         (half, case)
         for half in args.halves
-        for case in [*HALVES[half].PLANTED, *HALVES[half].HEALTHY]
+        for case in SETS[half]
         if args.only.lower() in case.name.lower()
     ]
     if not chosen:
@@ -60,7 +50,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--halves", nargs="+", choices=HALVES, default=list(HALVES))
+    add("--halves", nargs="+", choices=SETS, default=list(SETS))
     add("--only", default="", help="cases with this in their name")
     add("--verbose", action="store_true", help="print the report of every miss")
     add("--out", default="out/benchmarks")
@@ -92,7 +82,7 @@ def one(half: str, case: Any, verbose: bool, heading: bool) -> dict[str, Any]:
 def rates(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Hits of each half, and false alarms, in words."""
     said = {}
-    for half in HALVES:
+    for half in SETS:
         sick = [r for r in rows if r["half"] == half and r["expected"] != "healthy"]
         well = [r for r in rows if r["half"] == half and r["expected"] == "healthy"]
         if not sick + well:

@@ -95,6 +95,7 @@ def timed(
         "batch_size": 100,
         "key": jax.random.key(0),
         "validation": validation,
+        "progress": False,
     }
     jax.clear_caches()
     start = time.perf_counter()

@@ -6,7 +6,7 @@ A language model says how likely each character is to come next. Its loss is the
 log 65 = 4.17, a table of how often one character follows another about 2.5. To write,
 draw a character, append it, ask again.
 
-The LSTM reads one character at a time and keeps what it needs in its memory. The
+The LSTM reads one character at a time and keeps what it needs in its carry. The
 transformer looks back at every character of its window at once; its attention turns
 queries and keys by their position (rotary), so that it knows how far back each one is.
 Both train on the same windows of the first nine tenths of the text; the last tenth is

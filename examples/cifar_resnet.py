@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from pictures import save_confusion, save_predictions
+from pictures import save_predictions
 
 import jaxnn as nn
 from jaxnn.data import augment
@@ -177,9 +177,9 @@ def draw(
     # The pictures take the first of the last axis: here all three colors.
     colored = images[..., None]
     save_predictions(folder / "predictions.png", colored, predicted, labels, classes)
-    counts = np.zeros((10, 10), int)
-    np.add.at(counts, (labels, predicted), 1)
-    save_confusion(folder / "confusion.png", counts, classes)
+    nn.pictures.confusion_matrix(
+        (net, state, test), folder / "confusion.png", names=classes
+    )
     for name in ("learning_curves", "augmented", "predictions", "confusion"):
         print(f"wrote {folder / name}.png")
 

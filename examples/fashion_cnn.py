@@ -20,7 +20,6 @@ import numpy as np
 import optax
 from look_inside import save_evidence, save_filters, save_maps
 from matplotlib.figure import Figure
-from pictures import save_confusion
 
 import jaxnn as nn
 from jaxnn.data import augment
@@ -100,7 +99,7 @@ def draw(
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, predicted), 1)
     history.plot(folder / "learning_curves.png")
-    save_confusion(folder / "confusion.png", counts, names)
+    nn.pictures.confusion_matrix(counts, folder / "confusion.png", names=names)
     save_confused(folder / "confused.png", images, labels, predicted, counts, names)
     save_filters(folder / "filters.png", state.params["block1"]["conv_1"]["w"])
     layers = ("block1", "block2", "block3", "block4")

@@ -94,18 +94,17 @@ def draw_surface(axes, net, data, title, reach):
     grid = np.stack(np.meshgrid(w, b), -1).astype(np.float32)
     heights = losses_at(grid, data, net=net)
     levels = np.linspace(heights.min() ** 0.5, heights.max() ** 0.5, 20) ** 2
-    axes.contour(
-        w, b, heights, levels, cmap="Greys_r", linewidths=0.8, vmax=levels[-1] * 1.5
-    )
+    axes.contour(w, b, heights, levels, colors="0.75", linewidths=0.8)
     axes.set(title=title, xlabel="w", ylabel="b", xlim=reach[:2], ylim=reach[2:])
 
 
 def draw_path(axes, points, color="tab:red", name="descent"):
     """The points that a descent visited."""
     points = np.asarray(points)
-    axes.plot(*points.T, ".-", color=color, markersize=4, linewidth=1, label=name)
-    axes.plot(*points[0], "o", color="tab:blue")
-    axes.legend(loc="upper right")
+    axes.plot(*points.T, ".-", color=color, markersize=4, linewidth=0.8, label=name)
+    if "start" not in axes.get_legend_handles_labels()[1]:
+        axes.plot(*points[0], "o", color="tab:blue", label="start", zorder=3)
+    axes.legend(loc="upper right", fontsize=9)
 
 
 def learning_rates(data, steps, file):
@@ -115,6 +114,7 @@ def learning_rates(data, steps, file):
     print(f"learning rate: the limit 2/λ is {limit:.3f}")
     figure = Figure(figsize=(14, 4), layout="constrained")
     full = batches(data, len(data[0]), steps, jax.random.key(0))
+    best = np.polyfit(data[0][:, 0], data[1][:, 0], 1)  # a line, by least squares
     ends = {}
     for axes, (name, share) in zip(
         figure.subplots(1, 4),
@@ -127,6 +127,8 @@ def learning_rates(data, steps, file):
         title = f"{name}: rate {rate:.3f}\nloss {ends[name]:.3g} after {steps} steps"
         draw_surface(axes, line, data, title, (-3, 6, -6, 6))
         draw_path(axes, points)
+        axes.plot(*best, "k*", markersize=11, label="least loss", zorder=3)
+        axes.legend(loc="upper right", fontsize=9)
         print(f"  {name:9} {rate:.3f}: loss {ends[name]:.4g}")
     figure.savefig(file, dpi=120)
     return ends

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import optax
 from look_inside import save_evidence, save_filters, save_maps
-from pictures import save_confusion, save_predictions
+from pictures import save_predictions
 
 import jaxnn as nn
 
@@ -93,13 +93,11 @@ def draw(
     """Write the learning curves, the mistakes, and pictures of the network's inside."""
     images, labels = test
     predicted = np.asarray(nn.predict(net, state, images).argmax(-1))
-    confusion = {"confusion": nn.metrics.ConfusionMatrix(10)}
-    counts = nn.evaluate(net, state, test, metrics=confusion)["confusion"]
     wrong, right = (np.flatnonzero((predicted == labels) == ok) for ok in (False, True))
     chosen = np.concatenate([wrong[:5], right])[:8]
     history.plot(folder / "learning_curves.png")
     save_predictions(folder / "predictions.png", images, predicted, labels)
-    save_confusion(folder / "confusion.png", np.asarray(counts))
+    nn.pictures.confusion_matrix((net, state, test), folder / "confusion.png")
     save_filters(folder / "filters.png", state.params["conv_1"]["w"])
     layers = ("relu_1", "relu_2", "relu_3")
     save_maps(folder / "feature_maps.png", net, state, images[0], layers)

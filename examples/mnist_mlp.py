@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from pictures import save_confusion, save_predictions
+from pictures import save_predictions
 
 import jaxnn as nn
 
@@ -105,10 +105,10 @@ def draw(
     images, labels = test
     history.plot(folder / "learning_curves.png")
     predicted = np.asarray(nn.predict(net, state, images).argmax(-1))
-    confusion = {"confusion": nn.metrics.ConfusionMatrix(10)}
-    counts = nn.evaluate(net, state, test, metrics=confusion)["confusion"]
     save_predictions(folder / "predictions.png", images, predicted, labels, classes)
-    save_confusion(folder / "confusion.png", np.asarray(counts), classes)
+    nn.pictures.confusion_matrix(
+        (net, state, test), folder / "confusion.png", names=[*classes]
+    )
     for picture in ("learning_curves", "predictions", "confusion"):
         print(f"wrote {folder / picture}.png")
 

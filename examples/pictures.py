@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that several examples share: predictions on test images, confusions."""
+"""The picture that several examples share: predictions on test images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,35 +39,6 @@ def save_predictions(
             axes.set_title(guess, fontsize=10)
         else:
             axes.set_title(f"{guess}\ntrue: {label}", color="red", fontsize=10)
-    return _save(figure, path)
-
-
-def save_confusion(
-    path: Path,
-    counts: np.ndarray,
-    names: Sequence[str] = "0123456789",
-    what: str = "test images",
-) -> Path:
-    """Draw a confusion matrix `[true, predicted]`; only the mistakes are colored."""
-    classes = range(len(counts))
-    mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(mistakes, cmap="Reds", vmax=max(1.5 * mistakes.max(), 1))
-    for (true, guess), count in np.ndenumerate(counts):
-        weight = "bold" if true == guess else "normal"
-        axes.text(guess, true, str(count), ha="center", va="center", weight=weight)
-    axes.set_xticks(classes, [*names], rotation=45 if len(names[0]) > 1 else 0)
-    axes.set_yticks(classes, [*names])
-    axes.set(
-        xlabel="predicted class",
-        ylabel="true class",
-        title=f"{mistakes.sum():,} mistakes in {counts.sum():,} {what}",
-    )
-    return _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return path

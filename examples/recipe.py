@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import jaxnn as nn
@@ -281,16 +282,33 @@ def draw(path: Path, tries: list[Attempt]) -> None:
     left.set(xscale="log", xlim=(0.015, 400), xlabel=f"{unit}; none at the left edge")
     left.set_title("Errors on training (open) and validation images (full)")
     for each, color in zip(tries, colors, strict=True):
-        error = [100 * (1 - a) for a in each.history["val_accuracy"]]
-        epochs = each.history.epochs
-        right.semilogy(epochs, error, color=color)
-    right.set(title="On validation images, in the same colors", ylabel=unit)
+        errors = [100 * (1 - a) for a in each.history["val_accuracy"]]
+        right.semilogy(each.history.epochs, errors, color=color)
+    name_ends(right, [each.row.name for each in tries])
+    right.set(title="On validation images, by epoch", ylabel=unit)
     right.set_xlabel("epoch")
     right.xaxis.get_major_locator().set_params(integer=True)
     for axes, axis in ((left, left.xaxis), (right, right.yaxis)):
         axis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def name_ends(axes: Axes, names: list[str]) -> None:
+    """Write the name of each line beside the axes, one below the other."""
+    ends = [(max(line.get_ydata()[-1], 0.02), line) for line in axes.lines]
+    low, high = np.log10(axes.get_ylim())
+    edge, place = max(line.get_xdata()[-1] for _, line in ends), low
+    rows = sorted(zip(ends, names, strict=True), key=lambda row: row[0][0])
+    for (error, line), name in rows:
+        place = max(np.log10(error), place + 0.04 * (high - low))
+        at, color = (1.06 * edge, 10**place), line.get_color()
+        epochs, errors = (line.get_xdata()[-1], at[0]), (error, at[1])
+        axes.plot(epochs, errors, ":", color=color, linewidth=1, clip_on=False)
+        axes.annotate(
+            *(f" {name}", at), va="center", color=color, annotation_clip=False
+        )
+    axes.set(xlim=(0, 1.03 * edge), ylim=(10**low, 10**high))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -78,54 +78,16 @@ class DropWords(nn.Layer):
         return (ids, lengths), state
 
 
-class Reader(nn.Composite):
-    """From `(ids, lengths)` to two logits: words, their features, one number each."""
-
-    words: nn.Layer
-    embed: nn.Layer
-    dropout: nn.Layer
-    features: nn.Layer  # from (vectors [N, T, C], lengths) to [N, T, F]
-    pool: nn.Layer  # from (features, lengths) to [N, F]
-    out: nn.Layer
-
-    def forward(self, run, x):
-        vectors, lengths = run("embed", run("words", x))
-        features = run("features", (run("dropout", vectors), lengths))
-        return run("out", run("dropout", run("pool", (features, lengths))))
-
-
-def real_steps(x: tuple) -> jax.Array:
-    """Which words are none of the padding, `[N, T, 1]`."""
-    values, lengths = x
-    return (jnp.arange(values.shape[1])[None] < lengths[:, None])[..., None]
-
-
-def largest(x: tuple) -> jax.Array:
-    """The largest value of each feature over the words of a sentence."""
-    return jnp.where(real_steps(x), x[0], -jnp.inf).max(1)
-
-
-def mean(x: tuple) -> jax.Array:
-    """The mean of each feature over the words of a sentence."""
-    total = jnp.where(real_steps(x), x[0], 0).sum(1)
-    return total / x[1].astype(total.dtype)[:, None]
-
-
-def without_lengths(x: tuple) -> jax.Array:
-    """The vectors alone: those of padding are zero, as a convolution's own padding."""
-    return x[0]
-
-
 def networks(recipe: Recipe, words: nn.data.text.Vocabulary) -> dict[str, nn.Layer]:
     """All networks by name."""
 
-    def reader(features, pool):
-        return Reader(
+    def reader(*features):
+        return nn.Sequential(
             DropWords(recipe.unknown, words.unknown),
             nn.Embed(len(words), recipe.width),
             nn.Dropout(recipe.drop),
-            features,
-            pool,
+            *features,  # over the words, then one number each; all know the lengths
+            nn.Dropout(recipe.drop),
             nn.Dense(2),
         )
 
@@ -133,11 +95,11 @@ def networks(recipe: Recipe, words: nn.data.text.Vocabulary) -> dict[str, nn.Lay
         f"window{k}": nn.Sequential(nn.Conv(recipe.features, (k,)), jax.nn.relu)
         for k in recipe.windows
     }
-    cnn = nn.Sequential(without_lengths, nn.Concat(**windows))
+    lstm = nn.lstm(recipe.features, bidirectional=True)
     return {
-        "bag": reader(without_lengths, mean),
-        "cnn": reader(cnn, largest),
-        "lstm": reader(nn.lstm(recipe.features, bidirectional=True), largest),
+        "bag": reader(nn.GlobalAvgPool()),
+        "cnn": reader(nn.Concat(**windows), nn.GlobalMaxPool()),
+        "lstm": reader(lstm, nn.GlobalMaxPool()),
     }
 
 
@@ -281,12 +243,13 @@ def save_curves(path: Path, histories: dict[str, nn.History]) -> None:
 def save_words(
     path: Path, effects: Sequence[list], odds: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Draw sentences, each word on the color of its effect: green for, red against."""
+    """Draw sentences, each word on the color of its effect: blue is for the film."""
     figure = Figure()
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    title = "How much each word speaks for the film (green) or against it (red)"
+    title = "How much each word speaks for the film (blue) or against it (orange)"
     axes.text(1, 0.8, title, fontsize=14, weight="bold")
+    axes.text(149, 0.8, "left: what the networks say of the film", ha="right")
     strongest = max(abs(effect) for words in effects for _, effect in words)
     y = 2.2
     for words, odd, label in zip(effects, odds, labels, strict=True):
@@ -297,8 +260,8 @@ def save_words(
         for word, effect in words:
             if x + len(word) > 149:  # letters in a line
                 x, y = 19.0, y + 1
-            color = (0.2, 0.7, 0.3) if effect > 0 else (0.9, 0.2, 0.2)
-            shade = (*color, abs(effect) / strongest)
+            color = (0.34, 0.71, 0.91) if effect > 0 else (0.9, 0.5, 0.0)
+            shade = (*color, (abs(effect) / strongest) ** 0.5)
             box = {"facecolor": shade, "edgecolor": "none", "pad": 1.5}
             axes.text(x, y, word, fontsize=10, family="monospace", bbox=box)
             x += len(word) + 1.2

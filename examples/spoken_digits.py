@@ -31,7 +31,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
-from pictures import save_confusion
 
 import jaxnn as nn
 
@@ -69,10 +68,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     state = learn(net, data.part(~test), args.epochs, batch_size, args.seed)
     result = {"official": score(net, state, data.part(test))}
     save_pictures(args.out / "spectrograms.png", data)
-    confusion = {"confusion": nn.metrics.ConfusionMatrix(10)}
-    counts = nn.evaluate(net, state, data.part(test), metrics=confusion)["confusion"]
-    counts = np.asarray(counts)
-    save_confusion(args.out / "confusion.png", counts, what="test recordings")
+    nn.pictures.confusion_matrix(
+        (net, state, data.part(test)), args.out / "confusion.png"
+    )
     print(f"people known from training: {result['official']:.2%} right")
     for i, name in enumerate(data.names):
         own = data.speakers == i

@@ -135,7 +135,12 @@ def draw_rings(shallow, deep, path):
         panels[0].errorbar(sizes, middle, bars, marker=marker, capsize=4, label=kind)
     panels[0].set(xscale="log", yscale="log", xlabel="parameters")
     panels[0].set(ylabel="root mean square error", title="median, best and worst seed")
-    panels[0].set_xticks(sizes, labels=map(str, sizes))
+    every = [size for found in (shallow, deep) for _, size, _, _ in found.values()]
+    panels[0].set_xlim(0.75 * min(every), 1.35 * max(every))
+    shown = [
+        n for n in (50, 100, 200, 400, 800) if min(every) < 1.3 * n < 2 * max(every)
+    ]
+    panels[0].set_xticks(shown, labels=map(str, shown))
     panels[0].set_yticks(ticks := [0.02, 0.05, 0.1, 0.2, 0.5], labels=map(str, ticks))
     panels[0].minorticks_off()
     panels[0].grid(alpha=0.3)
@@ -148,18 +153,13 @@ def draw_rings(shallow, deep, path):
         net, size, params, _ = found[name]
         title = f"{name}\n{size} parameters"
         images[title] = nn.predict(net, (params, {}), grid)
+    ends = {"vmin": -1, "vmax": 1, "extent": (-1, 1, -1, 1), "origin": "lower"}
     for axes, (title, image) in zip(panels[1:], images.items(), strict=True):
-        shown = axes.imshow(
-            image.reshape(120, 120),
-            vmin=-1,
-            vmax=1,
-            extent=(-1, 1, -1, 1),
-            origin="lower",
-        )
-        axes.set(
-            title=title, xlabel="x1", ylabel="x2", xticks=[-1, 0, 1], yticks=[-1, 0, 1]
-        )
-    figure.colorbar(shown, ax=panels[-1], label="output")
+        drawn = axes.imshow(image.reshape(120, 120), cmap="RdBu_r", **ends)
+        axes.set(title=title, xlabel="x1", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    panels[1].set_ylabel("x2")
+    beside = panels[-1].inset_axes((1.06, 0, 0.06, 1))  # as tall as the picture
+    figure.colorbar(drawn, cax=beside, label="output", ticks=[-1, -0.5, 0, 0.5, 1])
     figure.savefig(path, dpi=120)
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deep learning in plain JAX: pure functions over plain trees of arrays."""
+"""Deep learning in plain JAX: pure functions over plain trees of arrays.
+
+Errors show your own code alone; with `JAX_TRACEBACK_FILTERING=off` in the environment
+they show the frames of the library and of JAX too.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -7,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from jaxnn import initializers as initializers
 from jaxnn import io as io
 from jaxnn import layers as layers
-from jaxnn import losses as losses
-from jaxnn import metrics as metrics
 from jaxnn import moved
 from jaxnn import trees as trees
 from jaxnn.core import Composite as Composite
@@ -52,9 +54,7 @@ from jaxnn.layers import SqueezeExcite as SqueezeExcite
 from jaxnn.layers import Sum as Sum
 from jaxnn.layers import Upsample as Upsample
 from jaxnn.layers import WeightNorm as WeightNorm
-from jaxnn.layers.stateful import stateful as stateful
-from jaxnn.layers.stateful import zero_carry as zero_carry
-from jaxnn.ops.activations import step as step
+from jaxnn.messages import public
 from jaxnn.summary import summary as summary
 from jaxnn.surgery import Tap as Tap
 from jaxnn.surgery import edit as edit
@@ -65,40 +65,63 @@ from jaxnn.xla.compile_cache import cache as cache
 if TYPE_CHECKING:
     from jaxnn import data as data
     from jaxnn import decode as decode
+    from jaxnn import diffusion as diffusion
     from jaxnn import doctor as doctor
+    from jaxnn import losses as losses
+    from jaxnn import metrics as metrics
     from jaxnn import models as models
     from jaxnn import optimizers as optimizers
     from jaxnn import pictures as pictures
     from jaxnn import schedules as schedules
     from jaxnn import search as search
+    from jaxnn import sklearn as sklearn
     from jaxnn import train as train
     from jaxnn.doctor import diagnose as diagnose
     from jaxnn.layers import AdditiveAttention as AdditiveAttention
+    from jaxnn.layers import AlphaDropout as AlphaDropout
     from jaxnn.layers import Attend as Attend
     from jaxnn.layers import AttentiveRecurrent as AttentiveRecurrent
+    from jaxnn.layers import Bias as Bias
     from jaxnn.layers import Bidirectional as Bidirectional
     from jaxnn.layers import ConvLSTMCell as ConvLSTMCell
+    from jaxnn.layers import CosineLogits as CosineLogits
     from jaxnn.layers import DecoderBlock as DecoderBlock
     from jaxnn.layers import Embed as Embed
     from jaxnn.layers import EncoderBlock as EncoderBlock
     from jaxnn.layers import FeedForward as FeedForward
+    from jaxnn.layers import FiLM as FiLM
+    from jaxnn.layers import Frozen as Frozen
+    from jaxnn.layers import GaussianNoise as GaussianNoise
     from jaxnn.layers import GRUCell as GRUCell
+    from jaxnn.layers import LastStep as LastStep
     from jaxnn.layers import LearnedPositions as LearnedPositions
     from jaxnn.layers import LSTMCell as LSTMCell
+    from jaxnn.layers import MaxPoolIndices as MaxPoolIndices
+    from jaxnn.layers import MaxUnpool as MaxUnpool
+    from jaxnn.layers import MinibatchStd as MinibatchStd
     from jaxnn.layers import MultiHeadAttention as MultiHeadAttention
+    from jaxnn.layers import Pad as Pad
+    from jaxnn.layers import Parameter as Parameter
     from jaxnn.layers import Recurrent as Recurrent
     from jaxnn.layers import RecurrentStack as RecurrentStack
     from jaxnn.layers import RNNCell as RNNCell
+    from jaxnn.layers import Sample as Sample
+    from jaxnn.layers import Scale as Scale
     from jaxnn.layers import Sequences as Sequences
     from jaxnn.layers import SinusoidalPositions as SinusoidalPositions
     from jaxnn.layers import TiedOutput as TiedOutput
+    from jaxnn.layers import TimeEmbedding as TimeEmbedding
     from jaxnn.layers import TransformerDecoder as TransformerDecoder
     from jaxnn.layers import TransformerEncoder as TransformerEncoder
     from jaxnn.layers import gru as gru
     from jaxnn.layers import lstm as lstm
     from jaxnn.layers import rnn as rnn
+    from jaxnn.layers.stateful import stateful as stateful
+    from jaxnn.layers.stateful import zero_carry as zero_carry
+    from jaxnn.ops.activations import step as step
     from jaxnn.optimizers import freeze as freeze
     from jaxnn.optimizers import partition as partition
+    from jaxnn.search import cross_validate as cross_validate
     from jaxnn.search import sweep as sweep
     from jaxnn.train import EarlyStopping as EarlyStopping
     from jaxnn.train import Ensemble as Ensemble
@@ -126,8 +149,8 @@ guard.protect()  # before anything creates an array
 
 # Imported on first use: they would take two thirds of the time of `import jaxnn`.
 _MODULES = (
-    *("data", "decode", "doctor", "models"),
-    *("optimizers", "pictures", "schedules", "search", "train"),
+    *("data", "decode", "diffusion", "doctor", "losses", "metrics", "models"),
+    *("optimizers", "pictures", "schedules", "search", "sklearn", "train"),
 )
 #: Maps a flat name to the module it is in.
 _LATER = {
@@ -153,6 +176,10 @@ _LATER = {
     "RangeTest": "train.range_test",
     "diagnose": "doctor",
     "find_learning_rate": "train.range_test",
+    "stateful": "layers.stateful",
+    "zero_carry": "layers.stateful",
+    "step": "ops.activations",
+    "cross_validate": "search",
     "sweep": "search",
 }
 _LAYERS = tuple(name for name in dir(layers) if name not in vars(layers))
@@ -167,8 +194,14 @@ def __getattr__(name: str) -> Any:
         return getattr(layers, name)
     if f"jaxnn.{name}" in moved.MOVED:
         return importlib.import_module(f"jaxnn.{name}")
-    raise AttributeError(f"module 'jaxnn' has no attribute {name!r}")
+    raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_LATER, *_LAYERS})
+public.show("jaxnn.trees")
+public.show(
+    __name__,
+    [
+        *("initializers", "io", "layers", "trees"),
+        *(*_MODULES, *_LATER, *_LAYERS),
+    ],
+)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
 
 
 def is_positive_int(value: Any) -> bool:
@@ -56,6 +56,16 @@ def positive(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} must be a number above 0, got {value!r}")
 
 
+def not_negative(owner: str, name: str, value: Any) -> None:
+    """Raise unless a hyperparameter is finite and 0 or more; traced ones pass."""
+    if is_traced(value):
+        return
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
+        raise ValueError(
+            f"{owner}: {name} must be a number of 0 or more, got {value!r}"
+        )
+
+
 def switches(owner: str, **switches: Any) -> None:
     """Raise unless each hyperparameter is True or False."""
     for name, value in switches.items():
@@ -79,7 +89,8 @@ def batch(owner: str, x: Any, axes: int = 2) -> None:
     if len(x.shape) < axes:
         raise ValueError(
             f"{owner}: x must have at least {axes} axes [N, ...], got {describe(x)}; "
-            "one example becomes a batch by x[None]"
+            "one example becomes a batch by x[None], a single feature an axis by "
+            "x[..., None]"
         )
 
 
@@ -168,3 +179,25 @@ def deferred() -> Iterator[list[Deferred]]:
         yield _deferred.get()  # type: ignore[misc]
     finally:
         _deferred.reset(token)
+
+
+_tracing = ContextVar("tracing", default=False)
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Say that layers called in here give shapes alone; see `only_shapes`."""
+    token = _tracing.set(True)
+    try:
+        yield
+    finally:
+        _tracing.reset(token)
+
+
+def only_shapes() -> bool:
+    """Whether this call is part of `trace`, as in `init`, where nothing is computed.
+
+    A layer then accepts what it rejects in training for numerical reasons, such as a
+    batch of one example.
+    """
+    return _tracing.get()

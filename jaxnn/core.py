@@ -10,35 +10,34 @@ made of named children and a body `forward(run, x)` in which `run("name", x)` ca
 one of them; everything else in the library is built from these two.
 
 If the input is `(x, lengths)`, padded sequences, `Run` passes the lengths from layer to
-layer; `inputs/steps.py` has the rules.
+layer; `inputs/steps.py` has the rules, and `inputs/errors.py` what an exception says of
+the layer that it came from.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import jax
-import jax.numpy as jnp
 
-from jaxnn.inputs.entry import is_of_inputs, of_apply, of_init
-from jaxnn.inputs.steps import (
-    Steps,
-    alike,
-    as_pair,
-    blank,
-    handed,
-    over_steps,
-    plain,
-    regained,
-    said,
-)
+from jaxnn.checks import only_shapes as only_shapes
+from jaxnn.checks import tracing as tracing
+from jaxnn.inputs import misuse
+from jaxnn.inputs.entry import of_apply, of_init
+from jaxnn.inputs.errors import Placed
+from jaxnn.inputs.misuse import unknown_child as unknown_child
+from jaxnn.inputs.outline import html_table
+from jaxnn.inputs.passing import Passing
+from jaxnn.inputs.steps import Steps, as_pair, handed, over_steps, plain, regained
 from jaxnn.keys import Key as Key
 from jaxnn.keys import check_key as check_key
 from jaxnn.keys import fold_in as fold_in
 from jaxnn.keys import needed_key as needed_key
+from jaxnn.messages.arguments import explained
+from jaxnn.messages.phrases import describe, shown
 from jaxnn.spec import Spec, fields, show
-from jaxnn.trees import describe, nearest, put
+from jaxnn.trees import abstract, get, replace
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -49,16 +48,42 @@ class Layer(Spec):
 
     A subclass is final: a variant wraps a layer or is a separate layer.  The arrays in
     `x` are checked before they reach `init` and `apply`; in `apply` all are JAX arrays.
+
+    A layer with parameters of its own writes both functions:
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> class Shift(nn.Layer):
+    ...     start: float = 0.0
+    ...     def init(self, key, x):
+    ...         return {"b": jnp.full(x.shape[-1], self.start)}, {}
+    ...     def apply(self, params, state, x, *, key=None, train=False):
+    ...         return x + params["b"], state
+    >>> net = nn.Sequential(nn.Dense(3), Shift(0.5))
+    >>> net.init(jax.random.key(0), jnp.ones((2, 4)))[0]["shift_1"]["b"].tolist()
+    [0.5, 0.5, 0.5]
     """
 
     #: How the layer takes sequences with lengths in a network; see `inputs/steps.py`.
     with_lengths = "unknown"
+    #: Whether training leaves the layer's parameters alone; see `nn.Frozen`.
+    at_rest = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, entered in (("init", of_init), ("apply", of_apply)):
+        cls.__setattr__ = _assigned  # type: ignore[method-assign]
+        wraps = {"__init__": explained, "init": of_init, "apply": of_apply}
+        for name, wrapped in wraps.items():
             if name in vars(cls):
-                setattr(cls, name, entered(vars(cls)[name]))
+                setattr(cls, name, wrapped(vars(cls)[name]))
+
+    if not TYPE_CHECKING:  # for which a layer has what its class says
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise misuse.layer_lacks(self, name)
+
+    def __call__(self, *args: Any, **options: Any) -> NoReturn:
+        """Layers are not called: see `apply`, and `run` in a `Composite`."""
+        raise misuse.called(self)
 
     def init(self, key: Key, x: Any) -> tuple[Params, State]:
         """Create the parameters and the state for inputs like `x`.
@@ -104,6 +129,14 @@ class Layer(Spec):
         """A copy of this layer with the child `name` replaced by `layer`."""
         raise KeyError(unknown_child(self, name))
 
+    def _repr_html_(self) -> str | None:
+        """The layers inside as a table, for notebooks."""
+        return html_table(self, written)
+
+
+def _assigned(self: Layer, name: str, value: Any) -> NoReturn:
+    raise misuse.assigned(self, name, value)
+
 
 class Function(Layer):
     """A plain function as a layer without parameters.
@@ -141,11 +174,46 @@ def as_layer(x: Any, owner: str) -> Layer:
         )
     if callable(x):
         return Function(x)
-    raise TypeError(f"{owner}: a child must be a layer or a function, got {x!r:.100}")
+    raise TypeError(
+        f"{owner}: a layer must be an nn.Layer or a function, got {shown(x, 100)}"
+    )
+
+
+class Wrapper(Layer):
+    """The abstract base class of layers around one layer; they define `apply`.
+
+    The children are those of the layer inside, and so are the parameters and the state
+    unless `init` adds to them: all keep their paths.
+    """
+
+    layer: Layer
+
+    def __post_init__(self):
+        object.__setattr__(self, "layer", as_layer(self.layer, type(self).__name__))
+
+    @property
+    def with_lengths(self):
+        return self.layer.with_lengths
+
+    @property
+    def at_rest(self):
+        return self.layer.at_rest
+
+    def children(self):
+        return self.layer.children()
+
+    def with_child(self, name, layer):
+        return dataclasses.replace(self, layer=self.layer.with_child(name, layer))
+
+    def init(self, key, x):
+        return self.layer.init(key, x)
 
 
 class Composite(Layer):
     """A layer made of named children: subclass it, list them, write `forward`.
+
+    Children in a field that is a tuple, a list or a dict are called by path:
+    `run("blocks/0", x)`, and so are their parameters, `params["blocks"]["0"]`.
 
     >>> import jax, jaxnn as nn
     >>> class Residual(nn.Composite):
@@ -160,35 +228,76 @@ class Composite(Layer):
 
     with_lengths = "forward"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            misuse.check_forward(cls)
+
     def forward(self, run: "Run", x: Any) -> Any:
         """The body: call children with `run("name", x)` and combine their outputs."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def children(self) -> dict[str, Layer]:
-        values = fields(self).items()
-        return {
-            n: as_layer(v, n) for n, v in values if isinstance(v, Layer) or callable(v)
-        }
+        return {n: _child(n, v) for n, v in fields(self).items() if _is_child(v)}
 
     def with_child(self, name: str, layer: Layer) -> Layer:
         if name not in self.children():
             raise KeyError(unknown_child(self, name))
-        return dataclasses.replace(self, **{name: layer})  # type: ignore[type-var]
+        return dataclasses.replace(self, **{name: _field(layer)})  # type: ignore
 
     def init(self, key, x):
         check_key(key, f"{type(self).__name__}.init")
-        params, state = {}, {}
+        params, state, calls = {}, {}, {}
         for call in trace(self, x):
-            if call.first:
-                new_params, new_state = _init_at(call, key)
-                for tree, part in ((params, new_params), (state, new_state)):
-                    if part:
-                        put(tree, call.path, part)
+            calls.setdefault(call.path, call)
+        for path, call in calls.items():
+            for tree, part in zip((params, state), _init_at(call, key), strict=True):
+                if part:
+                    replace(tree, path, part)
         return params, state
 
     def apply(self, params, state, x, *, key=None, train=False):
         run = Run(self, params, state, key, train)
         return run.forward(x), run.state
+
+
+class Group(Composite):
+    """The layers in one field of a composite: a tuple, a list or a dict of layers."""
+
+    members: Any
+
+    def children(self):
+        is_dict = isinstance(self.members, dict)
+        pairs = self.members.items() if is_dict else enumerate(self.members)
+        return {str(name): _child(str(name), member) for name, member in pairs}
+
+    def with_child(self, name, layer):
+        members = {n: _field(c) for n, c in {**self.children(), name: layer}.items()}
+        kind = type(self.members)
+        return Group(members if kind is dict else kind(members.values()))
+
+    def forward(self, run, x):
+        names = ", ".join(f'run(".../{name}", x)' for name in self.children())
+        raise TypeError(f"Group: layers in a field are called one by one: {names}")
+
+
+def _is_child(value: Any) -> bool:
+    """Whether a field's value is a layer, a function, or a group of them."""
+    if type(value) in (tuple, list, dict):
+        members = value.values() if isinstance(value, dict) else value
+        return bool(members) and all(map(_is_child, members))
+    return isinstance(value, Layer) or callable(value)
+
+
+def _field(layer: Layer) -> Any:
+    """A child as its field holds it."""
+    if isinstance(layer, Function):
+        return layer.function
+    return layer.members if isinstance(layer, Group) else layer
+
+
+def _child(name: str, value: Any) -> Layer:
+    return Group(value) if type(value) in (tuple, list, dict) else as_layer(value, name)
 
 
 class Run:
@@ -215,65 +324,58 @@ class Run:
         self.key, self.train = key, train
         self._layer, self._children = layer, layer.children()
         self._counts: dict[str, int] = {}
-        self._start(None)
+        self._passing = Passing(layer)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise misuse.run_lacks(self.__dict__.get("_layer"), name)
 
     def forward(self, x: Any) -> Any:
         """Call the layer's `forward`; inputs with lengths give outputs with lengths."""
         layer: Any = self._layer
-        own = pair = as_pair(x)
-        self._start(None)
-        if isinstance(pair, Steps) and layer.with_lengths == "forward":
-            self._start(pair)
-            own = blank(*pair) if self._known else tuple(pair)
-        y = self._with_lengths(layer.forward(self, own))
+        passing = self._passing = Passing(layer, as_pair(x))
+        with misuse.own_params(layer, self.params):
+            y = passing.with_lengths(layer.forward(self, passing.entered()))
         return y if isinstance(x, Steps) else plain(y)
 
-    def _start(self, given: Steps | None) -> None:
-        """Remember the input if it is sequences with lengths."""
-        self._given: Any = given
-        self._known = type(given) is Steps  # for a pair, only its use decides
-        self._seen: dict[int, Steps] = {}  # children's outputs, by array
-
-    def __call__(self, name: str, x: Any) -> Any:
+    def __call__(self, name: str, x: Any = None) -> Any:
         """Call child `name` on `x` and keep its new state."""
         if not isinstance(name, str):
             raise TypeError(
                 f"{type(self._layer).__name__}: run takes the name of a child, "
                 f'run("name", x), got {name!r:.60}'
             )
-        child = self._children.get(name)
-        if child is None:
-            raise KeyError(unknown_child(self._layer, name))
-        x = self._with_lengths(as_pair(x))
+        child = self._child(name)
+        x = self._passing.with_lengths(as_pair(x))
         with place(name, child, x), jax.named_scope(name):
             y = self._call(name, child, handed(child, x))
-        return self._own_form(regained(child, x, y))
+        return self._passing.received(regained(child, x, y))
 
-    def _with_lengths(self, x: Any) -> Any:
-        """`x` as `Steps`, if it is known to be an array of sequences."""
-        if id(x) in self._seen:
-            return self._seen[id(x)]
-        if self._known and alike(x, self._given.x):
-            return Steps(x, self._given.lengths)
-        return x
+    def whole(self, net: Layer, x: Any, key: Key | None) -> Any:
+        """Call a network that has the layer's own children, params and state."""
+        own, self.key = self.key, key
+        y = self._call("", net, x)
+        self.key = own
+        return y
 
-    def _own_form(self, y: Any) -> Any:
-        """A child's output as a custom `forward` receives it: arrays and pairs."""
-        if not isinstance(y, Steps) or self._layer.with_lengths == "carries":
-            return y
-        if self._given is not None and y.lengths is self._given.lengths:
-            self._known = True
-        if type(y) is Steps:
-            self._seen[id(y.x)] = y
-        return plain(y)
+    def _child(self, name: str) -> Layer:
+        """The child with this name, or at this path through groups."""
+        children, found = self._children, None
+        for part in name.split("/"):
+            found = children.get(part)
+            children = found.children() if isinstance(found, Group) else {}
+        if found is None:
+            raise KeyError(unknown_child(self._layer, name))
+        return found
 
     def _call(self, name: str, child: Layer, x: Any) -> Any:
-        params, state = self.params.get(name, {}), self.state.get(name, {})
+        params, state = get(self.params, name), get(self.state, name)
         key = self._child_key(name, child)
         made = child.apply(params, state, x, key=key, train=self.train)
         y, state = _pair(child, "apply", made)
         if state:
-            self.state[name] = state
+            replace(self.state, name, state)
         return y
 
     def _child_key(self, name: str, child: Layer) -> Key | None:
@@ -281,6 +383,8 @@ class Run:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         if self.key is None or isinstance(child, Function):
             return None
+        if not name and count == 1:  # the whole network
+            return self.key
         return fold_in(self.key, name if count == 1 else f"{name}#{count}")
 
 
@@ -292,6 +396,7 @@ class Call(NamedTuple):
     x: Any
     y: Any
     params: Params
+    state: State  # before the call
     first: bool
     takes: int  # identifies the input array; 0 for any other input
     gives: int
@@ -324,19 +429,21 @@ class _Plan(Run):
         path, first = f"{self._path}{name}", name not in self._counts
         if _is_plain(child):
             if name not in self._plans:
-                inside = self._calls, self._values, f"{path}/"
+                inside = self._calls, self._values, path and f"{path}/"
                 self._plans[name] = _Plan(child, self.key, *inside)  # type: ignore
-            self.params[name] = self._plans[name].params
+            replace(self.params, name, self._plans[name].params)
             return self._plans[name].forward(x)
         if first:
             key = fold_in(self.key, f"init {name}")  # type: ignore[arg-type]
-            self.params[name], self.state[name] = _pair(
-                child, "init", child.init(key, x)
-            )
+            params, state = _pair(child, "init", child.init(key, x))
+            replace(self.params, name, params)
+            replace(self.state, name, state)
+        own = get(self.params, name), get(self.state, name)
         y = super()._call(name, child, x)
         values = [self._values.number(plain(a)) for a in (x, y)]
-        x, after, params = abstract((x, plain(y), self.params[name]))
-        self._calls.append(Call(path, child, x, after, params, first, *values))
+        x, after, (params, state) = abstract((x, plain(y), own))
+        call = Call(path, child, x, after, params, state, first, *values)
+        self._calls.append(call)
         return y
 
 
@@ -348,24 +455,9 @@ def trace(net: Layer, x: Any) -> list[Call]:
     def forward(key, x):
         _Plan(net, key, calls, _Values()).forward(x)
 
-    token = _tracing.set(True)
-    try:
+    with tracing():
         jax.eval_shape(forward, jax.eval_shape(lambda: jax.random.key(0)), x)
-    finally:
-        _tracing.reset(token)
     return calls
-
-
-_tracing = ContextVar("tracing", default=False)
-
-
-def only_shapes() -> bool:
-    """Whether this call is part of `trace`, as in `init`, where nothing is computed.
-
-    A layer then accepts what it rejects in training for numerical reasons, such as a
-    batch of one example.
-    """
-    return _tracing.get()
 
 
 class _Only(Composite):
@@ -385,19 +477,10 @@ def _is_plain(layer: Layer) -> bool:
 
 
 def _init_at(call: Call, key: Key) -> tuple[Params, State]:
-    for name in call.path.split("/"):
+    for name in filter(None, call.path.split("/")):
         key = fold_in(key, name)
     with place(call.path, call.layer, call.x):
         return call.layer.init(key, call.x)
-
-
-def abstract(tree: Any) -> Any:
-    """The same tree with shapes and dtypes in place of arrays and numbers."""
-
-    def one(a):
-        return jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
-
-    return jax.tree.map(one, tree)
 
 
 def _pair(layer: Layer, function: str, made: Any) -> tuple[Any, Any]:
@@ -407,40 +490,11 @@ def _pair(layer: Layer, function: str, made: Any) -> tuple[Any, Any]:
         return made
     gives = "(params, state)" if function == "init" else "(y, state)"
     raise TypeError(
-        f"{type(layer).__name__}.{function} must return two things, {gives}, the state "
-        f"being a dict ({{}} for none), got {describe(made):.100}"
+        f"{type(layer).__name__}: {function} must return two things, {gives}, the "
+        f"state being a dict ({{}} for none), got {describe(made):.100}"
     )
 
 
-class place:
-    """Adds the path of the failing layer to an exception; outer layers extend it."""
-
-    def __init__(self, name: str, layer: Layer, x: Any):
-        self.name, self.layer, self.x = name, layer, x
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, traceback) -> None:
-        if not isinstance(error, Exception):
-            return
-        path, what, note = getattr(error, "_place", ("", "", ""))
-        if not path:
-            what = f"{written(self.layer):.200} on {said(self.x)}"
-            if isinstance(error, KeyError) and not is_of_inputs(error, self.x):
-                what += " (are params and state from this network's init?)"
-        elif note in error.__notes__:
-            error.__notes__.remove(note)
-        path = f"{self.name}/{path}".rstrip("/")
-        note = f"in {path}: {what}"
-        error._place = (path, what, note)  # type: ignore[attr-defined]
-        error.add_note(note)
-
-
-def unknown_child(layer: Layer, name: str) -> str:
-    """The error message for a name that no child has."""
-    names = list(layer.children())
-    has = f"it has {', '.join(names)}" if names else "it has none"
-    if isinstance(layer, Composite):
-        has += "; a child is an annotated field of the class, `body: nn.Layer`"
-    return f"{type(layer).__name__} has no child {name!r}; {has}{nearest(name, names)}"
+def place(name: str, layer: Layer, x: Any) -> Placed:
+    """Adds the layer's path to an exception raised inside a `with` block."""
+    return Placed(name, functools.partial(written, layer), x)

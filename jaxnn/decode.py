@@ -45,20 +45,24 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn import checks
-from jaxnn.core import Key, Layer, abstract, as_layer, check_key, trace
+from jaxnn.core import Key, Layer, as_layer, check_key, trace
 from jaxnn.inputs.entry import on_device
 from jaxnn.inputs.steps import check_integers, check_lengths
 from jaxnn.layers import Embed, LearnedPositions
 from jaxnn.layers.attention import CachedAttention
 from jaxnn.layers.embed import check_ids
 from jaxnn.layers.stateful import stateful, zero_carry
+from jaxnn.messages import public
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.surgery import layer_paths
 from jaxnn.train.programs import program
 from jaxnn.train.state import variables as parts_of
 from jaxnn.train.traced_once import traced_once
-from jaxnn.trees import describe
+from jaxnn.trees import abstract
 
 
+@entrance
 def greedy(
     net: Layer,
     variables: Any,
@@ -95,6 +99,7 @@ def greedy(
     return _generate(given, {}, plan=plan, choose=_likeliest)
 
 
+@entrance
 def sample(
     net: Layer,
     variables: Any,
@@ -143,6 +148,7 @@ def sample(
     return _generate(given, options, plan=plan, choose=_drawn)
 
 
+@entrance
 def beam(
     net: Layer,
     variables: Any,
@@ -209,7 +215,7 @@ class _Given(NamedTuple):
 
 def _prepare(owner, net, variables, prompt, tokens, end, lengths, context):
     """Check everything and make the network stateful; return `(plan, given)`."""
-    net, (params, state) = as_layer(net, owner), parts_of(variables)
+    net, (params, state) = as_layer(net, owner), parts_of(variables, owner)
     checks.positive_int(owner, "tokens", tokens)
     prompt = on_device(f"{owner}: prompt", prompt)
     lengths = on_device(f"{owner}: lengths", lengths)
@@ -489,3 +495,6 @@ def _batch_axes(plan: _Plan, given: _Given) -> Any:
         return next((i for i, (m, n) in enumerate(pairs) if m != n), -1)
 
     return jax.tree.map(axis, shapes(0), shapes(1))
+
+
+public.show(__name__)

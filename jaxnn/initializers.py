@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxnn.messages import public
 from jaxnn.spec import Spec, show
 
 
@@ -114,3 +115,6 @@ def lecun_normal() -> Initializer:
 def orthogonal(scale: float = 1.0) -> Initializer:
     """An orthogonal matrix times `scale` (Saxe et al., 2014)."""
     return Initializer("orthogonal", (scale,))
+
+
+public.show(__name__)

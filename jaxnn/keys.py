@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
 
 Key = jax.Array
 

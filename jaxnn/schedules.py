@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 from jaxnn.checks import is_positive_int, is_traced
+from jaxnn.messages import public
 
 Scalar = float | jax.Array
 
@@ -88,3 +89,6 @@ def _check_above_zero(owner: str, name: str, value: Any) -> None:
 def _check_every(owner: str, every: Any) -> None:
     if not is_traced(every) and not is_positive_int(every):
         raise ValueError(f"{owner}: every must be a positive int, got {every!r}")
+
+
+public.show(__name__)

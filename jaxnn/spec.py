@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxnn.messages.tracebacks import entrance
+
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 class Spec:
@@ -25,7 +27,14 @@ class Spec:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        try:
+            dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        except ValueError as error:  # a mutable default
+            raise ValueError(
+                f"{cls.__name__}: {error}; a default must be a tuple in place of a "
+                "list or a dict"
+            ) from None
+        cls.__init__ = entrance(cls.__init__)  # which checks the arguments
 
     @functools.cached_property
     def _identity(self) -> tuple:
@@ -40,7 +49,8 @@ class Spec:
         except TypeError as error:
             raise TypeError(
                 f"{type(self).__name__}: a layer is a spec without arrays and must be "
-                f"hashable ({error}); arrays belong in its params or state"
+                f"hashable ({error}); arrays belong in its params or state: "
+                "nn.Parameter(shape) is a child with an array"
             ) from None
 
     def __reduce__(self) -> tuple:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from jaxnn import trees
-from jaxnn.core import Layer, as_layer
+from jaxnn.core import Layer, Wrapper, as_layer
 from jaxnn.inputs.steps import plain
+from jaxnn.messages.phrases import nearest, shown
+from jaxnn.messages.tracebacks import entrance
 
 
+@entrance
 def layer_paths(net: Layer) -> dict[str, Layer]:
     """Every layer inside a network by its path, outer layers first.
 
@@ -24,6 +26,7 @@ def layer_paths(net: Layer) -> dict[str, Layer]:
     return found
 
 
+@entrance
 def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
     """Return the network with the layers at `path` replaced by `change(layer)`.
 
@@ -48,13 +51,13 @@ def edit(net: Layer, path: str, change: Callable[[Layer], Any]) -> Layer:
         change = _always(change)
     if not callable(change):
         raise TypeError(
-            f"edit: change must be a function of a layer, got {change!r:.60}"
+            f"edit: change must be a function of a layer, got {shown(change)}"
         )
     everything = layer_paths(net)
     found = [p for p in everything if p == path or fnmatchcase(p, path)]
     if not found:
         raise KeyError(
-            f"edit: no layer at {path!r}{trees.nearest(path, everything)}; "
+            f"edit: no layer at {path!r}{nearest(path, everything)}; "
             f"the network has {', '.join(everything) or 'no children'}"
         )
     for p in reversed(found):  # inner ones first, while their outer layers exist
@@ -80,35 +83,21 @@ class _Probed(NamedTuple):
     outputs: tuple
 
 
-class _Probe(Layer):
-    """A layer that puts its outputs in its state, so that any transform keeps them."""
+class _Probe(Wrapper):
+    """A layer that puts its outputs in its state, so that any transform keeps them.
 
-    layer: Layer
+    With `read`, it puts `read(layer, params, x)` there instead.
+    """
 
-    @property
-    def with_lengths(self):
-        return self.layer.with_lengths
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        return _Probe(self.layer.with_child(name, layer))
-
-    def init(self, key, x):
-        return self.layer.init(key, x)
+    read: Callable[[Any, Any, Any], Any] | None = None
 
     def apply(self, params, state, x, *, key=None, train=False) -> tuple[Any, Any]:
         before = ()
         if isinstance(state, _Probed):  # the second call of a shared layer
             state, before = state
         y, state = self.layer.apply(params, state, x, key=key, train=train)
-        return y, _Probed(state, (*before, y))
-
-
-def _probe(layer: Layer) -> Layer:
-    """Probe the layer, only once even if several patterns match it."""
-    return layer if isinstance(layer, _Probe) else _Probe(layer)
+        seen = y if self.read is None else self.read(self.layer, params, x)
+        return y, _Probed(state, (*before, seen))
 
 
 class Tap(Layer):
@@ -122,6 +111,8 @@ class Tap(Layer):
     Args:
         net: a network.
         paths: a path or pattern, or a tuple of them, as in `edit`.
+        read: `read(layer, params, x)`, what to return of each layer and its input
+            instead of its output, such as `nn.MultiHeadAttention.weights`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(2)), jnp.ones((3, 4))
@@ -134,6 +125,7 @@ class Tap(Layer):
     with_lengths = "carries"
     net: Layer
     paths: str | tuple[str, ...]
+    read: Callable[[Any, Any, Any], Any] | None = None
 
     def __post_init__(self):
         patterns = (self.paths,) if isinstance(self.paths, str) else self.paths
@@ -143,16 +135,25 @@ class Tap(Layer):
             raise TypeError(
                 f"Tap: paths must be a path or a tuple of them, got {self.paths!r:.60}"
             )
+        if self.read is not None and not callable(self.read):
+            raise TypeError(
+                "Tap: read must be a function of a layer, its parameters and its "
+                f"input, got {self.read!r:.60}"
+            )
         probed = self.net
         for path in patterns:
-            probed = edit(probed, path, _probe)
+            probed = edit(probed, path, self._probe)
         object.__setattr__(self, "_probed", probed)
+
+    def _probe(self, layer: Layer) -> Layer:
+        """Probe the layer, only once even if several patterns match it."""
+        return layer if isinstance(layer, _Probe) else _Probe(layer, self.read)
 
     def children(self):
         return self.net.children()
 
     def with_child(self, name, layer):
-        return Tap(self.net.with_child(name, layer), self.paths)
+        return Tap(self.net.with_child(name, layer), self.paths, self.read)
 
     def init(self, key, x):
         return self.net.init(key, x)

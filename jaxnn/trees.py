@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trees of arrays, with leaves named by paths such as `stage1/block2/conv1/w`."""
 
-import difflib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-LISTED = 20  # most names of one kind in an error message
+from jaxnn.messages import phrases
+from jaxnn.messages.phrases import unmatched
 
 
 def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def paths(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[st
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]:
         path = "/".join(_name(key) for key in keys)
         if path in named:
-            raise ValueError(f"two leaves of a tree share the path {path!r}")
+            raise ValueError(f"tree: paths must differ, but two leaves have {path!r}")
         named[path] = leaf
     return named
 
@@ -44,10 +45,25 @@ def _name(key: Any) -> str:
     name = jax.tree_util.keystr((key,), simple=True)
     if not name or "/" in name:
         raise ValueError(
-            "a dict key of a tree must be a name without '/', which separates the "
-            f"parts of a path, and not empty, got {name!r}"
+            "tree: a dict key must be a name without '/', which separates the parts of "
+            f"a path, and not empty, got {name!r}"
         )
     return name
+
+
+def map_paths(
+    function: Callable[[str, Any], Any],
+    tree: Any,
+    *,
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> Any:
+    """The same tree with `function(path, leaf)` in place of each leaf.
+
+    >>> map_paths(lambda path, leaf: f"{path}={leaf}", {"w": 1, "b": (2, 3)})
+    {'b': ('b/0=2', 'b/1=3'), 'w': 'w=1'}
+    """
+    made = [function(path, a) for path, a in paths(tree, is_leaf=is_leaf).items()]
+    return jax.tree.unflatten(jax.tree.structure(tree, is_leaf=is_leaf), made)
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -66,8 +82,38 @@ def put(tree: dict[str, Any], path: str, value: Any) -> None:
     for name in above:
         node = node.setdefault(name, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last in node:
-        raise ValueError(f"{path!r} is both a leaf and a folder")
+        raise ValueError(f"tree: {path!r} is both a leaf and a folder")
     node[last] = value
+
+
+def get(tree: Any, path: str) -> Any:
+    """What nested dicts hold at a path, "" for all; `{}` if there is nothing.
+
+    >>> get({"blocks": {"0": {"w": 1.0}}}, "blocks/0"), get({}, "blocks/1")
+    ({'w': 1.0}, {})
+    """
+    for name in path.split("/") if path else ():
+        tree = tree.get(name, {})
+    return tree
+
+
+def replace(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set what a dict holds at a path; the dicts below it are copied, not modified.
+
+    At "", the path of the whole, a dict is merged into it.
+
+    >>> inner = {"0": 1.0}
+    >>> tree = {"blocks": inner}
+    >>> replace(tree, "blocks/1", 2.0)
+    >>> tree, inner
+    ({'blocks': {'0': 1.0, '1': 2.0}}, {'0': 1.0})
+    """
+    name, _, rest = path.partition("/")
+    if rest:
+        below = dict(tree.get(name, {}))
+        replace(below, rest, value)
+        value = below
+    tree.update({name: value} if path else value)
 
 
 def matches(pattern: str, path: str) -> bool:
@@ -83,16 +129,9 @@ def matches(pattern: str, path: str) -> bool:
     return path == pattern or path.startswith(f"{pattern}/")
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of an error message: the name closest to a misspelled one, or nothing.
-
-    Only the first thousand names are compared: each takes a few microseconds.
-
-    >>> "no layer 'dense1'" + nearest("dense1", ["conv_1", "dense_1"])
-    "no layer 'dense1' (nearest: 'dense_1')"
-    """
-    close = difflib.get_close_matches(name, list(islice(names, 1000)), n=1)
-    return f" (nearest: {close[0]!r})" if close else ""
+def matches_any(patterns: Iterable[str], path: str) -> bool:
+    """Whether one of the patterns matches a path; see `matches`."""
+    return any(matches(pattern, path) for pattern in patterns)
 
 
 class Difference(NamedTuple):
@@ -116,19 +155,13 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Differenc
     )
 
 
-def listed(title: str, names: Iterable[str], text: Callable[[str], str]) -> list[str]:
-    """Lines of an error message, one per name, for the first twenty names.
-
-    >>> listed("missing", ["w", "b"], repr)
-    ["missing: 'w'", "missing: 'b'"]
-    """
-    names = list(names)
-    lines = [f"{title}: {text(name)}" for name in names[:LISTED]]
-    more = len(names) - LISTED
-    return [*lines, f"{title}: and {more} more"] if more > 0 else lines
-
-
-def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
+def labels(
+    tree: Any,
+    groups: Mapping[str, Any],
+    default: Any = ...,
+    *,
+    owner: str = "labels",
+) -> Any:
     """A tree of labels, one per leaf, chosen by path pattern; for `optax.partition`.
 
     Args:
@@ -136,6 +169,7 @@ def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
         groups: from path pattern (see `matches`) to label.
         default: the label of leaves that no pattern matches; without it, there must be
             no such leaves.
+        owner: the function that messages name.
 
     Returns:
         A tree of the same structure with a label at each leaf.
@@ -149,24 +183,23 @@ def labels(tree: Any, groups: Mapping[str, Any], default: Any = ...) -> Any:
     {'conv_1': {'w': 'frozen'}, 'dense_1': {'b': 'trained', 'w': 'trained'}}
     """
     names = list(paths(tree))
-    parts = [name.split("/") for name in names]
-    known = {"/".join(p[:i]): None for p in parts for i in range(1, len(p) + 1)}
     for pattern in groups:
         if not any(matches(pattern, name) for name in names):
-            raise ValueError(
-                f"pattern {pattern!r} matches no parameter{nearest(pattern, known)}"
-            )
-    chosen = [_label(name, groups, default) for name in names]
-    return jax.tree.unflatten(jax.tree.structure(tree), chosen)
+            raise ValueError(f"{owner}: {unmatched(pattern, names)}")
+    return map_paths(lambda name, _: _label(owner, name, groups, default), tree)
 
 
-def _label(name: str, groups: Mapping[str, Any], default: Any) -> Any:
+def _label(owner: str, name: str, groups: Mapping[str, Any], default: Any) -> Any:
     patterns = [pattern for pattern in groups if matches(pattern, name)]
     if len(patterns) > 1:
         every = " and ".join(map(repr, patterns))
-        raise ValueError(f"{name!r} must match one pattern, it matches {every}")
+        raise ValueError(
+            f"{owner}: {name!r} must match one pattern, it matches {every}"
+        )
     if not patterns and default is ...:
-        raise ValueError(f"no pattern matches {name!r}; add one, or give a default")
+        raise ValueError(
+            f"{owner}: no pattern matches {name!r}; add one, or give default="
+        )
     return groups[patterns[0]] if patterns else default
 
 
@@ -192,24 +225,23 @@ def _dtype(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
 
 
-def describe(x: Any) -> str:
-    """Shapes and dtypes in brief, for messages; works for tracers and nested trees.
+def abstract(tree: Any) -> Any:
+    """The same tree with shapes and dtypes in place of arrays and numbers."""
 
-    >>> describe((np.zeros((8, 4), np.float32), {"label": np.zeros(8, np.int32)}))
-    "(float32[8,4], {'label': int32[8]})"
-    >>> describe(jax.random.key(0))
-    'key<fry>[]'
-    """
-    if hasattr(x, "shape") and hasattr(x, "dtype"):
-        dtype = getattr(x.dtype, "name", x.dtype)
-        return f"{dtype}[{','.join(map(str, x.shape))}]"
-    if isinstance(x, Mapping):
-        return f"{{{', '.join(f'{k!r}: {describe(v)}' for k, v in x.items())}}}"
-    if isinstance(x, tuple) and (fields := getattr(x, "_fields", ())):
-        inner = (f"{k}={describe(v)}" for k, v in zip(fields, x, strict=True))
-        return f"{type(x).__name__}({', '.join(inner)})"
-    if isinstance(x, tuple):
-        return f"({', '.join(map(describe, x))}{',' if len(x) == 1 else ''})"
-    if isinstance(x, list):
-        return f"[{', '.join(map(describe, x))}]"
-    return "None" if x is None else type(x).__name__
+    def one(a):
+        return jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a))
+
+    return jax.tree.map(one, tree)
+
+
+def __getattr__(name: str) -> Any:
+    """The phrases of messages that stood here in version 0.1."""
+    if name not in ("describe", "listed", "nearest"):
+        raise AttributeError(name)
+    warnings.warn(
+        f"jaxnn.trees.{name} is now jaxnn.messages.phrases.{name}; the old name will "
+        "be removed in version 0.3",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return getattr(phrases, name)

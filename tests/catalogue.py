@@ -20,6 +20,8 @@ class Entry(NamedTuple):
     random: bool = False  # needs a key in training
     wrong: tuple[int, ...] | None = None  # a shape that must be refused
     state: tuple[str, ...] = ()  # paths of its state, which training changes
+    frozen: bool = False  # its parameters have no gradient
+    mixes: bool = False  # examples of a batch depend on one another
 
 
 class Twice(nn.Composite):
@@ -30,6 +32,27 @@ class Twice(nn.Composite):
     def forward(self, run, x):
         y = run("layer", run("layer", x))
         return y @ run.params["layer"]["w"].T.astype(y.dtype)
+
+
+class Scaled(nn.Composite):
+    """A custom composite with a parameter of its own."""
+
+    factor: nn.Layer
+
+    def forward(self, run, x):
+        return x * (1 + run("factor", x))[None]
+
+
+class Blocks(nn.Composite):
+    """A custom composite with children in a tuple and in a dict."""
+
+    blocks: tuple
+    heads: dict
+
+    def forward(self, run, x):
+        for i in range(len(self.blocks)):
+            x = run(f"blocks/{i}", x)
+        return run("heads/out", x)
 
 
 class Cells(nn.Composite):
@@ -46,6 +69,17 @@ class Cells(nn.Composite):
             carry = jax.tree.map(jnp.ones_like, cell.zero_carry(x))
             _, x = run(name, (carry, x))
         return x[:, 0, 0]
+
+
+class Unpools(nn.Composite):
+    """Pooling with indices, and back."""
+
+    pool: nn.Layer
+    unpool: nn.Layer
+
+    def forward(self, run, x):
+        y, indices = run("pool", x)
+        return run("unpool", (y**2, indices))
 
 
 class OnIds(nn.Composite):
@@ -69,6 +103,24 @@ class Asks(nn.Composite):
         return run("layer", nn.Attend(x, memory, memory_lengths=lengths))
 
 
+class Halves(nn.Composite):
+    """A layer on a pair: the first and the second half of the features."""
+
+    layer: nn.Layer
+
+    def forward(self, run, x):
+        return run("layer", tuple(jnp.split(x, 2, -1)))
+
+
+class Told(nn.Composite):
+    """A layer on steps and a condition, which is the first step."""
+
+    layer: nn.Layer
+
+    def forward(self, run, x):
+        return run("layer", (x, x[:, :1].sum(1)))
+
+
 DENSE = ("w", "b")
 CELL = ("input/b", "input/w", "recurrent/w")
 GRU = ("input/b", "input/w", "recurrent/b", "recurrent/w")
@@ -87,6 +139,20 @@ CATALOGUE = [
     Entry("identity", nn.Identity(), (4, 3), ()),
     Entry("function", nn.Function(jax.nn.gelu), (4, 3), ()),
     Entry("partial", nn.Sequential(LEAKY), (4, 3), ()),
+    Entry("parameter", Scaled(nn.Parameter((3,))), (4, 3), ("factor/w",)),
+    Entry("scale", nn.Scale(), (4, 3), ("scale",), wrong=(4, 2)),
+    Entry("bias", nn.Bias(), (4, 5, 3), ("b",), wrong=(4, 5, 2)),
+    Entry("last_step", nn.LastStep(), (4, 5, 3), (), wrong=(4, 3)),
+    Entry(
+        "blocks",
+        Blocks((nn.Dense(3), jax.nn.relu), {"out": nn.Dense(2)}),
+        (4, 3),
+        ("blocks/0/b", "blocks/0/w", "heads/out/b", "heads/out/w"),
+        wrong=(4, 2),
+    ),
+    Entry(
+        "frozen", nn.Frozen(nn.Dense(3)), (4, 3), ("b", "w"), wrong=(4, 2), frozen=True
+    ),
     Entry("prelu", nn.PReLU(), (4, 3), ("scale",)),
     Entry(
         "prelu_channels",
@@ -97,6 +163,19 @@ CATALOGUE = [
     ),
     Entry("maxout", nn.Maxout(5, pieces=3), (4, 3), ("b", "w"), wrong=(4, 2)),
     Entry("dropout", nn.Dropout(0.4), (4, 3), (), random=True),
+    Entry("alpha_dropout", nn.AlphaDropout(0.4), (4, 3), (), random=True),
+    Entry("gaussian_noise", nn.GaussianNoise(0.4), (4, 3), (), random=True),
+    Entry("sample", Halves(nn.Sample()), (4, 6), (), random=True, wrong=(4, 5)),
+    Entry("minibatch_std", nn.MinibatchStd(2), (4, 3, 2), (), wrong=(5, 3), mixes=True),
+    Entry("cosine_logits", nn.CosineLogits(5), (4, 3), ("w",), wrong=(4, 2)),
+    Entry("time_embedding", nn.TimeEmbedding(5), (4,), (), wrong=(4, 1)),
+    Entry(
+        "film",
+        Told(nn.FiLM(w_init=nn.initializers.normal(0.5))),
+        (2, 3, 4),
+        ("layer/b", "layer/w"),
+        wrong=(2, 3, 2),
+    ),
     Entry("conv", nn.Conv(3, 3), (2, 4, 3, 2), ("b", "w"), wrong=(2, 4, 3, 3)),
     Entry("conv_no_bias", nn.Conv(3, 1, bias=False), (2, 3, 2, 2), ("w",)),
     Entry(
@@ -156,6 +235,13 @@ CATALOGUE = [
         wrong=(2, 2, 2),
     ),
     Entry(
+        "conv_transpose_output_padding",
+        nn.ConvTranspose(2, (2, 3), stride=2, padding=((0, -1), (1, 0))),
+        (2, 2, 3, 2),
+        ("b", "w"),
+        wrong=(2, 2, 3, 3),
+    ),
+    Entry(
         "separable_conv",
         nn.SeparableConv(4, 3, stride=2, multiplier=2),
         (2, 4, 3, 2),
@@ -171,6 +257,21 @@ CATALOGUE = [
         wrong=(2, 5, 2),
     ),
     Entry("max_pool_1d", nn.MaxPool((2,), dilation=2), (2, 6, 2), (), wrong=(2, 2, 2)),
+    Entry(
+        "max_unpool",
+        Unpools(nn.MaxPoolIndices((2, 3)), nn.MaxUnpool((2, 3), size=(5, 6))),
+        (2, 4, 6, 2),
+        (),
+        wrong=(2, 1, 6, 2),
+    ),
+    Entry("pad", nn.Pad(((1, -1), 2)), (2, 3, 2, 2), (), wrong=(2, 1, 2, 2)),
+    Entry(
+        "pad_reflect",
+        nn.Pad(((2, 1),), mode="reflect"),
+        (2, 3, 2),
+        (),
+        wrong=(2, 2, 2),
+    ),
     Entry("avg_pool", nn.AvgPool(3, stride=1, padding=1), (2, 3, 4, 2), ()),
     Entry(
         "avg_pool_3d",
@@ -185,6 +286,13 @@ CATALOGUE = [
     Entry("adaptive_avg_pool", nn.AdaptiveAvgPool(3), (2, 5, 4, 2), (), wrong=(2, 5)),
     Entry("upsample", nn.Upsample(), (2, 3, 2, 2), (), wrong=(2, 3, 2)),
     Entry("upsample_bilinear", nn.Upsample(2, method="bilinear"), (2, 3, 2, 2), ()),
+    Entry(
+        "upsample_bicubic",
+        nn.Upsample(size=(4, 7), method="bicubic", align_corners=True),
+        (2, 3, 2, 2),
+        (),
+        wrong=(2, 3, 2),
+    ),
     Entry("pixel_shuffle", nn.PixelShuffle(2), (2, 2, 3, 8), (), wrong=(2, 2, 3, 6)),
     Entry(
         "pixel_unshuffle", nn.PixelUnshuffle(2), (2, 4, 6, 2), (), wrong=(2, 4, 5, 2)

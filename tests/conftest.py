@@ -24,6 +24,36 @@ PUBLISHED = (
     *("airline_passengers", "melbourne_temperatures", "etth1", "nab"),
 )
 
+#: XLA's options for the thousands of small programs of the tests: two thirds of their
+#: time was the compiler. Slow tests of whole programs run as users run them: examples,
+#: notebooks and benchmarks, all of which are `tests/test_*.py`.
+COMPILE_FAST = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+#: The older way to write the code of a fusion, without MLIR: half of the time again.
+WITHOUT_MLIR = "--xla_cpu_use_fusion_emitters=false"
+
+
+def pytest_configure(config):
+    """Choose XLA's options before it starts."""
+    if config.option.markexpr not in ("not slow", "quick") and not parts_only(config):
+        return
+    options = [*COMPILE_FAST]
+    if jax.version.__version_info__ < (0, 11):  # later ones know no such option
+        options.append(WITHOUT_MLIR)
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *options])
+
+
+def parts_only(config):
+    """Whether only tests of parts of the library were asked for: folders of `tests`."""
+    tests, started = Path(__file__).parent, config.invocation_params.dir
+    asked = [(started / arg.split("::")[0]).resolve() for arg in config.args]
+    folders = [path if path.is_dir() else path.parent for path in asked]
+    return all(tests in folder.parents for folder in folders)
+
+
 matplotlib.use("Agg")  # pictures go to files: no test opens a window
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -33,6 +63,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 def key():
     """A fixed random key."""
     return jax.random.key(0)
+
+
+@pytest.fixture
+def double():
+    """float64 for the time of a test."""
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Kills a training run at random moments and compares what came of it.
 
     python tests/kills.py 200
+    python tests/kills.py 200 players
 
-trains with the README's own lines, ends the process by SIGKILL that many times, also
-inside saves, and goes on each time from the file. When the run is done its parameters,
-state, optimizer state and history must be those of a run that nobody killed, bit for
-bit, and no other file may be left. It prints what it found and exits with 1 if not.
+trains with the README's own lines, or two adversaries, ends the process by SIGKILL that
+many times, also inside saves, and goes on each time from the file. When the run is done
+its parameters, state, optimizer state and history must be those of a run that nobody
+killed, bit for bit, and no other file may be left. It prints what it found and exits
+with 1 if not.
 """
 
 import os
@@ -37,6 +39,46 @@ train = images, images[:, :3].argmax(1)
 metrics = {"accuracy": nn.metrics.accuracy, "matrix": nn.metrics.ConfusionMatrix(3)}
 
 
+class Game(nn.Composite):
+    """A generator and its critic."""
+
+    generator: nn.Layer = nn.Sequential(nn.Dense(8), nn.BatchNorm(), nn.Dense(6))
+    critic: nn.Layer = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(1))
+
+    def forward(self, run, x):
+        return run("critic", run("generator", x))
+
+
+def critic(run, real):
+    """The critic's objective."""
+    fake = run("generator", jax.random.normal(run.key, (len(real), 4)))
+    return nn.losses.critic_hinge(run("critic", real), run("critic", fake))
+
+
+def generator(run, real):
+    """The generator's objective."""
+    z = jax.random.normal(run.key, (len(real), 4))
+    return nn.losses.generator_hinge(run(z))
+
+
+players = nn.train.players(
+    Game(),
+    critic=nn.train.Player(critic, optimizer, params="critic"),
+    generator=nn.train.Player(
+        generator, nn.optimizers.ema(optimizer, 0.9), params="generator", every=3
+    ),
+)
+
+
+def play(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
+    """Two adversaries, one of which moves in every third step."""
+    state = players.start(np.zeros((1, 4), np.float32), key=jax.random.key(seed))
+    if file.exists():
+        state = nn.load(file, like=state)
+    options = {"batch_size": 16, "callbacks": [nn.callbacks.checkpoint(file), told]}
+    return nn.fit(players, images, epochs=epochs, state=state, **options)
+
+
 def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
     """The README's resume, with all that a file can hold."""
     key = jax.random.key(seed)
@@ -58,10 +100,11 @@ def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
     )
 
 
-def life(file: Path, seed: int, moment: float, from_start: bool) -> bool:
+def life(run, file: Path, seed: int, moment: float, from_start: bool) -> bool:
     """A process that trains until it is done or killed; whether it was killed.
 
     Args:
+        run: what it does.
         file: its checkpoint.
         seed: of the run.
         moment: seconds until it is killed.
@@ -92,7 +135,7 @@ def life(file: Path, seed: int, moment: float, from_start: bool) -> bool:
     return status < 0
 
 
-def difference(file: Path, seed: int) -> list[str]:
+def difference(run, file: Path, seed: int) -> list[str]:
     """What is not as in a run that nobody killed; it runs in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         state, history = run(Path(folder) / "run", seed)
@@ -120,18 +163,18 @@ def _alike(a, b) -> bool:
     return a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-def compare(file: Path, seed: int) -> None:
+def compare(run, file: Path, seed: int) -> None:
     """Exit with a message if the finished run is not the one that nobody killed."""
     child = os.fork()
     if not child:
-        problems = difference(file, seed)
+        problems = difference(run, file, seed)
         print(f"run {seed}: {'; '.join(problems) or 'equal'}", flush=True)
         os._exit(bool(problems))
     if os.waitpid(child, 0)[1]:
         sys.exit(1)
 
 
-def main(kills: int) -> None:
+def main(kills: int, run=run) -> None:
     """Kill so often, in as many runs as that takes."""
     warnings.filterwarnings("ignore", message=".*fork.*")  # no back end is open here
     luck, killed, left_behind, seed = random.Random(time.time()), 0, 0, 0
@@ -142,10 +185,10 @@ def main(kills: int) -> None:
                 start = luck.random() < 0.2
                 moment = luck.uniform(0, 1.5) if start else luck.uniform(0, 0.06)
                 moment = moment if killed < kills else 1e9
-                done = not life(file, seed, moment, start)
+                done = not life(run, file, seed, moment, start)
                 killed += not done
                 left_behind += any(Path(folder).glob(".jaxnn-*"))
-            compare(file, seed)
+            compare(run, file, seed)
         seed += 1
     print(f"{killed} kills in {seed} runs, {left_behind} of them inside a save")
 
@@ -154,4 +197,6 @@ if __name__ == "__main__":
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         nn.cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    of_players = "players" in sys.argv
+    numbers = [int(arg) for arg in sys.argv[1:] if arg.isdecimal()]
+    main(numbers[0] if numbers else 200, play if of_players else run)

@@ -2,13 +2,27 @@
 
 import io as python_io
 import re
+from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from catalogue import CATALOGUE, Asks, Cells, Entry, OnIds, Twice, example
+from catalogue import (
+    CATALOGUE,
+    Asks,
+    Blocks,
+    Cells,
+    Entry,
+    Halves,
+    OnIds,
+    Scaled,
+    Told,
+    Twice,
+    Unpools,
+    example,
+)
 from jax.test_util import check_grads
 
 import jaxnn as nn
@@ -24,9 +38,14 @@ NAMESPACE = {
     "jax": jax,
     "functools": __import__("functools"),
     "Asks": Asks,
+    "Blocks": Blocks,
     "Cells": Cells,
+    "Halves": Halves,
     "OnIds": OnIds,
+    "Scaled": Scaled,
+    "Told": Told,
     "Twice": Twice,
+    "Unpools": Unpools,
 }
 
 
@@ -88,7 +107,9 @@ def test_jit_is_eager(entry, key):
     chex.assert_trees_all_close(eager, again, rtol=1e-5, atol=1e-6)
 
 
-@each
+@pytest.mark.parametrize(
+    "entry", [e for e in CATALOGUE if not e.mixes], ids=lambda e: e.name
+)
 def test_vmap_over_examples_is_the_batch(entry):
     params, state, x = built(entry)
     one = jax.vmap(lambda x: entry.layer.apply(params, state, x[None])[0][0])
@@ -107,7 +128,8 @@ def test_gradients_agree_with_finite_differences_in_float64(entry, key):
         def f(params, x):
             return entry.layer.apply(params, state, x, **kw)[0]
 
-        check_grads(jax.jit(f), (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
+        f, args = (partial(f, params), (x,)) if entry.frozen else (f, (params, x))
+        check_grads(jax.jit(f), args, order=1, modes=["fwd", "rev"], eps=1e-6)
 
 
 @each_with_state
@@ -224,6 +246,7 @@ def test_an_equal_layer_compiles_once(entry):
     jitted(eval(repr(entry.layer), NAMESPACE), params, x)
 
 
+@pytest.mark.slow
 @each
 def test_inside_a_scan_is_outside(entry):
     params, state, x = built(entry)
@@ -238,6 +261,7 @@ def test_inside_a_scan_is_outside(entry):
         chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_lowers_for_every_platform(entry, key):
     params, state, x = built(entry)
@@ -261,7 +285,9 @@ def test_saves_and_loads(entry, tmp_path):
     chex.assert_trees_all_equal(back, {"params": params, "state": state})
 
 
-@each
+@pytest.mark.parametrize(
+    "entry", [e for e in CATALOGUE if not e.frozen], ids=lambda e: e.name
+)
 def test_no_parameter_is_idle(entry, key):
     """Every parameter has a gradient that is not zero for some output."""
     params, state, x = built(entry)

@@ -18,6 +18,7 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPT, PICTURES = FOLDER / "train_mlp.py", FOLDER / "train_cnn.py"
 TEXT = FOLDER / "train_sequences.py"
+GENERATIVE = FOLDER / "train_generative.py"
 OWN = ["jaxnn", "raw-step", "raw-scan"]  # those that need no other library
 PEERS = ["flax", "equinox", "haiku", "keras", "torch"]
 
@@ -522,3 +523,42 @@ def test_other_text_is_refused(benchmarks, backend, other, accepted):
         return rounds.check_tokens("lstm", probes, args)
     with pytest.raises(SystemExit, match="torch writes other text than jaxnn"):
         rounds.check_tokens("lstm", probes, args)
+
+
+@pytest.mark.slow
+def test_generative_networks_and_peers_do_the_same_work(tmp_path):
+    """The script itself raises where losses from the same weights differ."""
+    names = [
+        "jaxnn",
+        *[peer for peer in ("flax", "torch") if importlib.util.find_spec(peer)],
+    ]
+    arguments = ["--small", "--rounds", 1, "--only", *names, "--out", tmp_path]
+    done = run(*arguments, script=GENERATIVE, warnings="default")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "train_generative.json").read_text())
+    assert [r["contender"] for r in report["results"]] == 2 * names
+    assert [r["work"] for r in report["results"][:: len(names)]] == ["vae", "dcgan"]
+    assert (tmp_path / "train_generative.md").read_text() in done.stdout
+
+
+def test_operations_of_generative_networks_are_counted(benchmarks):
+    from contenders import generative_works, works
+
+    vae = works.find("vae", small=True)
+    assert vae.parameters() == 64 * 16 + 16 + 16 * 8 + 8 + 4 * 16 + 16 + 16 * 64 + 64
+    assert vae.flops() == 16 * 6 * (64 * 16 + 16 * 8 + 4 * 16 + 16 * 64)
+    dcgan = generative_works.SMALL["dcgan"]
+    making = 8 * 4 * 8 + 4 * 16 * 8 * 4 + 16 * 16 * 4
+    judging = 16 * 16 * 4 + 4 * 16 * 4 * 8 + 32
+    assert dcgan.flops() == 16 * (8 * making + 16 * judging)
+
+
+def test_rows_by_channel_are_those_of_a_transposed_picture(benchmarks):
+    from contenders import generative
+
+    rng = np.random.default_rng(0)
+    picture, w = rng.standard_normal((2, 3, 3, 5)), rng.standard_normal((45, 4))
+    flat = picture.transpose(0, 3, 1, 2).reshape(2, -1)
+    np.testing.assert_allclose(
+        flat @ generative.by_channel(w, 5, 0), picture.reshape(2, -1) @ w
+    )

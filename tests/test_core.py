@@ -1,6 +1,7 @@
 """The core: specs, composites, paths, keys, errors."""
 
 import functools
+from xml.etree import ElementTree
 
 import chex
 import jax
@@ -233,7 +234,7 @@ def test_no_key_is_used_twice(key):
 def test_children_must_be_layers_or_functions():
     with pytest.raises(TypeError, match=r"build a layer with Flatten\(...\)"):
         nn.Sequential(nn.Flatten)
-    with pytest.raises(TypeError, match="a layer or a function"):
+    with pytest.raises(TypeError, match=r"Sequential: a layer must be an nn.Layer"):
         nn.Sequential(3)
 
 
@@ -274,7 +275,7 @@ def test_a_layer_that_forgets_its_state_is_named(key):
             return 2 * x
 
     with pytest.raises(
-        TypeError, match=r"Forgets.apply must return two things, \(y, st"
+        TypeError, match=r"^Forgets: apply must return two things, \(y, st"
     ):
         nn.Sequential(Forgets()).apply({}, {}, jnp.ones((2, 3)))
 
@@ -343,3 +344,29 @@ def test_first_mistakes_get_a_hint(key):
         Bare().init(key, jnp.ones((2, 3)))
     with pytest.raises(TypeError, match="the name of a child"):
         Direct(nn.Dense(3)).init(key, jnp.ones((2, 3)))
+
+
+def test_a_notebook_shows_the_layers_inside():
+    net = nn.Sequential(
+        nn.Conv(3, 3), nn.Residual(nn.Repeat(nn.Dense(3), 4)), last=jax.nn.relu
+    )
+    rows = ElementTree.fromstring(net._repr_html_()).iter("tr")
+    assert [[*row.itertext()] for row in rows] == [
+        ["path", "layer"],
+        ["conv_1", "Conv(3, kernel=3)"],
+        ["residual_1", "Residual"],
+        ["residual_1/body", "Repeat(n=4)"],
+        ["residual_1/body/block", "Dense(3)"],
+        ["residual_1/shortcut", "Identity()"],
+        ["last", "jax.nn.relu"],
+    ]
+    assert "nn.summary(net, x)" in net._repr_html_()
+    assert nn.Dense(3)._repr_html_() is None  # its repr says it all
+
+
+def test_a_notebook_shows_only_the_first_layers_of_a_large_network():
+    net = nn.Sequential(*[nn.Dense(3)] * 100, nn.Sequential(lambda x: x))
+    shown = net._repr_html_()
+    assert shown.count("<tr>") == 62 and "42 more" in shown
+    odd = nn.Sequential(**{"<b>": nn.Dense(1)}, body=nn.Sequential(lambda x: x))
+    assert "&lt;b&gt;" in odd._repr_html_() and "&lt;lambda&gt;" in odd._repr_html_()

@@ -67,6 +67,7 @@ def test_greedy_is_the_uncached_text_and_beam_1_is_greedy(name):
         np.testing.assert_array_equal(kept[:, 0], tokens)
 
 
+@pytest.mark.slow
 @each_net
 def test_prompts_of_other_lengths_are_as_if_alone(name):
     net, variables = NETS[name], VARIABLES[name]
@@ -188,6 +189,7 @@ def score_of(net, variables, prompt, tokens):
     return np.take_along_axis(np.asarray(log_p), tokens[..., None], 2)[..., 0].sum(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["transformer", "repeated"])
 def test_with_room_for_all_beams_find_the_best_texts_of_all(name):
     net, variables, t = NETS[name], VARIABLES[name], 3
@@ -246,6 +248,7 @@ class Decoder(nn.Composite):
         return run("head", run("body", asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

@@ -8,8 +8,6 @@ from example import drawn, load
 
 import jaxnn as nn
 
-NAMES = ["mnist_cnn", "fashion_cnn", "deep_dream"]
-
 
 @pytest.fixture
 def run(offline, tmp_path, capsys):
@@ -66,18 +64,6 @@ def test_dreaming_leaves_the_network_alone_and_pixels_in_range(key):
     assert 0 <= ends.min() and ends.max() <= 1
     assert not np.allclose(ends, images)
     assert np.isfinite(gain)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_help_describes_the_example(name, capsys):
-    example = load(name)
-    with pytest.raises(SystemExit) as stop:
-        example.main(["--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert example.__doc__.splitlines()[0] in shown
-    for option in ("--small", "--seed", "--out"):
-        assert option in shown
 
 
 # ---- the real data ----

@@ -27,26 +27,7 @@ def run(tmp_path, capsys):
     return run_example
 
 
-NAMES = [
-    "perceptron_xor",
-    "forward_pass",
-    "linear_regression",
-    "universality",
-    "gradient_descent",
-]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_help_explains_the_example(name, capsys):
-    module = load(name)
-    with pytest.raises(SystemExit) as end:
-        module["main"](["--help"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert module["__doc__"].splitlines()[0] in said
-    assert all(flag in said for flag in ("--small", "--out", "--seed"))
-
-
+@pytest.mark.slow
 def test_perceptron_learns_and_or_but_not_xor(run):
     numbers, pictures, lines = run("perceptron_xor")
     assert numbers["and_errors"] == numbers["or_errors"] == 0
@@ -58,6 +39,7 @@ def test_perceptron_learns_and_or_but_not_xor(run):
     assert lines[-1].startswith("the perceptron learns AND and OR; of XOR")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_perceptron_does_so_from_any_start(run, seed):
     numbers, _, _ = run("perceptron_xor", "--seed", str(seed))
@@ -66,6 +48,7 @@ def test_perceptron_does_so_from_any_start(run, seed):
     assert numbers["trained_error"] < 0.05
 
 
+@pytest.mark.slow
 def test_forward_pass_prints_the_worked_example(run):
     numbers, pictures, lines = run("forward_pass")
     np.testing.assert_allclose(numbers["f(1, -1)"], [0.62, 0.83], atol=0.005)
@@ -77,6 +60,7 @@ def test_forward_pass_prints_the_worked_example(run):
     assert lines[-1] == "f(1, -1) = [0.62 0.83]; f(0, 0) = [0.51 0.85]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_linear_regression_only_ever_gets_closer_to_least_squares(run, seed):
     numbers, pictures, lines = run("linear_regression", "--seed", str(seed))

@@ -52,7 +52,13 @@ def test_digits_reaches_97_percent_with_any_seed(tmp_path, seed):
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--momentum", "0.9", "--learning-rate", "0.02"]]
+    "options",
+    [
+        [],
+        pytest.param(
+            ["--momentum", "0.9", "--learning-rate", "0.02"], marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_mnist_mlp_learns(offline, tmp_path, capsys, options):
     result = load("mnist_mlp").main(["--small", "--out", str(tmp_path), *options])
@@ -133,24 +139,3 @@ def test_predictions_show_mistakes_in_red(tmp_path):
     assert has_red(wrong)
     every = save(tmp_path / "every.png", images, labels[::-1], labels)
     assert has_red(every)
-
-
-def test_confusion_colors_only_mistakes(tmp_path):
-    save = load("pictures").save_confusion
-    diagonal = pixels(save(tmp_path / "right.png", np.eye(3, dtype=int), "abc"))
-    mixed = np.array([[3, 2, 0], [0, 1, 0], [0, 0, 2]])
-    mistaken = pixels(save(tmp_path / "wrong.png", mixed, "abc"))
-    colored = [p[..., 0].mean() - p[..., 2].mean() for p in (diagonal, mistaken)]
-    assert colored[1] > colored[0] + 0.01
-
-
-@pytest.mark.parametrize("name", ["digits", "mnist_mlp", "mnist_sigmoid"])
-def test_help_describes_the_example(name, capsys):
-    example = load(name)
-    with pytest.raises(SystemExit) as stop:
-        example.main(["--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert example.__doc__.splitlines()[0] in shown
-    for option in ("--small", "--seed", "--out"):
-        assert option in shown

@@ -69,17 +69,6 @@ def test_gains_are_held_against_chance():
     assert compare(after, None) == (0, 0)
 
 
-def test_help_describes_the_example(capsys):
-    example = load("recipe")
-    with pytest.raises(SystemExit) as stop:
-        example.main(["--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert example.__doc__.splitlines()[0] in shown
-    for option in ("--small", "--seed", "--out", "--members"):
-        assert option in shown
-
-
 @pytest.mark.slow
 @pytest.mark.needs("mnist")
 def test_the_recipe_on_mnist_itself(tmp_path):

@@ -139,5 +139,5 @@ def test_the_kept_weights_give_what_the_readme_says(tmp_path, capsys):
     load("mnist_record").main(["--evaluate", "--out", str(tmp_path)])
     line = last_line(capsys)
     assert re.fullmatch(r"test error 0\.\d\d %", line)
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf8")
+    readme = (Path(__file__).parents[1] / "docs" / "examples.md").read_text("utf8")
     assert line.removeprefix("test error ") in readme

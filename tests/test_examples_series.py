@@ -9,7 +9,6 @@ from example import drawn, load
 
 import jaxnn as nn
 
-NAMES = ("remember", "spoken_digits", "forecast", "anomaly")
 LOADERS = (
     *("airline_passengers", "etth1", "melbourne_temperatures"),
     *("nab", "spoken_digits"),
@@ -143,6 +142,7 @@ def test_linear_forecast_is_exact_where_the_series_is_linear():
 # ---- anomaly ----
 
 
+@pytest.mark.slow
 def test_both_anomalies_of_the_stand_in_are_found(offline, tmp_path, capsys):
     result = load("anomaly").main(["--small", "--out", str(tmp_path)])
     assert result["windows"] == 2 and result["recall"] == 1
@@ -186,18 +186,7 @@ def test_an_example_knows_the_past_and_the_calendar():
         np.testing.assert_allclose(inputs[n, -1, 1], np.sin(angle), atol=1e-5)
 
 
-# ---- all ----
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_help_explains_the_example(name, capsys):
-    module = load(name)
-    with pytest.raises(SystemExit) as end:
-        module.main(["--help"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert module.__doc__.splitlines()[0] in said
-    assert all(flag in said for flag in ("--small", "--out", "--seed"))
+# ---- the real data ----
 
 
 @pytest.mark.slow

@@ -9,9 +9,6 @@ from example import drawn, load
 
 import jaxnn as nn
 
-NAMES = ("char_lm", "sentiment", "translate")
-
-
 # ---- characters ----
 
 
@@ -74,6 +71,7 @@ def test_networks_of_order_beat_the_bag_on_the_stand_in(offline, tmp_path, capsy
         assert drawn(tmp_path / f"{name}.png")
 
 
+@pytest.mark.slow
 def test_padding_changes_no_opinion():
     example = load("sentiment")
     texts = ["a fine film", "dull", "not a fine film at all"]
@@ -170,14 +168,3 @@ def test_one_epoch_translates_some_words(tmp_path):
     flags = ["--recipe", "cpu", "--epochs", "1", "--only", "GRU"]
     result = load("translate").main([*flags, "--out", str(tmp_path)])
     assert min(result.values()) > 3
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_help_explains_the_example(name, capsys):
-    module = load(name)
-    with pytest.raises(SystemExit) as end:
-        module.main(["--help"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert module.__doc__.splitlines()[0] in said
-    assert all(flag in said for flag in ("--small", "--out", "--seed"))

@@ -24,6 +24,7 @@ def test_cifar_learns_the_stand_in_and_says_so(offline, tmp_path, capsys):
         assert drawn(tmp_path / f"{name}.png")
 
 
+@pytest.mark.slow
 def test_cifar_resumed_is_the_uninterrupted_run(monkeypatch, tmp_path):
     example = load("cifar_resnet")
     monkeypatch.setattr(example, "draw", lambda *_: None)  # seconds of pictures
@@ -144,14 +145,3 @@ def test_threshold_is_the_best_of_all():
 def test_unet_beats_the_threshold_in_two_epochs(tmp_path):
     result = load("segment_cells").main(["--epochs", "2", "--out", str(tmp_path)])
     assert result["unet_error"] < result["threshold_error"]
-
-
-@pytest.mark.parametrize("name", ["cifar_resnet", "segment_cells"])
-def test_help_explains_the_example(name, capsys):
-    module = load(name)
-    with pytest.raises(SystemExit) as end:
-        module.main(["--help"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert module.__doc__.splitlines()[0] in said
-    assert all(flag in said for flag in ("--small", "--out", "--seed"))

@@ -15,26 +15,28 @@ ROOT = Path(nn.__file__).parent
 #: floor. `python tests/test_imports.py` prints the table in CONTRIBUTING.md.
 FLOORS = [
     {
-        "trees": "paths in trees",
-        "spec": "frozen specs",
+        "messages/": "what the library says: names, answers, errors, tables",
+        "flops": "floating-point operations of a function",
         "ops/": "arrays in, arrays out; knows no dict and no layer",
     },
     {
         "checks": "the checks that layers share",
         "keys": "random keys",
-        "files/": "trees, arrays and figures in files, each replaced in one piece",
-        "initializers": "how parameters begin",
+        "spec": "frozen specs",
+        "trees": "paths in trees",
     },
     {
+        "files/": "trees, arrays and figures in files, each replaced in one piece",
+        "initializers": "how parameters begin",
         "inputs/": "the arrays that come in; sequences with their lengths",
         "losses/": "one family a file, and what a loss expects",
         "schedules": "learning rates over steps",
-        "xla/": "the guard against XLA's fault on CPUs; the compilation cache",
     },
     {
         "core": "`Layer`, `Composite`, `run`: the one file to read first",
         "data/": "real data sets, splitting, scaling, augmentation",
-        "metrics/": "per example, and streaming",
+        "metrics/": "per example, streaming, and of generated sets",
+        "xla/": "the guard against XLA's fault on CPUs; the compilation cache",
     },
     {
         "layers/": "one concept a file over an op; combinators; transformer blocks",
@@ -45,20 +47,23 @@ FLOORS = [
         "models/": "one paper a file, returns a layer",
         "train/": "state, step, epoch, fit, evaluate; knows no layer",
         "torch_weights/": "weights from PyTorch and back",
+        "rebuild": "a network from the text that a file records of it",
     },
     {
         "optimizers/": "what the recipe adds to Optax",
         "decode": "generation, as one program",
+        "diffusion/": "diffusion models and flows: schedules, objectives, samplers",
         "pictures/": "pictures of a network and its training",
         "doctor/": "what is wrong with a training run",
         "search/": "sweeps",
+        "sklearn/": "networks as estimators of scikit-learn",
         "io": "the door to `files/` and `torch_weights/`",
     },
 ]
 FLOOR = {
     room.strip("/"): number for number, rooms in enumerate(FLOORS, 1) for room in rooms
 }
-ENTRANCE = {"__init__", "moved"}
+ENTRANCE = {"__init__", "__main__", "moved"}
 HEAVY = ["matplotlib", "scipy.optimize", "pandas", "safetensors", "urllib.request"]
 
 

@@ -11,12 +11,13 @@ import jaxnn as nn
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_loses_nothing():
+@pytest.mark.parametrize("what", ["network", "players"])
+def test_a_run_that_is_killed_again_and_again_loses_nothing(what):
     """`JAXNN_KILLS=200` kills it 200 times."""
     kills = os.environ.get("JAXNN_KILLS", "12")
     script = Path(__file__).with_name("kills.py")
     run = subprocess.run(
-        [sys.executable, str(script), kills],
+        [sys.executable, str(script), kills, what],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(nn.__file__).parents[1])},

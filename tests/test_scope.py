@@ -298,13 +298,6 @@ def numpy_gradient(params, x, t):
     }
 
 
-@pytest.fixture
-def double():
-    """float64 for the time of a test."""
-    with jax.enable_x64(True):
-        yield
-
-
 def start(x, seed=0):
     params, _ = small.init(jax.random.key(seed), jnp.asarray(x))
     return params

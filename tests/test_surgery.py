@@ -1,4 +1,4 @@
-"""Surgery: edit, tap, freeze, partition, summary."""
+"""Surgery: edit, tap, freeze, partition."""
 
 import chex
 import jax
@@ -69,6 +69,29 @@ def test_tap_through_repeat_remat_jit_and_grad(key):
     assert jnp.abs(slope(params)["a"]["d"]["w"]).max() > 0
 
 
+@pytest.mark.parametrize("repeat", [False, True])
+def test_tap_reads_attention_weights_where_they_are_used(key, repeat):
+    encoder = nn.TransformerEncoder(2, 2, hidden=3, repeat=repeat)
+    x, lengths = jax.random.normal(key, (2, 5, 4)), jnp.array([5, 3])
+    params, state = encoder.init(key, (x, lengths))
+    read = nn.MultiHeadAttention.weights
+    tap = nn.Tap(encoder, "*attention", read)
+    assert repr(tap).endswith("'*attention', read=MultiHeadAttention.weights)")
+    (y, taps), _ = jax.jit(tap.apply)(params, state, (x, lengths))
+    expected, _ = encoder.apply(params, state, (x, lengths))
+    chex.assert_trees_all_close(y, expected, rtol=1e-5, atol=1e-5)
+    weights = jnp.stack(jax.tree.leaves(taps)).reshape(2, 2, 2, 5, 5)
+    real = (jnp.arange(5)[None] < lengths[:, None]).astype(float)
+    rows = jnp.broadcast_to(real[None, :, None, :, None], weights.shape)
+    chex.assert_trees_all_close((weights * rows).sum(-1), rows[..., 0], atol=1e-6)
+    assert not weights[:, 1, :, :, 3:].any()
+
+
+def test_tap_checks_what_it_is_to_read():
+    with pytest.raises(TypeError, match="Tap: read must be a function of a layer"):
+        nn.Tap(net(), "head", "weights")
+
+
 def test_tap_of_a_shared_layer_gives_every_call(key):
     class Shared(nn.Composite):
         layer: nn.Layer
@@ -109,34 +132,3 @@ def test_tap_of_an_unknown_path_is_refused_when_built():
 def test_tap_is_a_spec():
     assert nn.Tap(net(), "head") == nn.Tap(net(), "head")
     assert "Tap(" in repr(nn.Tap(net(), "head"))
-
-
-def test_summary_counts_parameters_flops_and_bytes():
-    table = nn.summary(net(), jax.ShapeDtypeStruct((3, 4), jnp.float32))
-    assert [row.path for row in table.rows] == [
-        "body/body/fc",
-        "body/body/act",
-        "body/body/out",
-        "body/shortcut",
-        "head",
-    ]
-    assert table.parameters == (4 * 5 + 5) + (5 * 4 + 4) + (4 * 2 + 2)
-    fc = table.rows[0]
-    assert (fc.output, fc.bytes) == ("float32[3,5]", 4 * 25)
-    assert fc.flops == 3 * (2 * 4 * 5 + 5)  # a product and a sum per weight, the biases
-    assert "total" in str(table)
-    assert len({len(line) for line in str(table).splitlines()}) == 1  # aligned
-
-
-def test_summary_of_a_single_layer_and_of_shared_weights(key):
-    class Shared(nn.Composite):
-        layer: nn.Layer
-
-        def forward(self, run, x):
-            return run("layer", run("layer", x))
-
-    assert nn.summary(nn.Dense(3), X).parameters == 15
-    assert [row.parameters for row in nn.summary(Shared(nn.Dense(4)), X).rows] == [
-        20,
-        0,
-    ]

@@ -117,9 +117,13 @@ def is_installed(name: str) -> bool:
     return importlib.util.find_spec(entry(name).library) is not None
 
 
-def load(name: str) -> type[Base]:
-    """A contender's class; its library is imported here and not before."""
-    return importlib.import_module(f"{__name__}.{entry(name).module}").Contender
+def load(name: str, family: str = "") -> type[Base]:
+    """A contender's class; its library is imported here and not before.
+
+    Works of another family than classification have contenders of their own.
+    """
+    module = f"{name}_{family}" if family else entry(name).module
+    return importlib.import_module(f"{__name__}.{module}").Contender
 
 
 def version(name: str) -> str:

@@ -23,6 +23,7 @@ class Work(NamedTuple):
 
     unit = "tokens"
     rule = "Adam"
+    family = ""
 
     @property
     def units(self) -> int:

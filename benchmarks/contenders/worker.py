@@ -84,8 +84,8 @@ def serve_training(facts: dict[str, Any]) -> Callable[[str], Any]:
     import contenders
     from contenders import turns, works
 
-    kind, seed = contenders.load(facts["name"]), facts["seed"]
-    work = works.find(facts["work"], facts["small"])
+    work, seed = works.find(facts["work"], facts["small"]), facts["seed"]
+    kind = contenders.load(facts["name"], work.family)
     made = {}
 
     def probe() -> dict[str, Any]:

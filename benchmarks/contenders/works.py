@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from contenders import Task, networks, sequence_works
+from contenders import Task, generative_works, networks, sequence_works
 
 CLASSES = 10
 
@@ -21,6 +21,7 @@ class Work(NamedTuple):
     momentum: float
 
     unit = "images"
+    family = ""
 
     @property
     def rule(self) -> str:
@@ -117,8 +118,8 @@ SMALL = {
 }
 
 
-def find(name: str, small: bool) -> Work | sequence_works.Work:
-    """A work on pictures or on text, by name."""
+def find(name: str, small: bool) -> Work | sequence_works.Work | generative_works.Work:
+    """A work on pictures, on text, or a generative one, by name."""
     if small:
-        return (SMALL | sequence_works.SMALL)[name]
-    return (FULL | sequence_works.FULL)[name]
+        return (SMALL | sequence_works.SMALL | generative_works.SMALL)[name]
+    return (FULL | sequence_works.FULL | generative_works.FULL)[name]

@@ -4,8 +4,8 @@
 An image data set is two pairs, `(images, labels)` for training and `(images, labels)`
 for testing; only `isbi_em`, whose test labels are not public, is a single pair. For
 texts, time series and sounds, each loader documents what it returns. Nothing here
-imports JAX or touches a device until `log_mel` is called or `augment` is imported,
-whose functions are for arrays inside a compiled step.
+imports JAX or touches a device until `log_mel` or `griffin_lim` is called, or `augment`
+is imported, whose functions are for arrays inside a compiled step.
 """
 
 import importlib
@@ -38,9 +38,11 @@ from jaxnn.data.prepare import standardizer as standardizer
 from jaxnn.data.series import seasonal_naive as seasonal_naive
 from jaxnn.data.series import split_in_time as split_in_time
 from jaxnn.data.series import windows as windows
+from jaxnn.data.sound import griffin_lim as griffin_lim
 from jaxnn.data.sound import log_mel as log_mel
 from jaxnn.data.sound import mel_frames as mel_frames
 from jaxnn.data.spoken_digits import spoken_digits as spoken_digits
+from jaxnn.messages import public
 
 if TYPE_CHECKING:
     from jaxnn.data import augment as augment
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name == "augment":
         return importlib.import_module("jaxnn.data.augment")
-    raise AttributeError(f"module 'jaxnn.data' has no attribute {name!r}")
+    raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), "augment"})
+public.show("jaxnn.data.text")
+public.show(__name__, ["augment", "text"])

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from jaxnn.data.checks import integer, noise, positive, seed_of
 from jaxnn.inputs.arrays import plain
+from jaxnn.messages.arguments import answered
 
 #: How many batches of one length follow each other: the trainer processes several
 #: batches of equal shape at a time.
@@ -27,6 +28,7 @@ class Padded(NamedTuple):
     lengths: np.ndarray
 
 
+@answered
 def pad(
     sequences: Sequence[ArrayLike], length: int | None = None, *, value: float = 0
 ) -> Padded:
@@ -84,7 +86,7 @@ def _fits(value: Any, dtype: np.dtype) -> bool:
 def _sequences(owner: str, sequences: Sequence[ArrayLike]) -> list[np.ndarray]:
     arrays = [plain(f"{owner}: sequence {n}", s) for n, s in enumerate(sequences)]
     if not arrays:
-        raise ValueError(f"{owner}: got no sequences")
+        raise ValueError(f"{owner}: sequences must hold at least one, got none")
     for n, array in enumerate(arrays):
         if array.ndim < 1 or array.dtype.kind not in "biuf":
             # (an empty list is an array of floats)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnn.data.published import Collection, Published, github, obtain
+from jaxnn.messages.phrases import nearest
 
 Series = tuple[np.ndarray, np.ndarray]
 
@@ -175,12 +176,9 @@ def nab(name: str) -> Anomalies:
 
 def _series_path(name: str) -> str:
     """The path in the benchmark of a series that is given by its file name."""
-    from difflib import get_close_matches
-
     paths = {Path(path).stem: path for path in NAB.digests() if path.endswith(".csv")}
     if name not in paths:
-        near = get_close_matches(str(name), paths, n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = nearest(str(name), paths)
         raise ValueError(f"nab: name must be one of {list(paths)}, got {name!r}{hint}")
     return paths[name]
 

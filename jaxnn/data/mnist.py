@@ -131,16 +131,7 @@ def fashion_mnist() -> tuple[Pair, Pair]:
 
     The classes, from 0: T-shirt/top, trouser, pullover, dress, coat, sandal, shirt,
     sneaker, bag, ankle boot. The files are found or downloaded (31 MB) as in `mnist`,
-    in the folder `fashion-mnist`.
-
-    Returns:
-        `(images, labels), (images, labels)`: 60,000 training and 10,000 test examples;
-        images float32 [N, 28, 28, 1] from 0 to 1, labels int32 [N] from 0 to 9.
-
-    Raises:
-        FileNotFoundError: if a file is not found; the error lists every place searched
-            and what to do.
-        ValueError: if a file in `$JAXNN_DATA` is not what was published.
+    in the folder `fashion-mnist`. Arrays and errors are those of `mnist`.
 
     Example:
         >>> from jaxnn.data import fashion_mnist

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preparing arrays for training, on the host: splits, one-hot labels, scaling."""
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from jaxnn.data.checks import first, integer, map_tree, seed_of
 from jaxnn.inputs.arrays import plain
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.elsewhere_calls import SCALERS
 
 Tree = TypeVar("Tree")
 
 
+@answered
 def split(
     data: Tree,
     fraction: float = 0.1,
@@ -54,7 +57,7 @@ def split(
     if stratify is False:
         classes = np.zeros(length, int)
     else:
-        classes = _classes(data, stratify, length)
+        classes = strata("split", data, stratify, length)
     chosen = _choose(classes, total, seed_of("split", seed))
     return (
         map_tree(lambda _, leaf: leaf[~chosen], data),
@@ -103,17 +106,19 @@ def _share(fraction: float, length: int) -> int:
     return total
 
 
-def _classes(data: Any, stratify: bool | ArrayLike, length: int) -> np.ndarray:
+def strata(
+    owner: str, data: Any, stratify: bool | ArrayLike, length: int
+) -> np.ndarray:
     """The classes [N] to stratify by, numbered from 0."""
     if stratify is True and not (isinstance(data, tuple | list) and len(data) == 2):
         raise ValueError(
-            f"split: stratify=True needs data as a pair (inputs, labels), got "
+            f"{owner}: stratify=True needs data as a pair (inputs, labels), got "
             f"{type(data).__name__}; pass the classes themselves as stratify="
         )
-    labels = plain("split: stratify", data[1] if stratify is True else stratify)
+    labels = plain(f"{owner}: stratify", data[1] if stratify is True else stratify)
     if labels.shape != (length,):
         raise ValueError(
-            f"split: stratify must give one class per example, shape ({length},), "
+            f"{owner}: stratify must give one class per example, shape ({length},), "
             f"got shape {labels.shape}"
         )
     return np.unique(labels, return_inverse=True)[1]
@@ -249,6 +254,10 @@ class Standardizer(NamedTuple):
         """Standardized data [..., *features], e.g. predictions, in original units."""
         values, dtype = self._fits(z)
         return (values * self.scale + self.mean).astype(dtype)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        answer = f"; {SCALERS[name]}" if name in SCALERS else ""
+        raise AttributeError(f"Standardizer has no {name}{answer}", name=name, obj=self)
 
     def _fits(self, x: ArrayLike) -> tuple[np.ndarray, np.dtype]:
         values, dtype = _floats(x)

@@ -8,10 +8,12 @@ from numpy.typing import ArrayLike
 
 from jaxnn.data.checks import first, integer, map_tree, positive
 from jaxnn.inputs.arrays import plain
+from jaxnn.messages.arguments import answered
 
 Tree = TypeVar("Tree")
 
 
+@answered
 def windows(
     series: ArrayLike, length: int, horizon: int = 1, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:

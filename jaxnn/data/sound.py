@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxnn.data.checks import first, positive
+from jaxnn.data.checks import first, integer, positive
 from jaxnn.inputs.arrays import plain, to_jax
 
 if TYPE_CHECKING:
@@ -86,6 +86,80 @@ def log_mel(
     grid = _grid("log_mel", rate, window, hop)
     bank = mel_bank(rate, grid.fft, mels, low, high)
     return log_bands(x, *grid, bank, float(floor))
+
+
+def griffin_lim(
+    bands: "ArrayLike | jax.Array",
+    rate: int,
+    *,
+    key: "jax.Array",
+    steps: int = 60,
+    window: float = 0.025,
+    hop: float = 0.010,
+    low: float = 0.0,
+    high: float | None = None,
+) -> "jax.Array":
+    """Waves whose log-mel spectrograms come close to given ones.
+
+    The inverse of `log_mel`, as far as there is one: a spectrogram says nothing of
+    phases. They begin at random and become, step by step, those that frames which
+    overlap can have together.
+
+    A pure function, compiled once for each shape; all arguments but `bands` and `key`
+    are constants.
+
+    Args:
+        bands: log-mel spectrograms [..., frames, M], floats, in nats.
+        rate: samples per second.
+        key: a random key, for the first phases.
+        steps: how often the phases are adjusted, 0 or more.
+        window, hop, low, high: as they were for `log_mel`; the window must be longer
+            than the hop.
+
+    Returns:
+        [..., (frames − 1) · hop + window], of the bands' dtype. The scale is that of
+        the waves; clip to −1 to 1 before you write a file.
+
+    Raises:
+        TypeError: if bands are not floats, or key is not a random key.
+        ValueError: if there are no frames, an option is out of range, or frames do not
+            overlap.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from jaxnn.data import griffin_lim, log_mel
+        >>> tone = np.sin(2 * np.pi * 440 * np.arange(800) / 8000).astype(np.float32)
+        >>> wave = griffin_lim(log_mel(tone, 8000), 8000, key=jax.random.key(0))
+        >>> wave.shape, int(abs(np.fft.rfft(wave)).argmax() * 8000 / len(wave))
+        ((840,), 438)
+
+    Reference:
+        Griffin and Lim, Signal estimation from modified short-time Fourier transform,
+        1984; Perraudin, Balazs and Søndergaard, A fast Griffin-Lim algorithm, 2013.
+    """
+    import jax.numpy as jnp
+
+    from jaxnn.keys import check_key
+    from jaxnn.ops.sound import waves_of_bands
+
+    x = to_jax("griffin_lim: bands", bands)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"griffin_lim: bands must be floats, in nats, got {x.dtype}")
+    if x.ndim < 2 or not x.shape[-2]:
+        raise ValueError(
+            f"griffin_lim: bands must be [..., frames, mels], got shape {x.shape}"
+        )
+    if (count := integer(steps)) is None or count < 0:
+        raise ValueError(f"griffin_lim: steps must be an int of 0 or more, got {steps}")
+    grid = _grid("griffin_lim", rate, window, hop)
+    if grid.hop >= grid.window:
+        raise ValueError(
+            "griffin_lim: window must be longer than hop, so that frames overlap, got "
+            f"{window} s and {hop} s"
+        )
+    check_key(key, "griffin_lim")
+    bank = mel_bank(rate, grid.fft, x.shape[-1], low, high)
+    return waves_of_bands(x, *grid, bank, count, key)
 
 
 def mel_frames(

@@ -101,7 +101,7 @@ class Vocabulary(ABC):
     end: int | None
 
     def __init__(self, specials: Sequence[str]):
-        self.specials = _checked_specials(specials)
+        self.specials = _checked_specials(type(self).__name__, specials)
         for name in SPECIALS:
             present = name in self.specials
             setattr(self, name, self.specials.index(name) if present else None)
@@ -398,7 +398,7 @@ def byte_pairs(
         Sennrich, Haddow and Birch, Neural machine translation of rare words with
         subword units, ACL 2016.
     """
-    library, specials = _tokenizers(), _checked_specials(specials)
+    library, specials = _tokenizers(), _checked_specials("byte_pairs", specials)
     learned = positive("byte_pairs", "size", size) - len(specials)
     if learned < 256:
         raise ValueError(
@@ -461,10 +461,10 @@ def _words(text: str, lower: bool, pattern: str) -> list[str]:
     return re.findall(pattern, text.lower() if lower else text)
 
 
-def _checked_specials(specials: Sequence[str]) -> tuple[str, ...]:
+def _checked_specials(owner: str, specials: Sequence[str]) -> tuple[str, ...]:
     names = tuple(specials)
     if isinstance(specials, str) or not set(names) <= set(SPECIALS):
-        raise ValueError(f"specials: must be of {SPECIALS}, got {specials!r}")
+        raise ValueError(f"{owner}: specials must be of {SPECIALS}, got {specials!r}")
     # In a fixed order, so that `pad` is 0 if present.
     return tuple(name for name in SPECIALS if name in names)
 
@@ -478,7 +478,7 @@ def _frequent(
 ) -> list[str]:
     """The tokens that are frequent enough, the most frequent first."""
     least = positive(owner, "min_count", min_count)
-    taken = len(_checked_specials(specials))
+    taken = len(_checked_specials(owner, specials))
     room = None if size is None else max(positive(owner, "size", size) - taken, 0)
     kept = [token for token, count in counts.items() if count >= least]
     kept = sorted(kept, key=lambda token: (-counts[token], token))[:room]

@@ -4,3 +4,6 @@
 from jaxnn.doctor.diagnose import diagnose as diagnose
 from jaxnn.doctor.report import Finding as Finding
 from jaxnn.doctor.report import Report as Report
+from jaxnn.messages import public
+
+public.show(__name__)

@@ -17,10 +17,11 @@ from jaxnn.doctor.probe import Inside, look_inside
 from jaxnn.doctor.reference import Reference, reference
 from jaxnn.doctor.tries import takes_scores
 from jaxnn.losses import contract_of, example_weights
-from jaxnn.train.batch import length, rows_of, unpack
+from jaxnn.train.batch import length, rows_of
 from jaxnn.train.evaluate import predict
 from jaxnn.train.facts import Facts, facts
 from jaxnn.train.history import History
+from jaxnn.train.objective import unpack
 from jaxnn.train.step import loss_weights, weighted_sum
 
 #: Below this quality a network may count as bad; above it, findings are harmless.
@@ -64,11 +65,11 @@ class Case:
 
     def __post_init__(self):
         self.net = as_layer(self.net, "diagnose")
-        self.all_x, self.all_y, _ = unpack(self.train)
+        self.all_x, self.all_y, _ = unpack(self.net, self.train)
         self.x, self.y = sample((self.all_x, self.all_y), self.examples)
         self.all_u = self.all_v = self.u = self.v = None
         if self.validation is not None:
-            self.all_u, self.all_v, _ = unpack(self.validation)
+            self.all_u, self.all_v, _ = unpack(self.net, self.validation)
             self.u, self.v = sample((self.all_u, self.all_v), self.examples)
 
     @cached_property

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inspect a training run and report what is wrong with it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxnn.checks import is_positive_int
+from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
-from jaxnn.doctor import curves, features, pairs, sets, signals
+from jaxnn.doctor import curves, features, padding, pairs, sets, signals
 from jaxnn.doctor.case import Case
-from jaxnn.doctor.given import check_memory, check_optimizer, checked_data
+from jaxnn.doctor.given import check_carry, checked_data, checked_optimizer
 from jaxnn.doctor.report import Report, ordered
+from jaxnn.messages.arguments import answered
 from jaxnn.train.batch import length
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.history import History
+from jaxnn.train.objective import Objective, body_of
 from jaxnn.train.replay import NonFiniteError
 from jaxnn.train.state import TrainState, variables
+from jaxnn.train.step import Loss, as_trained
 
 CHECKS = (
     pairs.check_pair,
@@ -25,6 +27,7 @@ CHECKS = (
     features.check_targets,
     features.check_constant,
     features.check_leak,
+    padding.check_padding,
     sets.check_overlap,
     sets.check_differ,
     sets.check_balance,
@@ -40,6 +43,18 @@ CHECKS = (
 )
 
 
+#: What can be said of an objective, whose batches may hold anything.
+OF_OBJECTIVES = (
+    signals.check_gradients,
+    signals.check_units,
+    curves.check_statistics,
+    curves.check_regularization,
+    curves.check_rate,
+    curves.check_fit,
+)
+
+
+@answered
 def diagnose(
     net: Layer,
     state: Any,
@@ -47,7 +62,8 @@ def diagnose(
     train: Any,
     validation: Any = None,
     *,
-    loss: Callable[..., jax.Array] | None = None,
+    loss: Loss | None = None,
+    objective: Objective | None = None,
     optimizer: Any = None,
     examples: int = 512,
 ) -> Report:
@@ -67,6 +83,8 @@ def diagnose(
         validation: `(inputs, targets)` to validate on; without it neither overfitting
             nor copies can be detected.
         loss: the run's loss; None takes the one in `history.settings`.
+        objective: the run's objective in place of a loss, likewise; `train` is then
+            what it takes. Of targets, and of how good the outputs are, nothing is said.
         optimizer: the run's optimizer; None takes the one in `history.settings`.
         examples: how many examples of each set to examine. Gradients and units are
             examined in one batch, which is smaller if it would take more than half a
@@ -90,21 +108,24 @@ def diagnose(
     >>> report.healthy, report.names
     (False, ('learning rate too small', 'underfitting'))
     """
-    case = _case(net, state, history, train, validation, loss, optimizer, examples)
-    found = [finding for check in CHECKS for finding in check(case)]
+    given = net, state, history, train, validation
+    case = _case(*given, loss, optimizer, examples, objective)
+    checks = CHECKS if body_of(case.net) is None else OF_OBJECTIVES
+    found = [finding for check in checks for finding in check(case)]
     return Report(ordered(found), _summary(case), tuple(case.skipped))
 
 
-def _case(net, state, history, train, validation, loss, optimizer, examples) -> Case:
+def _case(
+    net, state, history, train, validation, loss, optimizer, examples, objective=None
+) -> Case:
     """Check the arguments and collect the run in a `Case`."""
     net = as_layer(net, "diagnose")
     if isinstance(net, Ensemble):
         raise ValueError(
-            "net: is an ensemble, whose members may differ; look at one, net.net with "
-            "nn.member(state, 0)"
+            "diagnose: net must be a single network, got an ensemble, whose members "
+            "may differ; look at one, net.net with nn.member(state, 0)"
         )
-    if not is_positive_int(examples):
-        raise ValueError(f"examples: must be a positive int, got {examples!r}")
+    positive_int("diagnose", "examples", examples)
     failed = None
     if isinstance(state, NonFiniteError):
         failed, history = (
@@ -113,20 +134,26 @@ def _case(net, state, history, train, validation, loss, optimizer, examples) -> 
         )
         state = state.state
         if state is None:
-            raise ValueError("state: the error kept none; train with replay=True")
+            raise ValueError(
+                "diagnose: state must be an error that kept the run's state, got one "
+                "without it; train with replay=True"
+            )
     history = _checked_history(history, failed)
     failed = failed or _turned_nan(history)
     settings = getattr(history, "settings", None) or {}
-    loss = settings.get("loss") if loss is None else loss
+    if loss is None and objective is None:
+        loss, objective = settings.get("loss"), settings.get("objective")
+    if loss is not None or objective is not None:
+        net, loss = as_trained("diagnose", net, loss, objective, None)
     optimizer = settings.get("optimizer") if optimizer is None else optimizer
-    params, net_state = variables(state)
-    check_memory(net_state)
+    params, net_state = variables(state, "diagnose")
+    check_carry(net_state)
     train, validation = checked_data(net, params, net_state, train, validation, loss)
     own = isinstance(state, TrainState)
-    if optimizer is not None:
-        check_optimizer(optimizer, params, state.opt_state if own else None)
     key = state.key if own else jax.random.key(0)
     opt_state = state.opt_state if own else None
+    if optimizer is not None:
+        optimizer = checked_optimizer(optimizer, net, params, opt_state)
     case = Case(
         net,
         params,
@@ -156,12 +183,13 @@ def _how_it_failed(error: NonFiniteError) -> str:
 def _checked_history(history: Any, failed: str | None) -> History:
     if not isinstance(history, History):
         raise TypeError(
-            f"history: must be the History that fit returned, got {history!r:.60}"
+            "diagnose: history must be the History that fit returned, got "
+            f"{history!r:.60}"
         )
     if not len(history) and failed is None:
         raise ValueError(
-            "history: is empty, it must hold an epoch at least; if the run ended with "
-            "a NonFiniteError, give the error as state"
+            "diagnose: history must hold an epoch at least, got none; if the run ended "
+            "with a NonFiniteError, give the error as state"
         )
     return history
 

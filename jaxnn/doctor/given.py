@@ -7,38 +7,39 @@ import jax
 
 from jaxnn import trees
 from jaxnn.core import Layer
+from jaxnn.messages.phrases import describe
 from jaxnn.train import checks
 from jaxnn.train.batch import rows_of
+from jaxnn.train.freezing import without_frozen
+from jaxnn.train.objective import body_of, unpack
 
 Variables = tuple[Any, Any]  # parameters and state
 
 
-def check_memory(state: Any) -> None:
-    """Raise for a network whose state remembers one batch of examples."""
-    if checks.has_memory(state):
+def check_carry(state: Any) -> None:
+    """Raise for a network whose state holds the carry of one batch of examples."""
+    if checks.has_carry(state):
         raise ValueError(
-            "net: is stateful, its memory is that of one batch of examples; give the "
-            "network that nn.stateful was given, with the same parameters, "
-            "state=(state.params, {})"
+            "diagnose: net must not be stateful, got one whose carry is that of a "
+            "batch of examples; give the network that nn.stateful was given, with the "
+            "same parameters, state=(state.params, {})"
         )
 
 
-def check_optimizer(optimizer: Any, params: Any, opt_state: Any) -> None:
-    """Raise unless this is an optimizer whose state looks like `opt_state`."""
-    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
-        raise TypeError(
-            "optimizer: must be an Optax optimizer such as optax.sgd(0.1), got "
-            f"{optimizer!r:.60}"
-        )
+def checked_optimizer(optimizer: Any, net: Layer, params: Any, opt_state: Any) -> Any:
+    """The run's optimizer; its state must look like `opt_state`."""
+    checks.check_optimizer("diagnose", optimizer)
+    optimizer = without_frozen(optimizer, net)
     if opt_state is None:
-        return
+        return optimizer
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it
         expected = jax.eval_shape(optimizer.init, params)
     if _shapes(expected) != _shapes(opt_state):
         raise ValueError(
-            "optimizer: must be that of the run, but the state was made by another; "
-            f"it has {_kinds(opt_state)}, and this optimizer {_kinds(expected)}"
+            "diagnose: optimizer must be that of the run, but the state was made by "
+            f"another; it has {_kinds(opt_state)}, this optimizer {_kinds(expected)}"
         )
+    return optimizer
 
 
 def _shapes(tree: Any) -> tuple:
@@ -54,11 +55,13 @@ def _kinds(opt_state: Any) -> str:
 
 def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]:
     """Both sets, checked against the network, the loss and each other."""
-    train = checks.checked_pair(train, "train")
+    pairs = body_of(net) is None
+    train = checks.checked_data(train, "diagnose: train", pairs=pairs)
     if validation is not None:
-        validation = checks.checked_pair(validation, "validation")
+        what = "diagnose: validation"
+        validation = checks.checked_data(validation, what, pairs=pairs)
     variables = params, state
-    _check_network(net, variables, train[0])
+    _check_network(net, variables, unpack(net, train)[0])
     _check_set(net, variables, loss, train, "train")
     if validation is not None:
         _check_alike(net, variables, train, validation)
@@ -69,12 +72,12 @@ def checked_data(net, params, state, train, validation, loss) -> tuple[Any, Any]
 def _check_network(net: Layer, variables: Variables, x: Any) -> None:
     """Raise, with a hint at the cause, unless the network takes the training inputs."""
     try:
-        checks.check_network(net, *variables, rows_of(x, 1))
+        checks.check_network("diagnose", net, *variables, rows_of(x, 1))
     except Exception as error:
         if _is_of_several(net, variables[0], x):
             raise ValueError(
-                "state: is that of an ensemble; look at one of its members, "
-                "nn.member(state, 0)"
+                "diagnose: state must be that of a single network, got an ensemble's; "
+                "look at one of its members, nn.member(state, 0)"
             ) from error
         error.add_note("diagnose: train must be what the network was trained on")
         raise
@@ -98,10 +101,10 @@ def _check_set(
 ) -> None:
     """Raise unless the network takes the inputs and the loss takes its outputs."""
     about = {"loss": loss, "what": what, "strict": False}
-    found = checks.check_together(net, variables, data, **about)
+    found = checks.check_together("diagnose", net, variables, data, **about)
     if loss is not None:  # with two examples: with one, a mean would look right
-        pair = rows_of((found.outputs, data[1]), 2)
-        checks.check_each("loss", jax.eval_shape(loss, *pair), 2)
+        pair = rows_of((found.outputs, unpack(net, data)[1]), 2)
+        checks.check_each("diagnose", "loss", jax.eval_shape(loss, *pair), 2)
 
 
 def _check_alike(net: Layer, variables: Variables, train: Any, validation: Any) -> None:
@@ -110,6 +113,7 @@ def _check_alike(net: Layer, variables: Variables, train: Any, validation: Any) 
     Sequences may have another length, if the network takes them.
     """
     longer = False
+    train, validation = (unpack(net, data)[:2] for data in (train, validation))
     for part, name in ((0, "inputs"), (1, "targets")):
         if _sizes(train[part]) == _sizes(validation[part]):
             continue
@@ -117,16 +121,17 @@ def _check_alike(net: Layer, variables: Variables, train: Any, validation: Any) 
             longer = _takes(net, variables, validation[0])
         if not longer or _axes(train[part]) != _axes(validation[part]):
             raise ValueError(
-                f"validation {name}: must have the shape of the training {name} but "
-                f"for the number of examples, {trees.describe(train[part])}, got "
-                f"{trees.describe(validation[part])}"
+                f"diagnose: validation {name} must have the shape of the training "
+                f"{name} but for the number of examples, "
+                f"{describe(train[part])}, got "
+                f"{describe(validation[part])}"
             )
 
 
 def _takes(net: Layer, variables: Variables, x: Any) -> bool:
     """Whether the network takes such inputs."""
     try:
-        checks.check_network(net, *variables, rows_of(x, 1))
+        checks.check_network("diagnose", net, *variables, rows_of(x, 1))
     except Exception:  # any layer may reject them in its own way
         return False
     return True

@@ -55,9 +55,9 @@ def _last_activation(case: Case) -> str | None:
 def _refused(case: Case, kind: str | None) -> str | None:
     """Pairs that `fit` rejects too; a custom loop may still have them."""
     try:
-        check_loss(case.loss, kind)
+        check_loss("diagnose", case.loss, kind)
     except ValueError as error:
-        return str(error).removeprefix("loss: ")
+        return str(error).removeprefix("diagnose: loss ")
     if kind == "softmax" and case.facts.outputs.shape[-1] == 1:
         return "a softmax over one output is always 1"
     return None

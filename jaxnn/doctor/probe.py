@@ -13,6 +13,7 @@ import optax
 from jaxnn import trees
 from jaxnn.core import Composite, Function, Layer, as_layer, trace
 from jaxnn.layers.combine import Repeat, Sequential
+from jaxnn.messages.phrases import describe
 from jaxnn.spec import Spec
 from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.programs import program
@@ -277,5 +278,5 @@ def _before(calls: list) -> str | None:
     if not weighty or weighty[0] == 0:
         return None
     before, call = calls[weighty[0] - 1 : weighty[0] + 1]
-    alike = trees.describe(before.y) == trees.describe(call.x)
+    alike = describe(before.y) == describe(call.x)
     return before.path if alike else None

@@ -13,6 +13,8 @@ def task_of(loss: Any, outputs: Any, targets: Any) -> str | None:
     if not all(hasattr(a, "shape") for a in (outputs, targets)):
         return None
     contract = contract_of(loss) if loss is not None else None
+    if contract is not None and contract.outputs in ("distribution", "embeddings"):
+        return None  # the outputs are not predictions of the targets
     targets = np.asarray(targets)
     integer = np.issubdtype(targets.dtype, np.integer)
     if integer and targets.ndim == len(outputs.shape) - 1:

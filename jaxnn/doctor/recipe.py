@@ -46,6 +46,12 @@ ILLNESSES = {
         "numbers, and shuffle the examples before splitting them",
         ("overfitting",),
     ),
+    "padding read as data": Illness(
+        "give the lengths along: inputs (x, lengths), as nn.data.pad makes them; every "
+        "layer then ignores what stands past the ends, and nn.LastStep() or "
+        "nn.GlobalMaxPool() reads real steps only",
+        ("overfitting", "underfitting"),
+    ),
     "overlapping sets": Illness(
         "take the copies out of the validation set: split first, then augment or "
         "repeat; the validation numbers of this run are too good",

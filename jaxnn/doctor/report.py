@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxnn.doctor.recipe import ILLNESSES
-from jaxnn.trees import nearest
+from jaxnn.messages.phrases import nearest
 
 #: Below this likelihood a finding is only possible and does not explain others.
 SURE = 0.5

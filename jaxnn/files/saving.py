@@ -6,6 +6,7 @@ The format is described in `tree_files`; nothing in a file is ever executed.
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,8 +15,15 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.files import tree_files
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe, listed, nearest
+from jaxnn.messages.tracebacks import entrance, warn
+
+#: Endings that promise another format.
+_OTHER_FORMATS = {".npz", ".npy", ".pt", ".pth", ".keras", ".h5", ".hdf5"}
 
 
+@entrance
 def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
     """Write any tree of arrays, such as a `TrainState`, to one safetensors file.
 
@@ -43,8 +51,15 @@ def save(path: str | os.PathLike[str], tree: Any, *, spec: Any = None) -> None:
     array([0., 0., 0.])
     """
     tree_files.write(path, tree, spec=spec)
+    file = Path(path)
+    if file.suffix in _OTHER_FORMATS:
+        warn(
+            f"save: {file} is a safetensors file, whatever its name says, which "
+            f"nn.load reads; name it {file.with_suffix('.safetensors')}"
+        )
 
 
+@answered
 def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     """Read a tree from a safetensors file written by `save` or by another library.
 
@@ -57,8 +72,11 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     Returns:
         A tree like `like`. Without `like`, nested dicts of NumPy arrays: fields and
         indices become keys, numbers become arrays of rank 0, empty containers become
-        `{}`; random keys stay keys. Names in files of other libraries are split only at
-        `/`.
+        `{}`; random keys stay keys. A tuple or a list comes back as one if it is the
+        tree itself: `params, state = nn.load(path)`. Names in files of other libraries
+        are split only at `/`. `evaluate`, `predict` and everything else that takes a
+        network's variables accepts such a pair, and such a dict of a `TrainState`;
+        `nn.io.network` gives the network.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -74,9 +92,10 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     {'moments': (Array([0., 0.], dtype=float32),), 'step': 3}
     """
     with tree_files.open_file(path) as file:
-        leaves, empty, _ = tree_files.read(file)
+        leaves, empty, _, sequence = tree_files.read(file)
     if like is None:
-        return _nest(path, [*leaves.items(), *empty.items()])
+        tree = _nest(path, [*leaves.items(), *empty.items()])
+        return tree if sequence is None else _sequence(path, tree, sequence)
     wanted = trees.paths(like)
     _check_fit(path, leaves, wanted)
     # (Each array is released as soon as it is copied: together they may fill memory.)
@@ -84,6 +103,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
+@entrance
 def header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `save` recorded about a file, read without its arrays.
 
@@ -124,27 +144,42 @@ def _nest(path: Any, items: list[tuple[str, Any]]) -> Any:
     return tree
 
 
+def _sequence(path: Any, tree: Any, kind: str) -> Any:
+    """The tuple or list that was saved, from a dict with its indices as keys."""
+    if not isinstance(tree, dict) or {*tree} != {str(i) for i in range(len(tree))}:
+        raise ValueError(f"load: the jaxnn header of {path} does not fit its tensors")
+    members = [tree[str(i)] for i in range(len(tree))]
+    return tuple(members) if kind == "tuple" else members
+
+
 def _check_fit(path: Any, leaves: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     found = {name: _kind(leaf) for name, leaf in leaves.items()}
     want = {name: _kind(leaf) for name, leaf in wanted.items()}
     missing, unexpected, different = trees.difference(found, want)
     problems = [
-        *trees.listed(
-            "missing", missing, lambda n: _at(n) + trees.nearest(n, unexpected)
-        ),
-        *trees.listed("unexpected", unexpected, _at),
-        *trees.listed("different", different, lambda n: _contrast(n, found, want)),
+        *listed("missing", missing, lambda n: _at(n) + nearest(n, unexpected)),
+        *listed("unexpected", unexpected, _at),
+        *listed("different", different, lambda n: _contrast(n, found, want)),
     ]
+    every = [*missing, *unexpected, *different]
+    if every and all(name.startswith("opt_state/") for name in every):
+        raise ValueError(_of_another_optimizer(path))
     if any(name.startswith("watch/") for name in unexpected):
         problems.append("give train_state the run's early_stopping= and plateau= too")
     if problems:
         raise ValueError("\n  ".join([f"load: {path} does not fit `like`:", *problems]))
 
 
-def _kind(leaf: Any) -> str:
-    return trees.describe(
-        np.asarray(leaf) if isinstance(leaf, tree_files.Number) else leaf
+def _of_another_optimizer(path: Any) -> str:
+    return (
+        f"load: {path} was saved with another optimizer than that of `like`; to start "
+        "from its weights:\n  old = nn.load(path)\n  state = nn.train_state(net, "
+        'optimizer, x, key=key, params=old["params"], state=old["state"])'
     )
+
+
+def _kind(leaf: Any) -> str:
+    return describe(np.asarray(leaf) if isinstance(leaf, tree_files.Number) else leaf)
 
 
 def _at(name: str) -> str:

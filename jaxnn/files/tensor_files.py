@@ -90,7 +90,8 @@ def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Place]]:
     if size > 8 and head[8:9] != b"{":
         raise ValueError(
             f"load: {file.name} looks like {_format(head)}; only safetensors files are "
-            "read, and nothing in a file is ever executed"
+            "read, and nothing in a file is ever executed. For PyTorch's weights take "
+            "nn.io.from_torch(net, x, path)"
         )
     start = 8 + int.from_bytes(head[:8], "little") if size > 8 else 10
     _check_size(file.name, size, start)

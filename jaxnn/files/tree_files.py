@@ -6,7 +6,8 @@ entries: `jaxnn`, a JSON object, and `jaxnn_crc32`, a checksum of that object an
 tensors. The object (format version 1) has `version`, `library`, `spec`, `step`, and
 what tensors cannot express: `empty` (path to `{}` or `null`), `keys` (path to the
 random generator of a key) and `dtypes` (path to the dtype of a tensor stored as its
-bytes, because safetensors has no such dtype). Version 2, written if there is a record,
+bytes, because safetensors has no such dtype); also `sequence`, "tuple" or "list", if
+the tree itself is one. Version 2, written if there is a record,
 also has `record`: JSON in which `{"numbers": n}` stands for a list of floats,
 `{"array": n}` for an array and `{"dict": {}}` for a dict; those arrays are tensors
 named `/record/n`, a name that no tree path has. Nothing in a file is ever executed.
@@ -25,6 +26,7 @@ from jax.core import Tracer
 
 from jaxnn import trees
 from jaxnn.files import places, tensor_files
+from jaxnn.messages.phrases import describe, nearest
 
 VERSION = 2
 _RECORD = "/record/"
@@ -42,6 +44,7 @@ class Content(NamedTuple):
     leaves: dict[str, Any]  # by path: NumPy arrays and random keys
     empty: dict[str, Any]  # by path: `{}` or None
     record: Any  # what is stored beside the tree, or None
+    sequence: str | None = None  # "tuple" or "list", if the tree itself is one
 
 
 def write(
@@ -66,6 +69,8 @@ def write(
         TypeError, ValueError: something cannot be stored in a file.
         OSError: the file cannot be written.
     """
+    if isinstance(tree, str | os.PathLike):
+        raise TypeError(f"{owner}: the path comes first, {owner}(path, tree)")
     nodes = trees.paths(tree, is_leaf=_is_empty)
     leaves = {name: x for name, x in nodes.items() if not _is_empty(x)}
     for name, leaf in leaves.items():
@@ -88,6 +93,8 @@ def write(
         "keys": keys,
         "dtypes": dtypes,
     }
+    if type(tree) in (tuple, list):
+        note["sequence"] = type(tree).__name__
     text = json.dumps(note if record is None else note | {"record": packed})
     tensors = {n: _to_bytes(x) if n in dtypes else x for n, x in arrays.items()}
     metadata = {"jaxnn": text, "jaxnn_crc32": checksum(text, tensors)}
@@ -109,9 +116,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if not target.exists():
         folder = target.parent
         beside = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        raise FileNotFoundError(
-            f"load: no file {target}{trees.nearest(target.name, beside)}"
-        )
+        raise FileNotFoundError(f"load: no file {target}{nearest(target.name, beside)}")
     if not target.is_file():
         raise ValueError(f"load: path must name a safetensors file, {target} is none")
     return target.open("rb")
@@ -129,7 +134,7 @@ def read(file: BinaryIO) -> Content:
     if note.get("version") == VERSION:
         aside = {n: leaves.pop(n) for n in tensors if n.startswith(_RECORD)}
         record = _unpacked(file.name, note, aside)
-    return Content(leaves, note.get("empty", {}), record)
+    return Content(leaves, note.get("empty", {}), record, note.get("sequence"))
 
 
 def read_note(file: BinaryIO) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def _check_leaf(name: str, leaf: Any) -> None:
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, *Number)):
         raise TypeError(
             f"save: leaf {name!r} must be an array or a number, "
-            f"got {trees.describe(leaf)}; describe a network by `spec=`"
+            f"got {describe(leaf)}; describe a network by `spec=`"
         )
     if isinstance(leaf, np.ma.MaskedArray):
         raise TypeError(
@@ -232,8 +237,7 @@ def _pack(value: Any, aside: list[Any], name: str = "record") -> Any:
     is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
     if not numbers and (not is_array or is_key(value)):
         raise TypeError(
-            f"save: {name} must be an array, a number or text, got "
-            f"{trees.describe(value)}"
+            f"save: {name} must be an array, a number or text, got {describe(value)}"
         )
     aside.append(np.asarray(value, float) if numbers else value)
     return {"numbers" if numbers else "array": len(aside) - 1}
@@ -268,7 +272,7 @@ def _well_formed(note: Mapping[str, Any]) -> bool:
         "keys": lambda value: isinstance(value, str),
         "dtypes": lambda value: value in _AS_BYTES,
     }
-    return all(
+    return note.get("sequence") in (None, "tuple", "list") and all(
         isinstance(note.get(entry), dict) and all(map(rule, note[entry].values()))
         for entry, rule in rules.items()
     )

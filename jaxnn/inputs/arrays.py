@@ -26,11 +26,11 @@ _INSTEAD = {
 }
 
 
-def native(name: str, a: Any) -> np.ndarray:
+def native(what: str, a: Any) -> np.ndarray:
     """A NumPy array with the same values, in a dtype that JAX also has.
 
     Args:
-        name: what to call the array in messages, such as `data inputs`.
+        what: what to call the array in messages, after its owner: `fit: data inputs`.
         a: whatever `np.asarray` takes.
 
     Raises:
@@ -40,18 +40,46 @@ def native(name: str, a: Any) -> np.ndarray:
     >>> native("x", np.array([1, 2], ">i4")).dtype
     dtype('int32')
     """
-    found = plain(name, a)
+    found = plain(what, a)
     dtype = found.dtype
     # (The dtypes of ml_dtypes, such as bfloat16, are of kind V too.)
     if dtype.kind not in "biufcV" or dtype.type is np.void:
+        if is_frame(a):
+            raise TypeError(f"{what} {_wrong_columns(a)}")
+        kind = "U" if _is_text(found) else dtype.kind
         raise TypeError(
-            f"{name}: must hold numbers, got an array of {dtype!s:.60}; "
-            f"{_INSTEAD.get(dtype.kind, 'make numbers of it')}"
+            f"{what} must hold numbers, got an array of {dtype!s:.60}; "
+            f"{_INSTEAD.get(kind, 'make numbers of it')}"
         )
     return found
 
 
-def plain(name: str, a: Any) -> np.ndarray:
+def is_frame(a: Any) -> bool:
+    """Whether `a` is a table with named columns, such as a DataFrame of pandas."""
+    return hasattr(a, "columns") and hasattr(a, "to_numpy")
+
+
+def _wrong_columns(frame: Any) -> str:
+    """The error message for a frame that does not become an array of numbers."""
+    columns = zip(frame.columns, frame.dtypes, strict=True)
+    wrong = [f"{name!r} ({d})" for name, d in columns if not _is_plain_number(d)]
+    return (
+        f"must hold numbers, got a {type(frame).__name__} with "
+        f"{', '.join(wrong[:8])}; df.to_numpy('float32') makes numbers of it, once "
+        "text is encoded, as by df = pd.get_dummies(df)"
+    )
+
+
+def _is_plain_number(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "iuf"
+
+
+def _is_text(a: np.ndarray) -> bool:
+    """Whether an array of objects holds text alone."""
+    return a.dtype == object and all(isinstance(value, str) for value in a.flat)
+
+
+def plain(what: str, a: Any) -> np.ndarray:
     """A NumPy array of the same values, whether they are numbers or not.
 
     Big-endian numbers are byte-swapped; a long double becomes a double if it is exact.
@@ -60,20 +88,20 @@ def plain(name: str, a: Any) -> np.ndarray:
     """
     if is_sparse(a):
         raise TypeError(
-            f"{name}: must be a dense array, got a sparse {type(a).__name__}; its "
+            f"{what} must be a dense array, got a sparse {type(a).__name__}; its "
             "toarray() or todense() makes one"
         )
     if isinstance(a, np.ma.MaskedArray):
-        _check_unmasked(name, a)
+        _check_unmasked(what, a)
     try:
         found = np.asarray(a)
     except Exception as error:
         raise TypeError(
-            f"{name}: {type(a).__name__} does not become a NumPy array ({error})"
+            f"{what} must become a NumPy array, got {type(a).__name__} ({error})"
         ) from error
     dtype = found.dtype
     if dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
-        return _double(name, found)
+        return _double(what, found)
     return found if dtype.isnative else found.astype(dtype.newbyteorder("="))
 
 
@@ -82,24 +110,24 @@ def is_sparse(a: Any) -> bool:
     return hasattr(a, "todense")
 
 
-def _check_unmasked(name: str, a: np.ma.MaskedArray) -> None:
+def _check_unmasked(what: str, a: np.ma.MaskedArray) -> None:
     mask = np.ma.getmaskarray(a)
     if mask.dtype == bool and mask.any():  # (that of records has fields)
         raise ValueError(
-            f"{name}: must not be masked, but {place_of(mask)} is ({int(mask.sum())} "
+            f"{what} must not be masked, but {place_of(mask)} is ({int(mask.sum())} "
             f"of {mask.size} numbers); fill them with a.filled(value), or leave the "
             "examples out"
         )
 
 
-def _double(name: str, a: np.ndarray) -> np.ndarray:
+def _double(what: str, a: np.ndarray) -> np.ndarray:
     """Long doubles as doubles, if no digit is lost."""
     with np.errstate(over="ignore"):
         found = a.astype(np.float64 if a.dtype.kind == "f" else np.complex128)
     bad = (found != a) & ~np.isnan(a)
     if bad.any():
         raise ValueError(
-            f"{name}: must fit {found.dtype}, but {place_of(bad)} has more digits "
+            f"{what} must fit {found.dtype}, but {place_of(bad)} has more digits "
             f"({int(bad.sum())} such numbers of {a.dtype}); where they do not matter, "
             f"convert them with a.astype('{found.dtype}')"
         )
@@ -112,7 +140,7 @@ def place_of(bad: np.ndarray) -> str:
     return f"[{', '.join(map(str, place))}]"
 
 
-def check_fits(name: str, a: np.ndarray) -> None:
+def check_fits(what: str, a: np.ndarray) -> None:
     """Raise unless JAX's dtype for an array can hold each of its values.
 
     Without `jax_enable_x64`, int64 becomes int32, and float64 becomes float32, which
@@ -139,13 +167,13 @@ def check_fits(name: str, a: np.ndarray) -> None:
     if bad.any():
         where, count = place_of(bad), int(bad.sum())
         raise ValueError(
-            f"{name}: must fit {own}, which JAX makes of {a.dtype}, but {where} is "
+            f"{what} must fit {own}, which JAX makes of {a.dtype}, but {where} is "
             f"{a[bad][0]} ({count} such number{'s' if count > 1 else ''}); {advice}, "
             "or jax.config.update('jax_enable_x64', True)"
         )
 
 
-def checked(name: str, a: Any) -> Any:
+def checked(what: str, a: Any) -> Any:
     """A JAX array as it is, any other by NumPy, if JAX can hold its values."""
     import jax
     from jax.core import Tracer
@@ -153,16 +181,17 @@ def checked(name: str, a: Any) -> Any:
     if isinstance(a, jax.Array):
         if not isinstance(a, Tracer) and a.is_deleted():
             raise ValueError(
-                f"{name}: this jax.Array was deleted, as one that is donated to a "
-                "jitted function is; give that function a copy, jnp.copy(a)"
+                f"{what} must still exist, but this jax.Array was deleted, as one that "
+                "is donated to a jitted function is; give that function a copy, "
+                "jnp.copy(a)"
             )
         return a
-    found = native(name, a)
-    check_fits(name, found)
+    found = native(what, a)
+    check_fits(what, found)
     return found
 
 
-def to_jax(name: str, a: Any) -> "jax.Array":
+def to_jax(what: str, a: Any) -> "jax.Array":
     """A JAX array that no one else can modify, copied once.
 
     On a CPU, JAX shares the memory of a NumPy array where it can; where it cannot, it
@@ -171,7 +200,7 @@ def to_jax(name: str, a: Any) -> "jax.Array":
     """
     import jax
 
-    found = checked(name, a)
+    found = checked(what, a)
     if isinstance(found, jax.Array):
         return found
     # (`jnp.asarray` compiles a program for each shape, and copies after it returns.)

@@ -2,8 +2,7 @@
 """The single point of entry for arrays given to `init` and `apply` of any layer."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,18 +10,29 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxnn import trees
-from jaxnn.inputs import arrays
-from jaxnn.trees import nearest
+from jaxnn.inputs import arrays, misuse
+from jaxnn.inputs.errors import is_of_inputs
+from jaxnn.messages.tracebacks import shorten
+
+#: Stands for an argument that was not given.
+_ABSENT: Any = object()
+#: What every `apply` takes by name; those of a user's own layers may take more.
+_OPTIONS = {"key", "train"}
 
 
 def of_init(init: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a layer's `init(key, x)` so that every array in `x` is checked."""
 
     @functools.wraps(init)
-    def entered(self, key, x):
-        x = converted(f"{type(self).__name__}: x", x, arrays.checked)
-        with _reading(x):
+    def entered(self, key=_ABSENT, x=_ABSENT, *more, **options):
+        try:
+            if x is _ABSENT or more or options:
+                raise misuse.misapplied(self, "init", _given(key, x, *more), options)
+            x = converted(f"{type(self).__name__}: x", x, arrays.checked)
             return init(self, key, x)
+        except Exception as error:
+            _leaves(error, x)
+            raise
 
     return entered
 
@@ -31,12 +41,36 @@ def of_apply(apply: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a layer's `apply` so that every array in its `x` is a JAX array."""
 
     @functools.wraps(apply)
-    def entered(self, params, state, x, **options):
-        x = on_device(f"{type(self).__name__}: x", x)
-        with _reading(x):
+    def entered(self, params=_ABSENT, state=_ABSENT, x=_ABSENT, *more, **options):
+        try:
+            if x is _ABSENT or more:
+                given = _given(params, state, x, *more)
+                raise misuse.misapplied(self, "apply", given, options)
+            if not options.keys() <= _OPTIONS:
+                misuse.check_options(self, apply, options)
+            if options.get("train", False) is not False:
+                _check_static(self, options["train"])
+            x = on_device(f"{type(self).__name__}: x", x)
             return apply(self, params, state, x, **options)
+        except Exception as error:
+            _leaves(error, x)
+            raise
 
     return entered
+
+
+def _given(*arguments: Any) -> list[Any]:
+    return [a for a in arguments if a is not _ABSENT]
+
+
+def _check_static(layer: Any, train: Any) -> None:
+    """Raise if `train` is traced: layers decide by it what to compute."""
+    if isinstance(train, Tracer):
+        raise TypeError(
+            f"{type(layer).__name__}: train must be static, True or False, got a "
+            f"traced {train.dtype}; under jit, name it: "
+            'jax.jit(net.apply, static_argnames="train")'
+        )
 
 
 def on_device(name: str, x: Any) -> Any:
@@ -55,12 +89,11 @@ def converted(name: str, x: Any, convert: Callable[[str, Any], Any]) -> Any:
     leaves = jax.tree.leaves(x, is_leaf=arrays.is_sparse)
     if all(isinstance(a, Tracer) for a in leaves) or not any(map(_is_array, leaves)):
         return x
-    named = trees.paths(x, is_leaf=arrays.is_sparse)
-    made = [
-        convert(f"{name} {path}".strip(), a) if _is_array(a) else a
-        for path, a in named.items()
-    ]
-    return jax.tree.unflatten(jax.tree.structure(x, is_leaf=arrays.is_sparse), made)
+
+    def one(path, a):
+        return convert(f"{name} {path}".strip(), a) if _is_array(a) else a
+
+    return trees.map_paths(one, x, is_leaf=arrays.is_sparse)
 
 
 def _is_array(a: Any) -> bool:
@@ -71,27 +104,8 @@ def _is_array(a: Any) -> bool:
     return known and not isinstance(a, np.generic)
 
 
-@contextmanager
-def _reading(x: Any) -> Iterator[None]:
-    """Inspect a `KeyError` that is raised inside."""
-    try:
-        yield
-    except KeyError as error:
+def _leaves(error: Exception, x: Any) -> None:
+    """Complete an error that leaves a layer called on `x`."""
+    if isinstance(error, KeyError):
         is_of_inputs(error, x)
-        raise
-
-
-def is_of_inputs(error: KeyError, x: Any) -> bool:
-    """Whether a key is missing in a layer's inputs `x`, a dict, not in its parameters.
-
-    The answer is stored on the error: that of the layer that raised it holds for all.
-    """
-    found = getattr(error, "_of_inputs", None)
-    if found is None:
-        name = error.args[0] if error.args else None
-        found = error._of_inputs = isinstance(x, Mapping) and name not in x  # type: ignore
-        if found:
-            near = nearest(str(name), map(str, x))
-            names = ", ".join(map(repr, x))
-            error.add_note(f"x is a dict of {names}, without {name!r}{near}")
-    return found
+    shorten(error)

@@ -25,13 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import checks
+from jaxnn.messages.phrases import describe
 from jaxnn.spec import show
-from jaxnn.trees import describe
 
 
 def _no_arithmetic(self, other):
     """Adding tuples in Python makes longer ones; a function of arrays must not."""
-    raise TypeError("a pair (x, lengths) has no arithmetic; take its x")
+    raise TypeError(
+        f"{type(self).__name__}: a pair (x, lengths) has no arithmetic; take its x"
+    )
 
 
 class Steps(NamedTuple):
@@ -139,10 +141,11 @@ def over_steps(function: Callable[[Any], Any], x: Steps) -> Any:
     keeps = _keeps(function, x.x)
     if keeps is None:
         raise ValueError(
-            f"the function {show(function)} gives something else for a sequence alone "
-            f"than for one with padding behind it, got {said(x)}: it may "
+            f"Function: {show(function)} must give for a sequence with padding behind "
+            f"it what it gives for the sequence alone, got {said(x)}: it may "
             "read past the ends, as x[:, -1] and x.mean(1) do; write it as a function "
-            "of the pair (x, lengths), or use nn.GlobalAvgPool() or nn.GlobalMaxPool()"
+            "of the pair (x, lengths), or use nn.LastStep(), nn.GlobalAvgPool() or "
+            "nn.GlobalMaxPool()"
         )
     flat, tree = jax.tree.flatten(y)
     each = zip(flat, keeps, strict=True)

@@ -39,6 +39,7 @@ from jaxnn.layers.shape import Flatten as Flatten
 from jaxnn.layers.shape import Identity as Identity
 from jaxnn.layers.shape import Reshape as Reshape
 from jaxnn.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from jaxnn.messages import public
 
 if TYPE_CHECKING:
     from jaxnn.layers.additive_attention import AdditiveAttention as AdditiveAttention
@@ -48,9 +49,23 @@ if TYPE_CHECKING:
     from jaxnn.layers.cells import GRUCell as GRUCell
     from jaxnn.layers.cells import LSTMCell as LSTMCell
     from jaxnn.layers.cells import RNNCell as RNNCell
+    from jaxnn.layers.conditioning import FiLM as FiLM
+    from jaxnn.layers.conditioning import TimeEmbedding as TimeEmbedding
+    from jaxnn.layers.cosine_logits import CosineLogits as CosineLogits
+    from jaxnn.layers.dropout import AlphaDropout as AlphaDropout
     from jaxnn.layers.embed import Embed as Embed
     from jaxnn.layers.embed import TiedOutput as TiedOutput
+    from jaxnn.layers.frozen import Frozen as Frozen
+    from jaxnn.layers.last_step import LastStep as LastStep
+    from jaxnn.layers.minibatch_std import MinibatchStd as MinibatchStd
+    from jaxnn.layers.noise import GaussianNoise as GaussianNoise
+    from jaxnn.layers.pad import Pad as Pad
     from jaxnn.layers.padding import Attend as Attend
+    from jaxnn.layers.parameters import Bias as Bias
+    from jaxnn.layers.parameters import Parameter as Parameter
+    from jaxnn.layers.parameters import Scale as Scale
+    from jaxnn.layers.pool import MaxPoolIndices as MaxPoolIndices
+    from jaxnn.layers.pool import MaxUnpool as MaxUnpool
     from jaxnn.layers.positions import LearnedPositions as LearnedPositions
     from jaxnn.layers.positions import SinusoidalPositions as SinusoidalPositions
     from jaxnn.layers.recurrent import Bidirectional as Bidirectional
@@ -59,6 +74,7 @@ if TYPE_CHECKING:
     from jaxnn.layers.recurrent import gru as gru
     from jaxnn.layers.recurrent import lstm as lstm
     from jaxnn.layers.recurrent import rnn as rnn
+    from jaxnn.layers.sample import Sample as Sample
     from jaxnn.layers.sequences import Sequences as Sequences
     from jaxnn.layers.transformer import DecoderBlock as DecoderBlock
     from jaxnn.layers.transformer import EncoderBlock as EncoderBlock
@@ -66,40 +82,38 @@ if TYPE_CHECKING:
     from jaxnn.layers.transformer import TransformerDecoder as TransformerDecoder
     from jaxnn.layers.transformer import TransformerEncoder as TransformerEncoder
 
-# Imported on first use, so that a network without sequences need not wait for them.
-_LATER = {
-    "AdditiveAttention": "additive_attention",
-    "AttentiveRecurrent": "additive_attention",
-    "MultiHeadAttention": "attention",
-    "ConvLSTMCell": "cells",
-    "GRUCell": "cells",
-    "LSTMCell": "cells",
-    "RNNCell": "cells",
-    "Embed": "embed",
-    "TiedOutput": "embed",
-    "Attend": "padding",
-    "LearnedPositions": "positions",
-    "SinusoidalPositions": "positions",
-    "Bidirectional": "recurrent",
-    "gru": "recurrent",
-    "lstm": "recurrent",
-    "Recurrent": "recurrent",
-    "RecurrentStack": "recurrent",
-    "rnn": "recurrent",
-    "Sequences": "sequences",
-    "DecoderBlock": "transformer",
-    "EncoderBlock": "transformer",
-    "FeedForward": "transformer",
-    "TransformerDecoder": "transformer",
-    "TransformerEncoder": "transformer",
+#: The layers in each other file, imported on first use: a network without sequences
+#: need not wait for theirs.
+_FILES = {
+    "additive_attention": "AdditiveAttention AttentiveRecurrent",
+    "attention": "MultiHeadAttention",
+    "cells": "ConvLSTMCell GRUCell LSTMCell RNNCell",
+    "conditioning": "FiLM TimeEmbedding",
+    "cosine_logits": "CosineLogits",
+    "dropout": "AlphaDropout",
+    "embed": "Embed TiedOutput",
+    "frozen": "Frozen",
+    "last_step": "LastStep",
+    "minibatch_std": "MinibatchStd",
+    "noise": "GaussianNoise",
+    "pad": "Pad",
+    "padding": "Attend",
+    "parameters": "Bias Parameter Scale",
+    "pool": "MaxPoolIndices MaxUnpool",
+    "positions": "LearnedPositions SinusoidalPositions",
+    "recurrent": "Bidirectional Recurrent RecurrentStack gru lstm rnn",
+    "sample": "Sample",
+    "sequences": "Sequences",
+    "transformer": "DecoderBlock EncoderBlock FeedForward TransformerDecoder "
+    "TransformerEncoder",
 }
+_LATER = {name: file for file, names in _FILES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(importlib.import_module(f"jaxnn.layers.{_LATER[name]}"), name)
-    raise AttributeError(f"module 'jaxnn.layers' has no attribute {name!r}")
+    raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+public.show(__name__, _LATER)

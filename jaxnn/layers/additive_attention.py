@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, initializers
-from jaxnn.core import Layer, abstract, fold_in, place, unknown_child
+from jaxnn.core import Layer, fold_in, place, unknown_child
 from jaxnn.inputs.steps import blank, within
 from jaxnn.layers.attention import check_attend
 from jaxnn.layers.padding import Attend
 from jaxnn.layers.recurrent import is_cell
+from jaxnn.messages.phrases import describe
 from jaxnn.ops.attention import additive_attention
 from jaxnn.ops.dense import dense
 from jaxnn.ops.recurrent import keep
-from jaxnn.trees import describe
+from jaxnn.trees import abstract
 
 
 class AdditiveAttention(Layer):
@@ -231,10 +232,10 @@ class AttentiveRecurrent(Layer):
     def as_stateful(self, length: int | None) -> Layer:
         """The same layer with its carry in the state."""
         del length
-        return _Remembering(self)
+        return _Continued(self)
 
 
-class _Remembering(Layer):
+class _Continued(Layer):
     """An `AttentiveRecurrent` that continues from call to call; see stateful.py."""
 
     with_lengths = "uses"

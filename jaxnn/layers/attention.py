@@ -13,9 +13,15 @@ from jaxnn.core import Key, Layer, Params, fold_in, needed_key
 from jaxnn.inputs.steps import blank, check_lengths, check_steps, within
 from jaxnn.layers.padding import Attend, unpack
 from jaxnn.layers.positions import moved, steps_at, zero_position
-from jaxnn.ops.attention import attention, rotary, visible, write
+from jaxnn.messages.phrases import describe
+from jaxnn.ops.attention import (
+    attention,
+    attention_weights,
+    rotary,
+    visible,
+    write,
+)
 from jaxnn.ops.dense import dense
-from jaxnn.trees import describe
 
 
 class MultiHeadAttention(Layer):
@@ -29,7 +35,8 @@ class MultiHeadAttention(Layer):
 
     The input is `x`, `[N, T, C]`, or `(x, lengths)`, or an `nn.Attend` with a memory or
     a mask; the output is `[N, T, features]`. A step that the mask allows to attend to
-    nothing gets zeros (plus `out/b`) and passes no gradient.
+    nothing gets zeros (plus `out/b`) and passes no gradient. `weights(params, x)` gives
+    the attention weights.
 
     Args:
         heads: the number of heads, H.
@@ -112,12 +119,39 @@ class MultiHeadAttention(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         given = self._check(x)
-        q, k, v = self.project(params, given)
-        if self.rotary:
-            q, k = (self.turn(a, jnp.arange(a.shape[2])[None]) for a in (q, k))
+        q, k, v = self._turned(params, given)
         dropped = self.dropped(key, train)
         y = attention(q, k, v, mask=allowed(given), causal=self.causal, **dropped)
         return self.merge(params, y), state
+
+    def weights(self, params: Params, x: Any) -> jax.Array:
+        """The attention weights of every head, `[N, heads, T, S]`, before dropout.
+
+        Rows sum to 1, or are zeros where nothing may be seen; the mean over axis 1 is
+        that of the heads.  In a network, `nn.Tap` reads them where they are used:
+
+        >>> import jax, jax.numpy as jnp, jaxnn as nn
+        >>> net, x = nn.TransformerEncoder(2, 4), jnp.ones((2, 5, 8))
+        >>> params, state = net.init(jax.random.key(0), x)
+        >>> read = nn.MultiHeadAttention.weights
+        >>> (y, taps), _ = nn.Tap(net, "*/attention", read).apply(params, state, x)
+        >>> {path: a.shape for path, a in taps.items()}
+        {'block1/attention': (2, 4, 5, 5), 'block2/attention': (2, 4, 5, 5)}
+
+        Args:
+            params: the layer's parameters.
+            x: what `apply` takes.
+        """
+        given = self._check(x)
+        q, k, _ = self._turned(params, given)
+        return attention_weights(q, k, mask=allowed(given), causal=self.causal)
+
+    def _turned(self, params: Params, given: Attend) -> list[jax.Array]:
+        """Queries, keys and values, rotated if they are to be."""
+        q, k, v = self.project(params, given)
+        if self.rotary:
+            q, k = (self.turn(a, jnp.arange(a.shape[2])[None]) for a in (q, k))
+        return [q, k, v]
 
     def project(self, params: Params, given: Attend) -> list[jax.Array]:
         """Queries, keys and values, each `[N, heads, T, D]`."""

@@ -15,12 +15,12 @@ from jaxnn.layers.norm import (
     affine,
     array_and_lengths,
 )
+from jaxnn.messages.phrases import describe
 from jaxnn.ops.norm import (
     batch_norm,
     batch_norm_in_training,
     batch_norm_of_real_steps,
 )
-from jaxnn.trees import describe
 
 
 class BatchNorm(Layer):

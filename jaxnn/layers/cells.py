@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recurrent cells: one step of a recurrence, `(carry, x) -> (carry, y)`.
 
-A cell is a layer with an additional method, `zero_carry(x)`: the memory before the
+A cell is a layer with an additional method, `zero_carry(x)`: the carry before the
 first step, for inputs of one step like `x` `[N, ...]`.  Any such layer, including a
 custom `Composite`, runs over time in `nn.Recurrent(cell)`.  The cells here also have a
 faster method that takes all steps at once, `over_time`.
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jaxnn import checks, initializers
 from jaxnn.core import Layer, Params
 from jaxnn.layers.conv import Conv
+from jaxnn.messages.phrases import describe
 from jaxnn.ops import cells as ops
 from jaxnn.ops.dense import dense
-from jaxnn.trees import describe
 
 Init = initializers.InitializerFunction
 Carry = dict[str, jax.Array]
@@ -28,13 +28,13 @@ Carry = dict[str, jax.Array]
 class Cell(Layer):
     """The abstract base class of the cells here; one step is a sequence of length 1."""
 
-    memory = ("h",)  # the names of the carry's arrays
+    carried = ("h",)  # the names of the carry's arrays
 
     def zero_carry(self, x: Any) -> Carry:
         """Zeros `[N, ..., F]`, in the precision of the parameters."""
         shape = (*x.shape[:-1], self.features)  # type: ignore[attr-defined]
         dtype = checks.param_dtype(x)
-        return {name: jnp.zeros(shape, dtype) for name in self.memory}
+        return {name: jnp.zeros(shape, dtype) for name in self.carried}
 
     def over_time(self, params: Params, carry: Carry, x, mask=None, *, reverse=False):
         """The carry after all steps of `x` `[T, N, ...]`, and the output of each."""
@@ -215,9 +215,9 @@ class LSTMCell(Cell):
         features: the number of hidden units, F.
         forget_bias: initial bias of the forget gate; with 1 the cell starts out
             remembering (Jozefowicz et al., 2015).
-        peepholes: whether the gates i, f and o also see the memory c, each through its
-            own weights, `peephole/scale` `[3 F]`, initially 0 (Gers and Schmidhuber,
-            2000). Slower, because the fast backward pass does not apply.
+        peepholes: whether the gates i, f and o also see the cell state c, each through
+            its own weights, `peephole/scale` `[3 F]`, initially 0 (Gers and
+            Schmidhuber, 2000). Slower, because the fast backward pass does not apply.
         bias: whether to add a bias `b`.
         w_init: initializer of `input/w`.
         recurrent_init: initializer of `recurrent/w`, applied to each part.
@@ -240,7 +240,7 @@ class LSTMCell(Cell):
     w_init: Init = initializers.glorot_uniform()
     recurrent_init: Init = initializers.orthogonal()
 
-    memory = ("c", "h")
+    carried = ("c", "h")
 
     def __post_init__(self):
         checks.positive_int("LSTMCell", "features", self.features)
@@ -302,7 +302,7 @@ class ConvLSTMCell(Cell):
     bias: bool = True
     w_init: Init = initializers.glorot_uniform()
 
-    memory = ("c", "h")
+    carried = ("c", "h")
 
     def __post_init__(self):
         checks.positive_int("ConvLSTMCell", "features", self.features)

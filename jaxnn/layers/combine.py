@@ -5,7 +5,7 @@ import functools
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jaxnn import checks
 from jaxnn.core import (
     Composite,
     Layer,
+    Wrapper,
     as_layer,
     check_key,
     place,
@@ -23,7 +24,7 @@ from jaxnn.core import (
 )
 from jaxnn.inputs.steps import Steps, as_pair, handed, plain, regained, said
 from jaxnn.layers.shape import Identity
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
 
 
 class Listed(Composite):
@@ -44,11 +45,38 @@ class Listed(Composite):
     def with_child(self, name: str, layer: Layer) -> Layer:
         if name not in self.children():
             raise KeyError(unknown_child(self, name))
+        layers = {**self.children(), name: as_layer(layer, type(self).__name__)}
+        return self._with(tuple(layers.items()))
+
+    def _with(self, layers: tuple[tuple[str, Layer], ...]) -> "Listed":
         new = object.__new__(type(self))
         new.__dict__.update({k: v for k, v in vars(self).items() if k != "_identity"})
-        layers = {**self.children(), name: as_layer(layer, type(self).__name__)}
-        new.__dict__["layers"] = tuple(layers.items())
+        new.__dict__["layers"] = layers
         return new
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __bool__(self) -> bool:
+        return True  # a network without layers is a network
+
+    def __iter__(self) -> Iterator[Layer]:
+        return (layer for _, layer in self.layers)
+
+    def __getitem__(self, index: int | str | slice) -> Any:
+        """A child by number or name, or a part of the network under the same names."""
+        if isinstance(index, slice):
+            return self._with(self.layers[index])
+        if isinstance(index, str):
+            if index not in self.children():
+                raise KeyError(unknown_child(self, index))
+            return self.children()[index]
+        if not -len(self) <= operator.index(index) < len(self):
+            raise IndexError(
+                f"{type(self).__name__}: index must be from 0 to {len(self) - 1}, or "
+                f"negative from the end, got {index}"
+            )
+        return self.layers[index][1]
 
     def _arguments(self) -> list[str]:
         """The children as written in code: by position as long as the numbers fit."""
@@ -66,7 +94,10 @@ class Listed(Composite):
 def _name_children(owner: Listed, children: tuple, named: dict[str, Any]) -> tuple:
     kind, counts = type(owner).__name__, Counter()
     if len(children) == 1 and isinstance(children[0], list | tuple):
-        raise TypeError(f"{kind}: pass the layers as arguments, {kind}(*layers)")
+        raise TypeError(
+            f"{kind}: layers must be given one by one, {kind}(*layers), got "
+            f"a {type(children[0]).__name__} of them"
+        )
     layers = [as_layer(child, kind) for child in children]
     pairs = [(_number(layer, counts), layer) for layer in layers]
     pairs += [(name, as_layer(child, kind)) for name, child in named.items()]
@@ -98,6 +129,9 @@ class Sequential(Listed):
     are steps, and the output is an array. A layer that mixes steps but takes no lengths
     is an error.
 
+    `net[0]` and `net["head"]` are layers; `net[:-1]` is a network under the same names,
+    so the parameters of the whole network fit it.
+
     Args:
         layers: layers or functions, numbered by kind.
         named: more of them, under names that you choose.
@@ -108,6 +142,8 @@ class Sequential(Listed):
     Sequential(Dense(32), jax.nn.relu, head=Dense(10))
     >>> list(net.init(jax.random.key(0), jax.numpy.ones((1, 64)))[0])
     ['dense_1', 'head']
+    >>> net[:-1], len(net)
+    (Sequential(Dense(32), jax.nn.relu), 3)
     """
 
     with_lengths = "carries"
@@ -308,7 +344,7 @@ def _under(name: str, tree: dict) -> dict:
     return {name: tree} if tree else {}
 
 
-class Remat(Layer):
+class Remat(Wrapper):
     """A layer that stores no activations: the backward pass recomputes them.
 
     The same function and parameter paths as the layer alone, with less memory and more
@@ -321,24 +357,6 @@ class Remat(Layer):
     >>> list(nn.Remat(nn.Dense(4)).init(jax.random.key(0), jax.numpy.ones((2, 4)))[0])
     ['w', 'b']
     """
-
-    layer: Layer
-
-    def __post_init__(self):
-        object.__setattr__(self, "layer", as_layer(self.layer, "Remat"))
-
-    @property
-    def with_lengths(self):
-        return self.layer.with_lengths
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        return Remat(self.layer.with_child(name, layer))
-
-    def init(self, key, x):
-        return self.layer.init(key, x)
 
     def apply(self, params, state, x, *, key=None, train=False):
         def apply(params, state, x, key):

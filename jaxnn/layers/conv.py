@@ -9,12 +9,30 @@ import jax.numpy as jnp
 from jaxnn import checks, initializers
 from jaxnn.core import Layer, fold_in
 from jaxnn.layers import windows
+from jaxnn.layers.pad import check_reach
+from jaxnn.messages.phrases import describe, nearest
 from jaxnn.ops.conv import conv, conv_transpose
+from jaxnn.ops.pad import pad
 from jaxnn.ops.windows import explicit_pads, extent, spread
-from jaxnn.trees import describe, nearest
 
-#: How an image continues beyond its edges, and what `jax.numpy.pad` calls it.
-_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+#: What padding holds.
+_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def _with_lengths(layer: Any) -> str:
+    """How a convolution treats sequences with lengths: see `inputs/steps.py`.
+
+    Zeros past the ends act like zero padding, as long as all steps are kept.
+    """
+    axes = windows.spatial_axes(layer.kernel)
+    kernel, stride, dilation = (
+        spread(a, axes) for a in (layer.kernel, layer.stride, layer.dilation)
+    )
+    span = extent(kernel[0], dilation[0])
+    pads = explicit_pads(layer.padding, kernel, kernel, (1,) * axes, dilation)
+    zeros = getattr(layer, "padding_mode", "zeros") == "zeros" or span == 1
+    kept = stride[0] == 1 and sum(pads[0]) == span - 1
+    return "each" if zeros and kept else "mixes"
 
 
 class Conv(Layer):
@@ -56,6 +74,7 @@ class Conv(Layer):
     ((3, 3, 1, 8), (4, 14, 14, 8))
     """
 
+    with_lengths = property(_with_lengths)
     features: int
     kernel: int | tuple[int, ...]
     _: KW_ONLY
@@ -68,33 +87,26 @@ class Conv(Layer):
     w_init: initializers.InitializerFunction = initializers.he_normal()
     b_init: initializers.InitializerFunction = initializers.zeros()
 
-    @property
-    def with_lengths(self):
-        """Zeros past the ends act like zero padding, as long as all steps are kept."""
-        return _with_lengths(self)
-
     def __post_init__(self):
         _check_options(self)
         _check_groups("Conv", self.features, "features", self.groups)
-        known = ["zeros", *_MODES]
-        if self.padding_mode not in known:
+        if self.padding_mode not in _MODES:
             raise ValueError(
-                f"Conv: padding_mode must be one of {', '.join(known)}, got "
-                f"{self.padding_mode!r}{nearest(str(self.padding_mode), known)}"
+                f"Conv: padding_mode must be one of {', '.join(_MODES)}, got "
+                f"{self.padding_mode!r}{nearest(str(self.padding_mode), _MODES)}"
             )
 
     def init(self, key, x):
-        channels = _channels("Conv", x, self.kernel, self.groups)
-        return _init(self, key, x, (channels // self.groups, self.features)), {}
+        return _init(self, key, x), {}
 
     def apply(self, params, state, x, *, key=None, train=False):
-        _channels("Conv", x, self.kernel, self.groups)
-        checks.channels("Conv", x, params["w"].shape[-2] * self.groups)
+        _check_channels(self, x, params)
         _, stride, pads, dilation = windows.place_windows(
             "Conv", x, self.kernel, self.stride, self.padding, self.dilation
         )
         if self.padding_mode != "zeros":
-            x, pads = _pad_by_mode(x, pads, self.padding_mode)
+            check_reach("Conv", x, pads, self.padding_mode, "padding_mode")
+            x, pads = pad(x, pads, self.padding_mode), ((0, 0),) * len(pads)
         y = conv(
             x,
             params["w"],
@@ -118,13 +130,12 @@ class ConvTranspose(Layer):
         stride: the distance between neighboring kernels in `y`; as for `Conv`.
         padding: "SAME" for size · stride outputs, "VALID" for every cell that a kernel
             reaches, (size - 1) · stride + span, or how many of these to crop: an int,
-            or for each axis an int or a pair (before, after).
-        dilation: the step from cell to cell of the kernel, at least 1.
+            or for each axis an int or a pair (before, after). A negative number adds
+            cells that hold only the bias. PyTorch's `padding=p, output_padding=q` is
+            (p, p - q) for each axis.
         groups: the number of blocks of channels; each block of `y` comes from one of
             them.
-        bias: whether to add a bias `b`.
-        w_init: initializer of `w`, `[*kernel, C / groups, F]`.
-        b_init: initializer of `b`, `[F]`.
+        dilation, bias, w_init, b_init: as for `Conv`.
 
     Raises:
         ValueError: as for `Conv`, and if the padding crops everything.
@@ -155,22 +166,21 @@ class ConvTranspose(Layer):
         _check_groups("ConvTranspose", self.features, "features", self.groups)
 
     def init(self, key, x):
-        channels = _channels("ConvTranspose", x, self.kernel, self.groups)
-        return _init(self, key, x, (channels // self.groups, self.features)), {}
+        return _init(self, key, x), {}
 
     def apply(self, params, state, x, *, key=None, train=False):
-        _channels("ConvTranspose", x, self.kernel, self.groups)
-        checks.channels("ConvTranspose", x, params["w"].shape[-2] * self.groups)
+        _check_channels(self, x, params)
         sizes, stride, pads, dilation = self._window(x)
         y = conv_transpose(
             x,
             params["w"],
             sizes=sizes,
             stride=stride,
-            pads=pads,
+            pads=tuple((max(a, 0), max(b, 0)) for a, b in pads),
             dilation=dilation,
             groups=self.groups,
         )
+        y = pad(y, tuple((max(-a, 0), max(-b, 0)) for a, b in pads))
         return _add_bias(y, params), state
 
     def _window(self, x):
@@ -184,7 +194,8 @@ class ConvTranspose(Layer):
             pads = explicit_pads("SAME", sizes, kernel, stride, dilation)
             return sizes, stride, pads, dilation
         pads = explicit_pads(self.padding, full, kernel, stride, dilation)
-        sizes = tuple(n - sum(p) for n, p in zip(full, pads, strict=True))
+        each = zip(full, pads, strict=True)
+        sizes = tuple(n - max(a, 0) - max(b, 0) for n, (a, b) in each)
         if min(sizes) < 1:
             raise ValueError(
                 f"ConvTranspose: padding {self.padding!r} cuts off all of the "
@@ -223,6 +234,7 @@ class SeparableConv(Layer):
     (4, 14, 14, 32)
     """
 
+    with_lengths = property(_with_lengths)
     features: int
     kernel: int | tuple[int, ...]
     _: KW_ONLY
@@ -233,11 +245,6 @@ class SeparableConv(Layer):
     bias: bool = True
     w_init: initializers.InitializerFunction = initializers.he_normal()
     b_init: initializers.InitializerFunction = initializers.zeros()
-
-    @property
-    def with_lengths(self):
-        """Zeros past the ends act like zero padding, as long as all steps are kept."""
-        return _with_lengths(self)
 
     def __post_init__(self):
         _check_options(self)
@@ -284,19 +291,6 @@ class SeparableConv(Layer):
         return x, state
 
 
-def _with_lengths(layer: Any) -> str:
-    """How a convolution treats sequences with lengths: see `inputs/steps.py`."""
-    axes = windows.spatial_axes(layer.kernel)
-    kernel, stride, dilation = (
-        spread(a, axes) for a in (layer.kernel, layer.stride, layer.dilation)
-    )
-    span = extent(kernel[0], dilation[0])
-    pads = explicit_pads(layer.padding, kernel, kernel, (1,) * axes, dilation)
-    zeros = getattr(layer, "padding_mode", "zeros") == "zeros" or span == 1
-    kept = stride[0] == 1 and sum(pads[0]) == span - 1
-    return "each" if zeros and kept else "mixes"
-
-
 def _check_options(layer: Any) -> None:
     """Raise unless the options that all of these layers have are valid."""
     owner = type(layer).__name__
@@ -305,7 +299,8 @@ def _check_options(layer: Any) -> None:
     axes = windows.spatial_axes(layer.kernel)
     windows.check_ints(owner, "stride", layer.stride, axes)
     windows.check_ints(owner, "dilation", layer.dilation, axes)
-    windows.check_padding(owner, layer.padding, axes)
+    crops = isinstance(layer, ConvTranspose)
+    windows.check_padding(owner, layer.padding, axes, negative=crops)
 
 
 def _check_groups(owner: str, size: int, name: str, groups: Any, x: Any = None) -> None:
@@ -327,11 +322,20 @@ def _channels(owner: str, x: Any, kernel: Any, groups: int) -> int:
     return x.shape[-1]
 
 
-def _init(layer: Any, key, x, channels: tuple[int, int]) -> dict:
+def _check_channels(layer: Conv | ConvTranspose, x: Any, params: Any) -> None:
+    """Raise unless `x` is valid and has the channels of the weights."""
+    owner = type(layer).__name__
+    _channels(owner, x, layer.kernel, layer.groups)
+    checks.channels(owner, x, params["w"].shape[-2] * layer.groups)
+
+
+def _init(layer: Conv | ConvTranspose, key, x) -> dict:
     """The weights and, if there is one, the bias."""
+    channels = _channels(type(layer).__name__, x, layer.kernel, layer.groups)
     dtype = checks.param_dtype(x)
     kernel = spread(layer.kernel, windows.spatial_axes(layer.kernel))
-    params = {"w": layer.w_init(key, (*kernel, *channels), dtype)}
+    shape = (*kernel, channels // layer.groups, layer.features)
+    params = {"w": layer.w_init(key, shape, dtype)}
     if layer.bias:
         params["b"] = layer.b_init(key, (layer.features,), dtype)
     return params
@@ -345,16 +349,3 @@ def _add_bias(y, params):
     wide = jnp.float32 if y.dtype.itemsize < 4 else y.dtype
     b = jnp.broadcast_to(params["b"].astype(wide), y.shape)
     return (y.astype(wide) + b).astype(y.dtype)
-
-
-def _pad_by_mode(x, pads, mode: str):
-    """`x` continued beyond its edges, and the padding that remains: none."""
-    most = tuple(n - (mode == "reflect") for n in x.shape[1:-1])
-    each = zip(most, pads, strict=True)
-    if mode != "replicate" and any(max(p) > n for n, p in each):
-        raise ValueError(
-            f'Conv: padding_mode="{mode}" adds at most {most} cells to {describe(x)}, '
-            f"got {pads}; use less padding, a larger input, or another padding_mode"
-        )
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=_MODES[mode])
-    return x, ((0, 0),) * len(pads)

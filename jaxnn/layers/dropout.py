@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxnn import checks
 from jaxnn.core import Layer, needed_key
-from jaxnn.ops.dropout import dropout
+from jaxnn.ops.dropout import alpha_dropout, dropout
 
 
 class Dropout(Layer):
@@ -42,6 +42,41 @@ class Dropout(Layer):
         if not train or checks.is_zero(self.rate):
             return x, state
         return dropout(x, needed_key("Dropout", key), self.rate), state
+
+
+class AlphaDropout(Layer):
+    """Dropout for networks of `jax.nn.selu`, which keeps their mean and variance.
+
+    In training, random elements become the value that SELU tends to on the left, −λα,
+    about −1.758; then `y = a x + b` gives all of them mean 0 and variance 1 again, if
+    `x` had those. Outside training, `y = x`.
+
+    Args:
+        rate: the probability of dropping an element, 0 to 1; at 1, `y = 0`.
+
+    Raises:
+        TypeError: in training without a key.
+
+    Reference: Klambauer et al., Self-Normalizing Neural Networks, 2017.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.AlphaDropout(0.5), jnp.ones((1, 100))
+    >>> y, _ = layer.apply({}, {}, x, key=jax.random.key(1), train=True)
+    >>> print(jnp.unique(y).round(2))
+    [-0.78  1.67]
+    """
+
+    with_lengths = "each"
+    rate: float
+
+    def __post_init__(self):
+        checks.probability("AlphaDropout", "rate", self.rate)
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        checks.batch("AlphaDropout", x, axes=1)
+        if not train or checks.is_zero(self.rate):
+            return x, state
+        return alpha_dropout(x, needed_key("AlphaDropout", key), self.rate), state
 
 
 class SpatialDropout(Layer):

@@ -12,8 +12,8 @@ from jaxnn import checks, initializers
 from jaxnn.core import Composite, Layer, Params
 from jaxnn.inputs.steps import blank, check_integers, check_lengths
 from jaxnn.layers.padding import unpack
+from jaxnn.messages.phrases import describe
 from jaxnn.ops.embed import embed, is_id, tied_logits
-from jaxnn.trees import describe
 
 
 class Embed(Layer):

@@ -11,8 +11,8 @@ from jaxnn import checks
 from jaxnn.core import Layer, Params
 from jaxnn.inputs.steps import blank, check_lengths, real
 from jaxnn.layers.padding import unpack
+from jaxnn.messages.phrases import describe
 from jaxnn.ops import norm
-from jaxnn.trees import describe
 
 
 def affine(x: Any, *, scale: bool, offset: bool) -> Params:

@@ -11,9 +11,9 @@ from jaxnn import checks, initializers
 from jaxnn.core import Layer
 from jaxnn.inputs.steps import check_lengths
 from jaxnn.layers.padding import unpack
+from jaxnn.messages.phrases import describe
 from jaxnn.ops.attention import sinusoids
 from jaxnn.ops.embed import embed
-from jaxnn.trees import describe
 
 
 class SinusoidalPositions(Layer):

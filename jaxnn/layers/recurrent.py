@@ -8,11 +8,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks
-from jaxnn.core import Composite, Layer, abstract, as_layer, unknown_child
+from jaxnn.core import Composite, Layer, Wrapper, as_layer, unknown_child
 from jaxnn.layers.cells import GRUCell, LSTMCell, RNNCell, fitting
 from jaxnn.layers.dropout import Dropout
 from jaxnn.layers.sequences import Sequences, pack, unpack
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.tracebacks import warn
 from jaxnn.ops.recurrent import keep, real_steps
+from jaxnn.trees import abstract
+
+#: More recurrent layers than anybody stacks: the size of the inputs came first.
+MANY = 16
 
 
 class Recurrent(Layer):
@@ -65,7 +71,7 @@ class Recurrent(Layer):
                 "stateful: a layer that runs in reverse needs the whole sequence and "
                 "cannot go on from step to step"
             )
-        return _Remembering(self)
+        return _Continued(self)
 
     def start(self, x):
         """The carry before the first step, for inputs like `x`."""
@@ -148,17 +154,10 @@ def _zero_past_the_end(xs: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(real, xs, jnp.zeros_like(xs))
 
 
-class _Remembering(Layer):
+class _Continued(Wrapper):
     """A recurrent layer that continues where its last call ended; see stateful.py."""
 
-    with_lengths = "uses"
     layer: Any
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        return _Remembering(self.layer.with_child(name, layer))
 
     def init(self, key, x):
         params, state = self.layer.init(key, x)
@@ -298,6 +297,7 @@ def _dropout(rate: float | Layer) -> Layer:
     return rate if isinstance(rate, Layer) else Dropout(rate)
 
 
+@answered
 def rnn(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
@@ -305,6 +305,7 @@ def rnn(
     return _stack("rnn", RNNCell(features), layers, bidirectional, dropout)
 
 
+@answered
 def gru(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
@@ -312,6 +313,7 @@ def gru(
     return _stack("gru", GRUCell(features), layers, bidirectional, dropout)
 
 
+@answered
 def lstm(
     features: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0
 ) -> RecurrentStack:
@@ -341,6 +343,11 @@ def lstm(
 
 def _stack(owner, cell, layers, bidirectional, dropout) -> RecurrentStack:
     checks.positive_int(owner, "layers", layers)
+    if layers > MANY:
+        warn(
+            f"{owner}: layers is {layers}, and features {cell.features}; the size of "
+            f"the inputs is found by init: for {layers} units write {owner}({layers})"
+        )
     checks.probability(owner, "dropout", dropout)
     one = Bidirectional(cell) if bidirectional else cell
     return RecurrentStack(*[one] * layers, dropout=dropout)

@@ -7,20 +7,20 @@ from typing import Any
 import jax
 
 from jaxnn import checks
-from jaxnn.core import Layer, as_layer, fold_in
+from jaxnn.core import Layer, Wrapper, fold_in
+from jaxnn.messages.phrases import describe, nearest
 from jaxnn.ops.reparametrize import (
     lengths,
     power_iteration,
     spectral_norm,
     weight_norm,
 )
-from jaxnn.trees import describe, nearest
 
 #: For the first estimate of a weight's largest singular value, as in PyTorch.
 FIRST_ITERATIONS = 15
 
 
-class WeightNorm(Layer):
+class WeightNorm(Wrapper):
     """A layer whose weight is stored as length and direction, `w = scale · v / ‖v‖`.
 
     The norm is over all axes but the last, so every output has its own length.
@@ -44,22 +44,8 @@ class WeightNorm(Layer):
     (['b', 'scale', 'w'], (3,))
     """
 
-    layer: Layer
     _: KW_ONLY
     name: str = "w"
-
-    def __post_init__(self):
-        object.__setattr__(self, "layer", as_layer(self.layer, "WeightNorm"))
-
-    @property
-    def with_lengths(self):
-        return self.layer.with_lengths
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        return WeightNorm(self.layer.with_child(name, layer), name=self.name)
 
     def init(self, key, x):
         params, state = self.layer.init(key, x)
@@ -73,7 +59,7 @@ class WeightNorm(Layer):
         return self.layer.apply(own, state, x, key=key, train=train)
 
 
-class SpectralNorm(Layer):
+class SpectralNorm(Wrapper):
     """A layer whose weight is divided by its largest singular value, `w / σ`.
 
     The weight is viewed as a matrix W `[K, F]`, where F is its last axis; `σ = vᵀ W u`
@@ -101,25 +87,13 @@ class SpectralNorm(Layer):
     1.0
     """
 
-    layer: Layer
     iterations: int = 1
     _: KW_ONLY
     name: str = "w"
 
     def __post_init__(self):
-        object.__setattr__(self, "layer", as_layer(self.layer, "SpectralNorm"))
+        super().__post_init__()
         checks.positive_int("SpectralNorm", "iterations", self.iterations)
-
-    @property
-    def with_lengths(self):
-        return self.layer.with_lengths
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        layer = self.layer.with_child(name, layer)
-        return SpectralNorm(layer, self.iterations, name=self.name)
 
     def init(self, key, x):
         params, state = self.layer.init(key, x)

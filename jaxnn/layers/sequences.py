@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs and outputs of recurrent layers: arrays, lengths, a memory to start from."""
+"""Inputs and outputs of recurrent layers: arrays, lengths, a carry to start from."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from jaxnn.inputs.steps import Steps, check_lengths, check_steps
 
 
 class Sequences(NamedTuple):
-    """Sequences of different lengths, and the memory that a layer starts from.
+    """Sequences of different lengths, and the carry that a layer starts from.
 
     A recurrent layer or stack takes an array `x`, or `(x, lengths)`, and returns an
     array. Given `Sequences`, it returns `Sequences`: the outputs, the same lengths, and
@@ -22,7 +22,7 @@ class Sequences(NamedTuple):
             ignored.
         lengths: `[N]` ints from 1 to T, the number of real steps of each example; None
             if all are.
-        carry: the memory to start from, as the layer returned it; None for zeros.
+        carry: what to start from, as the layer returned it; None for zeros.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.lstm(8), jnp.ones((2, 5, 3))

@@ -5,7 +5,7 @@ import math
 import numbers
 
 from jaxnn.core import Layer
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
 
 
 class Identity(Layer):

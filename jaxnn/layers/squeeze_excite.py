@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.core import Composite, Layer
 from jaxnn.layers.dense import Dense
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
 
 
 class _Gate(Composite):

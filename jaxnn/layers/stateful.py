@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that continue where their last call ended.
 
-A layer with a memory has a method `as_stateful(length)`. It returns the same layer,
-with the same parameters, that keeps its memory in its state under `carry`, from call to
+A layer with a carry has a method `as_stateful(length)`. It returns the same layer, with
+the same parameters, that keeps its carry in its state, under `carry`, from call to
 call.  `stateful` replaces every such layer of a network.
 """
 
@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import checks, trees
-from jaxnn.core import Layer, State, abstract, as_layer
+from jaxnn.core import Layer, State, as_layer
 from jaxnn.layers.combine import Remat
+from jaxnn.messages.tracebacks import entrance
 
 
+@entrance
 def stateful(net: Layer, length: int | None = None) -> Layer:
-    """Keep a network's memory in its state: each call continues where the last ended.
+    """Keep a network's carry in its state: each call continues where the last ended.
 
     Recurrent layers keep their carry, attention its keys and values, positions their
     count. Parameters and their paths are those of the network, so trained ones fit. A
@@ -38,7 +40,7 @@ def stateful(net: Layer, length: int | None = None) -> Layer:
 
     Raises:
         ValueError: if a layer needs the whole sequence, such as one that runs in
-            reverse, or if the network has no memory at all.
+            reverse, or if no layer of the network has a carry.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> net, x = nn.Sequential(nn.lstm(8), nn.Dense(2)), jnp.ones((3, 4, 5))
@@ -57,13 +59,13 @@ def stateful(net: Layer, length: int | None = None) -> Layer:
     live = _convert(net, length)
     if live is net:
         raise ValueError(
-            f"stateful: the network has no layer with a memory: {net!r:.200}"
+            f"stateful: the network has no layer with a carry: {net!r:.200}"
         )
     return live
 
 
 def _convert(layer: Layer, length: int | None, path: str = "") -> Layer:
-    """The layer with those that have a memory replaced; itself if there are none."""
+    """The layer with those that have a carry replaced; itself if there are none."""
     if hasattr(layer, "as_stateful"):
         try:
             return layer.as_stateful(length)  # type: ignore[attr-defined]
@@ -80,6 +82,7 @@ def _convert(layer: Layer, length: int | None, path: str = "") -> Layer:
     return layer
 
 
+@entrance
 def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
     """The state of a stateful network that has seen nothing yet.
 
@@ -89,26 +92,25 @@ def zero_carry(live: Layer, x: Any, state: State | None = None) -> State:
         state: the trained state, if the network has any (running statistics).
 
     Returns:
-        The state with an empty memory for N examples: zeros under each `carry`.
+        The state for N examples, with zeros under each `carry`.
 
     Raises:
-        ValueError: if the network has state besides its memory and none was given.
+        ValueError: if the network has state besides its carry and none was given.
     """
 
     def init(x):
         return live.init(jax.random.key(0), x)[1]
 
-    shapes, given = jax.eval_shape(init, abstract(x)), trees.paths(state or {})
+    shapes, given = jax.eval_shape(init, trees.abstract(x)), trees.paths(state or {})
 
     def start(path, leaf):
         if "carry" in path.split("/"):  # even if training left one
             return jnp.zeros(leaf.shape, leaf.dtype)
         if path not in given:
             raise ValueError(
-                f"zero_carry: the network has state at {path!r} that is no memory; "
+                f"zero_carry: the network has state at {path!r} that is no carry; "
                 "pass the trained one, zero_carry(live, x, state)"
             )
         return given[path]
 
-    leaves = [start(path, leaf) for path, leaf in trees.paths(shapes).items()]
-    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    return trees.map_paths(start, shapes)

@@ -253,10 +253,7 @@ class TransformerEncoder(Composite):
 
     def block(self) -> Layer:
         """One of its blocks, as built."""
-        options: dict[str, Any] = {"dropout": self.dropout, "kv_heads": self.kv_heads}
-        attention = MultiHeadAttention(
-            self.heads, causal=self.causal, rotary=self.rotary, **options
-        )
+        attention = _attention(self, causal=self.causal, rotary=self.rotary)
         return EncoderBlock(attention, _mlp(self), self.norm, self.norm, **_ways(self))
 
     def children(self):
@@ -279,17 +276,10 @@ class TransformerDecoder(Composite):
     for all with `repeat`; and, with `pre_norm`, a final `norm`.
 
     Args:
-        layers: the number of blocks.
         heads: the number of heads in both attentions of each block.
-        hidden: the number of hidden features of each `FeedForward`; 4 C by default.
-        activation: the activation of each `FeedForward`.
-        dropout: as for `TransformerEncoder`.
-        kv_heads: as for `MultiHeadAttention`.
         rotary: for the causal attention, as for `MultiHeadAttention`.
-        norm: the normalization.
-        pre_norm: whether norms come before each layer or after each sum.
-        repeat: whether the blocks run as one `nn.Repeat`.
-        edited: blocks and layers that `nn.edit` has replaced, by name.
+        layers, hidden, activation, dropout, kv_heads, norm, pre_norm, repeat, edited:
+            as for `TransformerEncoder`.
 
     Raises:
         ValueError: there is no memory.
@@ -323,11 +313,9 @@ class TransformerDecoder(Composite):
 
     def block(self) -> Layer:
         """One of its blocks, as built."""
-        options: dict[str, Any] = {"dropout": self.dropout, "kv_heads": self.kv_heads}
-        own = MultiHeadAttention(self.heads, causal=True, rotary=self.rotary, **options)
-        cross = MultiHeadAttention(self.heads, **options)
+        own = _attention(self, causal=True, rotary=self.rotary)
         norms: dict[str, Any] = {f"norm{i}": self.norm for i in (1, 2, 3)}
-        return DecoderBlock(own, cross, _mlp(self), **norms, **_ways(self))
+        return DecoderBlock(own, _attention(self), _mlp(self), **norms, **_ways(self))
 
     def children(self):
         return _blocks(self)
@@ -348,6 +336,11 @@ def _check_sizes(net: _Transformer) -> None:
     checks.probability(owner, "dropout", net.dropout)
     checks.switches(owner, pre_norm=net.pre_norm, repeat=net.repeat)
     net.block()  # checks the other options where they belong
+
+
+def _attention(net: _Transformer, **options: Any) -> Layer:
+    shared: dict[str, Any] = {"dropout": net.dropout, "kv_heads": net.kv_heads}
+    return MultiHeadAttention(net.heads, **shared, **options)
 
 
 def _mlp(net: _Transformer) -> Layer:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of kernels, strides and paddings that convolution and pooling share."""
 
+import functools
 import numbers
 from typing import Any
 
 from jaxnn import checks
+from jaxnn.messages.phrases import describe, nearest
 from jaxnn.ops.windows import explicit_pads, extent, output_sizes, spread
-from jaxnn.trees import describe, nearest
 
 AXES = {1: "[N, T, C]", 2: "[N, H, W, C]", 3: "[N, D, H, W, C]"}
 _WORDS = {1: "1-tuple", 2: "pair", 3: "triple"}
@@ -37,30 +38,38 @@ def check_ints(owner: str, name: str, value: Any, axes: int) -> None:
         )
 
 
-def check_padding(owner: str, padding: Any, axes: int) -> None:
-    """Raise unless a padding is a known word, an int, or one for each axis."""
+def check_padding(owner: str, padding: Any, axes: int, negative: bool = False) -> None:
+    """Raise unless a padding is a known word, an int, or one for each axis.
+
+    Args:
+        owner: the layer's name.
+        padding: what was given.
+        axes: how many spatial axes there are.
+        negative: whether numbers below 0 are allowed too.
+    """
     known = ("SAME", "VALID")
     if isinstance(padding, str) and padding in known:
         return
     each = padding if isinstance(padding, tuple | list) else (padding,) * axes
-    if len(each) != axes or not all(map(_is_pad, each)):
+    fits = functools.partial(is_pad, negative=negative)
+    if len(each) != axes or not all(map(fits, each)):
         hint = nearest(padding.upper(), known) if isinstance(padding, str) else ""
+        least = "" if negative else " of 0 or more"
         raise ValueError(
-            f'{owner}: padding must be "SAME", "VALID", an int of 0 or more, or for '
+            f'{owner}: padding must be "SAME", "VALID", an int{least}, or for '
             f"each spatial axis (there are {axes}) an int or a pair (before, after), "
             f"got {padding!r}{hint}"
         )
 
 
-def _is_pad(value: Any) -> bool:
+def is_pad(value: Any, negative: bool = False) -> bool:
+    """Whether this is an int of 0 or more (or any), or a pair of such ints."""
     if isinstance(value, tuple | list):
-        return len(value) == 2 and all(map(_is_count, value))
-    return _is_count(value)
-
-
-def _is_count(value: Any) -> bool:
+        return len(value) == 2 and not any(
+            isinstance(a, tuple | list) or not is_pad(a, negative) for a in value
+        )
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return whole and int(value) >= 0
+    return whole and (negative or int(value) >= 0)
 
 
 def check_images(owner: str, x: Any, axes: int) -> None:

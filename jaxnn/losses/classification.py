@@ -2,6 +2,8 @@
 """Classification losses: `loss(outputs, targets) -> [N]`, one value per example."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +14,17 @@ from jaxnn import checks
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import (
     binary_pair,
+    check_weights,
     class_pair,
+    counting,
+    label_weights,
     mean_each,
     number_pair,
     which_count,
 )
+
+#: One number for each class (a tuple, where a layer or a step must be hashable).
+Weights = Sequence[float] | jax.Array
 
 #: Up to this many classes, the label's entry is picked by comparison, with no gather
 #: and no scatter in the gradient: a step of an MLP with 10 classes takes 1.5 % less
@@ -31,11 +39,17 @@ def softmax_cross_entropy(
     *,
     label_smoothing: float = 0.0,
     ignore_label: int | None = None,
+    class_weight: Weights | None = None,
 ) -> jax.Array:
     """Cross-entropy of labels and softmax(z): −Σ_c t_c log softmax(z)_c, in nats.
 
     A logit of −inf masks its class, as long as the labels give that class no weight;
     `label_smoothing` gives every class some.
+
+    With weights w of the classes, the mean over labels becomes Σ w_l loss_l / Σ w_l,
+    within each example here and over examples in the trainer, which weights each by its
+    Σ w_l (see `example_weights`). A single label is all of its example: the values for
+    labels [N] are those without weights.
 
     Args:
         logits: z, floats [N, C] or [N, ..., C].
@@ -45,6 +59,8 @@ def softmax_cross_entropy(
             other positions, and 0 if there are none. Logits at ignored positions, even
             NaN, affect neither the loss nor its gradient. Each example is then weighted
             by its number of other labels (see `example_weights`).
+        class_weight: w, how much a label of each class counts, [C], 0 or more; 0
+            ignores it. Smoothing spreads s w_c / (C w_l), as in PyTorch.
     Returns: [N].
     Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match
         or an option is out of range.
@@ -52,6 +68,11 @@ def softmax_cross_entropy(
         >>> logits = jnp.log(jnp.array([[0.4, 0.6]]))
         >>> print(softmax_cross_entropy(logits, jnp.array([1])).round(4))
         [0.5108]
+
+        For `fit`, with the second class five times as important:
+
+        >>> import functools
+        >>> loss = functools.partial(softmax_cross_entropy, class_weight=(1.0, 5.0))
 
     Reference, for the smoothing: Szegedy et al., Rethinking the Inception Architecture
     for Computer Vision, 2016.
@@ -64,15 +85,17 @@ def softmax_cross_entropy(
         raise ValueError(
             f"{name}: label_smoothing is in [0, 1), got {label_smoothing!r:.60}"
         )
-    counted = which_count(name, z, labels, ignore_label)
-    if counted is not None:
-        labels = jnp.where(counted, labels, 0)
-        z = jnp.where(counted[..., None], z, 0)
+    weights = which_count(name, z, labels, ignore_label, class_weight)
+    z, labels = _without_ignored(z, labels, weights)
     losses = _softmax_surprise(z, labels)
     if not checks.is_zero(label_smoothing):
-        uniform = -jax.nn.log_softmax(z).mean(-1)
-        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
-    return mean_each(losses, dtype, counted)
+        logs = jax.nn.log_softmax(z)
+        if class_weight is not None and weights is not None:
+            own = jnp.where(weights == 0, 1, weights).astype(z.dtype)[..., None]
+            every = jnp.broadcast_to(jnp.asarray(class_weight, z.dtype), z.shape)
+            logs = _weighted(every / own, logs)
+        losses = (1 - label_smoothing) * losses - label_smoothing * logs.mean(-1)
+    return mean_each(losses, dtype, weights)
 
 
 @expects(outputs="probabilities", targets="classes")
@@ -128,15 +151,21 @@ def likelihood(probabilities: ArrayLike, labels: ArrayLike) -> jax.Array:
 
 @expects(outputs="log probabilities", targets="classes")
 def negative_log_likelihood(
-    log_probabilities: ArrayLike, labels: ArrayLike
+    log_probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    ignore_label: int | None = None,
+    class_weight: Weights | None = None,
 ) -> jax.Array:
     """Cross-entropy from log-probabilities: −Σ_c t_c log p_c, in nats.
 
     Args:
         log_probabilities: log p, floats [N, C] or [N, ..., C], as from `log_softmax`.
         labels: integers [N, ...], or one-hot or soft rows of the same shape as log p.
+        ignore_label, class_weight: as for `softmax_cross_entropy`.
     Returns: [N].
-    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match.
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match
+        or an option is out of range.
     Example:
         >>> log_p = jnp.log(jnp.array([[0.25, 0.75]]))
         >>> print(negative_log_likelihood(log_p, jnp.array([0])).round(4))
@@ -144,7 +173,9 @@ def negative_log_likelihood(
     """
     name = "negative_log_likelihood"
     log_p, labels, dtype = class_pair(name, log_probabilities, labels)
-    return mean_each(-_expected(labels, log_p), dtype)
+    weights = which_count(name, log_p, labels, ignore_label, class_weight)
+    log_p, labels = _without_ignored(log_p, labels, weights)
+    return mean_each(-_expected(labels, log_p), dtype, weights)
 
 
 @expects(outputs="log probabilities", targets="classes")
@@ -171,21 +202,40 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
 
 
 @expects(outputs="binary logits", targets="binary")
-def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
+def sigmoid_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    pos_weight: float | Weights = 1.0,
+    ignore_label: int | None = None,
+) -> jax.Array:
     """Binary or multi-label cross-entropy from logits, in nats, averaged.
 
-    −[t log σ(z) + (1 − t) log(1 − σ(z))], where 1 − σ(z) = σ(−z).
+    −[w t log σ(z) + (1 − t) log(1 − σ(z))], where 1 − σ(z) = σ(−z).
 
-    Args: logits z, floats [N] or [N, ...]; targets t in [0, 1], of the same shape.
-    Returns: [N]. Raises: ValueError if the shapes differ.
+    Args:
+        logits: z, floats [N] or [N, ...].
+        targets: t in [0, 1], of the same shape.
+        pos_weight: w, how much a positive target counts, 0 or more; or one number for
+            each label [L] of logits [N, ..., L]. A ratio of negative to positive
+            examples balances them.
+        ignore_label: a target to ignore, such as −1 for an unknown one: the mean is
+            over the other targets, and 0 if there are none. Each example is then
+            weighted by its number of other targets (see `example_weights`).
+    Returns: [N].
+    Raises: ValueError if the shapes differ or an option is out of range.
     Example:
         >>> z, t = jnp.array([0.0, 1e4, -1e4]), jnp.array([1, 1, 1])
         >>> print(sigmoid_cross_entropy(z, t).round(4))
         [6.931e-01 0.000e+00 1.000e+04]
     """
-    z, t, dtype = binary_pair("sigmoid_cross_entropy", logits, targets)
-    yes, no = jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)
-    return mean_each(-_weighted(t, yes) - _weighted(1 - t, no), dtype)
+    name = "sigmoid_cross_entropy"
+    z, t, dtype = binary_pair(name, logits, targets)
+    counted = label_weights(jnp.asarray(targets), ignore_label)
+    if counted is not None:
+        z, t = jnp.where(counted, z, 0), jnp.where(counted, t, 0)
+    yes = _positive_weight(name, pos_weight, z) * _weighted(t, jax.nn.log_sigmoid(z))
+    return mean_each(-yes - _weighted(1 - t, jax.nn.log_sigmoid(-z)), dtype, counted)
 
 
 @expects(outputs="binary probabilities", targets="binary")
@@ -223,6 +273,61 @@ def hinge(outputs: ArrayLike, targets: ArrayLike) -> jax.Array:
     y, t, dtype = number_pair("hinge", outputs, targets)
     sign = jnp.where(t > 0, 1, -1).astype(y.dtype)
     return mean_each(optax.losses.hinge_loss(y, sign), dtype)
+
+
+@expects(outputs="logits", targets="classes")
+def multi_margin(
+    scores: ArrayLike, labels: ArrayLike, *, margin: float = 1.0, power: int = 1
+) -> jax.Array:
+    """Hinge loss of several classes: 1/C Σ_{c ≠ t} max(0, m − y_t + y_c)^p.
+
+    Args:
+        scores: y, floats [N, C] or [N, ..., C].
+        labels: t, integers [N, ...], or one-hot rows of the scores' shape.
+        margin: m, by how much the score of the label is to exceed the others, above 0.
+        power: p, 1 or 2.
+    Returns: [N].
+    Raises: TypeError for float labels [N, ...]; ValueError if the shapes do not match
+        or an option is out of range.
+    Example:
+        >>> scores = jnp.array([[3.0, 2.5, 0.0, 0.0]])
+        >>> print(multi_margin(scores, jnp.array([0])))
+        [0.125]
+
+    Reference: Weston & Watkins, Support Vector Machines for Multi-Class Pattern
+    Recognition, 1999.
+    """
+    name = "multi_margin"
+    checks.positive(name, "margin", margin)
+    if power not in (1, 2):
+        raise ValueError(f"{name}: power must be 1 or 2, got {power!r:.60}")
+    y, labels, dtype = class_pair(name, scores, labels)
+    own = _expected(labels, y)[..., None]
+    if labels.ndim < y.ndim:
+        labels = jax.nn.one_hot(labels, y.shape[-1])
+    short = jnp.where(labels.astype(bool), 0, jax.nn.relu(margin - own + y))
+    return mean_each((short**power).mean(-1), dtype)
+
+
+def _positive_weight(name: str, weight: Any, z: jax.Array) -> jax.Array:
+    """The weight of positive targets, one number or of the shape of `z`."""
+    if not isinstance(weight, list | tuple) and getattr(weight, "ndim", 0) == 0:
+        known = weight.item() if checks.is_known(weight) else weight
+        checks.not_negative(name, "pos_weight", known)
+        return jnp.asarray(weight, z.dtype)
+    labels = z.shape[-1] if z.ndim > 1 else 1
+    check_weights(name, "pos_weight", weight, labels, "labels")
+    return jnp.broadcast_to(jnp.asarray(weight, z.dtype), z.shape)
+
+
+def _without_ignored(
+    values: jax.Array, labels: jax.Array, weights: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Values [N, ..., C] and labels with zeros where a label does not count."""
+    if weights is None:
+        return values, labels
+    counts = counting(weights)
+    return jnp.where(counts[..., None], values, 0), jnp.where(counts, labels, 0)
 
 
 def _expected(labels: jax.Array, values: jax.Array) -> jax.Array:

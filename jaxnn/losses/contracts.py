@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxnn.losses.pairs import later_axes, signed
+from jaxnn.losses.pairs import label_weights, later_axes
+from jaxnn.messages.arguments import of_arrays
+from jaxnn.messages.phrases import nearest
 
 Outputs = Literal[
     "any",
@@ -18,8 +20,10 @@ Outputs = Literal[
     "probabilities",
     "binary probabilities",
     "log probabilities",
+    "distribution",
+    "embeddings",
 ]
-Targets = Literal["numbers", "classes", "binary", "signs"]
+Targets = Literal["numbers", "classes", "binary", "signs", "none"]
 Function = TypeVar("Function", bound=Callable)
 
 
@@ -36,9 +40,12 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
     Args:
         outputs: "any" (no restriction), "logits" (before a softmax), "binary logits"
             (before a sigmoid), "probabilities" (rows that sum to 1), "binary
-            probabilities" (each in [0, 1]) or "log probabilities".
-        targets: "numbers", "classes", "binary" (0 to 1) or "signs" (−1 to 1).
-    Returns: a decorator that sets `loss.contract` and returns the same function.
+            probabilities" (each in [0, 1]), "log probabilities", "distribution" (the
+            parameters of one, such as mean and variance) or "embeddings" (of which
+            angles or distances count).
+        targets: "numbers", "classes", "binary" (0 to 1), "signs" (−1 to 1) or "none".
+    Returns: a decorator: the function with its `contract`, which says what to write if
+        it is called without arrays.
     Raises: ValueError for any other value.
     Example:
         >>> @expects(outputs="any", targets="numbers")
@@ -55,6 +62,7 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
             raise ValueError(f"expects: {name} {must_be_one_of(choices, word)}")
 
     def declare(loss: Function) -> Function:
+        loss = of_arrays(loss)
         loss.contract = Contract(outputs, targets)  # pyright: ignore[reportFunctionMemberAccess]
         return loss
 
@@ -63,10 +71,7 @@ def expects(*, outputs: Outputs, targets: Targets) -> Callable[[Function], Funct
 
 def must_be_one_of(choices: tuple, value: object) -> str:
     """The end of an error message: the choices, and the one closest to the value."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(value), map(str, choices), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(str(value), map(str, choices))
     return f"must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}"
 
 
@@ -95,34 +100,45 @@ def ignored_label(measure: Any) -> int | None:
         >>> ignored_label(functools.partial(loss, ignore_label=-1))
         -1
     """
-    while isinstance(measure, functools.partial):
-        if measure.keywords.get("ignore_label") is not None:
-            return measure.keywords["ignore_label"]
-        measure = measure.func
-    return getattr(measure, "ignore_label", None)
+    return _bound(measure, "ignore_label")
 
 
 def example_weights(loss: Callable, targets: ArrayLike) -> jax.Array | None:
-    """How many labels of each example count; None for a loss that ignores none.
+    """How much the labels of each example count; None for a loss that weighs none.
 
-    A loss that ignores a label gives each example's mean over its other labels.
-    Weighted by their number, the mean of these means is the mean over all labels that
-    count.
+    A loss that ignores a label gives each example's mean over its other labels, and
+    one with class weights a weighted mean. Weighted by the number of labels that count,
+    or by the sum of their weights, the mean of these means is that over all labels.
 
     Args:
         loss: a loss with a contract; it ignores a label if a `functools.partial` binds
-            its `ignore_label`.
-        targets: integer labels, [N] or [N, ...].
-    Returns: float32 [N]; 0 where all labels of an example are ignored.
+            its `ignore_label`, and weighs labels if one binds its `class_weight`.
+        targets: labels, [N] or [N, ...].
+    Returns: float32 [N]; 0 where no label of an example counts.
     Example:
         >>> import jax.numpy as jnp, jaxnn as nn
-        >>> entropy = nn.losses.softmax_cross_entropy
-        >>> loss = functools.partial(entropy, ignore_label=-1)
-        >>> print(example_weights(loss, jnp.array([[2, 1], [3, -1], [-1, -1]])))
-        [2. 1. 0.]
+        >>> labels = jnp.array([[1, 1], [0, -1]])
+        >>> loss = functools.partial(nn.losses.softmax_cross_entropy, ignore_label=-1)
+        >>> print(example_weights(loss, labels))
+        [2. 1.]
+        >>> print(example_weights(functools.partial(loss, class_weight=(1, 5)), labels))
+        [10.  1.]
     """
-    ignored = ignored_label(loss)
-    if ignored is None or contract_of(loss) is None:
+    entry = getattr(loss, "entry", None)
+    if entry is not None:  # one of a dict of targets; see `nn.metrics.select`
+        return example_weights(loss.measure, targets[entry])  # type: ignore
+    options = _bound(loss, "ignore_label"), _bound(loss, "class_weight")
+    if options == (None, None) or contract_of(loss) is None:
         return None
-    kept = signed(jnp.asarray(targets)) != ignored
-    return kept.sum(axis=later_axes(kept), dtype=jnp.float32)
+    weights = label_weights(jnp.asarray(targets), *options)
+    assert weights is not None
+    return weights.sum(axis=later_axes(weights), dtype=jnp.float32)
+
+
+def _bound(measure: Any, option: str) -> Any:
+    """An option that `functools.partial` or the measure itself binds, or None."""
+    while isinstance(measure, functools.partial):
+        if measure.keywords.get(option) is not None:
+            return measure.keywords[option]
+        measure = measure.func
+    return getattr(measure, option, None)

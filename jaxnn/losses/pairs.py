@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from jaxnn.trees import describe
+from jaxnn.checks import is_traced
+from jaxnn.messages.phrases import describe
 
 Pair = tuple[jax.Array, jax.Array, jnp.dtype]
 
@@ -65,29 +67,91 @@ def class_labels(name: str, outputs: jax.Array, labels: ArrayLike) -> jax.Array:
     return signed(t)
 
 
-def which_count(
-    name: str, outputs: jax.Array, labels: jax.Array, ignore_label: int | None
+def label_weights(
+    labels: jax.Array, ignore_label: int | None = None, class_weight: Any = None
 ) -> jax.Array | None:
-    """Which positions count; None if all do."""
-    if ignore_label is None:
-        return None
-    if labels.ndim == outputs.ndim:
+    """How much each label counts, its class's weight or 0; None if all count alike.
+
+    A label without a weight, because it is out of range, counts as NaN.
+    """
+    floating = jnp.issubdtype(labels.dtype, jnp.floating)
+    labels = labels if floating else signed(labels)
+    counted = None if ignore_label is None else labels != ignore_label
+    if class_weight is None:
+        return counted
+    table = jnp.asarray(class_weight, float)
+    place = jnp.where(labels < 0, len(table), labels)
+    weights = jnp.take(table, place, mode="fill", fill_value=jnp.nan)
+    return weights if counted is None else jnp.where(counted, weights, 0)
+
+
+def counting(weights: jax.Array) -> jax.Array:
+    """Where labels count at all."""
+    return weights if weights.dtype == bool else weights != 0
+
+
+def which_count(
+    name: str,
+    outputs: jax.Array,
+    labels: jax.Array,
+    ignore_label: int | None,
+    class_weight: Any = None,
+) -> jax.Array | None:
+    """Which class labels count, or how much: `label_weights` after checks."""
+    options = {"ignore_label": ignore_label, "class_weight": class_weight}
+    given = [option for option, value in options.items() if value is not None]
+    if given and labels.ndim == outputs.ndim:
         raise ValueError(
-            f"{name}: ignore_label needs integer labels, got {describe(labels)}; "
+            f"{name}: {given[0]} needs integer labels, got {describe(labels)}; "
             "give labels.argmax(-1)"
         )
-    return labels != ignore_label
+    if class_weight is not None:
+        check_weights(name, "class_weight", class_weight, outputs.shape[-1], "classes")
+    return label_weights(labels, ignore_label, class_weight)
 
 
-def floats(name: str, outputs: ArrayLike) -> jax.Array:
+def check_weights(name: str, option: str, weights: Any, size: int, of: str) -> None:
+    """Raise unless an option is a sequence of `size` numbers of 0 or more."""
+    shape = (len(weights),) if isinstance(weights, list | tuple) else None
+    if getattr(weights, "shape", shape) != (size,):
+        raise ValueError(
+            f"{name}: {option} must be one number for each of the {size} {of}, as in "
+            f"(1.0, 5.0), got {weights!r:.60}"
+        )
+    if not any(map(is_traced, weights)) and not all(0 <= w < np.inf for w in weights):
+        raise ValueError(
+            f"{name}: {option} must be finite and 0 or more, got {weights!r:.60}"
+        )
+
+
+def floats(name: str, outputs: ArrayLike, what: str = "outputs") -> jax.Array:
     """Outputs as a floating-point array."""
-    y = one_array(name, "outputs", outputs)
+    y = one_array(name, what, outputs)
     if not jnp.issubdtype(y.dtype, jnp.floating):
+        order = "the order is (outputs, targets), or " if what == "outputs" else ""
         raise TypeError(
-            f"{name}: outputs must be floating point, got {describe(y)}; "
-            "cast them: outputs.astype(jnp.float32)"
+            f"{name}: {what} must be floating point, got {describe(y)}; "
+            f"{order}cast them: {what}.astype('float32')"
         )
     return y
+
+
+def examples(name: str, what: str, x: ArrayLike) -> tuple[jax.Array, jnp.dtype]:
+    """Floats [N, ...] for computation, and the dtype to return."""
+    y = floats(name, x, what)
+    if y.ndim == 0:
+        raise ValueError(f"{name}: {what} must be [N, ...], got {describe(y)}")
+    return y.astype(at_least_float32(y.dtype)), y.dtype
+
+
+def several(name: str, outputs: Any, parts: tuple[str, ...]) -> tuple:
+    """Outputs that are a tuple of arrays, one for each part."""
+    if not isinstance(outputs, tuple | list) or len(outputs) != len(parts):
+        raise TypeError(
+            f"{name}: outputs must be ({', '.join(parts)}), a tuple of {len(parts)} "
+            f"arrays, got {describe(outputs):.100}"
+        )
+    return tuple(outputs)
 
 
 def one_array(name: str, what: str, x: Any) -> jax.Array:
@@ -132,10 +196,15 @@ def sum_each(values: jax.Array) -> jax.Array:
 
 
 def mean_each(
-    values: jax.Array, dtype: jnp.dtype, counted: jax.Array | None = None
+    values: jax.Array, dtype: jnp.dtype, weights: jax.Array | None = None
 ) -> jax.Array:
-    """Mean of the counted values (by default all) over the later axes; 0 if none is."""
-    if counted is None:
+    """The weighted mean over the later axes, by default the plain one; 0 for no weight.
+
+    A value of weight 0 (or False) does not count, even if it is NaN.
+    """
+    if weights is None:
         return values.mean(later_axes(values)).astype(dtype)
-    count = jnp.maximum(sum_each(counted), 1).astype(values.dtype)
-    return (sum_each(jnp.where(counted, values, 0)) / count).astype(dtype)
+    kept = jnp.where(counting(weights), values, 0)
+    weights = weights.astype(values.dtype)
+    total = sum_each(weights)
+    return (sum_each(weights * kept) / jnp.where(total == 0, 1, total)).astype(dtype)

@@ -7,8 +7,8 @@ from jax.typing import ArrayLike
 
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import at_least_float32, floats, signed
+from jaxnn.messages.phrases import describe
 from jaxnn.ops.ctc import negative_log_probability
-from jaxnn.trees import describe
 
 Transcripts = ArrayLike | tuple[ArrayLike, ...]
 

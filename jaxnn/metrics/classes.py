@@ -13,6 +13,8 @@ from jax.typing import ArrayLike
 from jaxnn.checks import is_positive_int
 from jaxnn.losses.contracts import Contract, must_be_one_of
 from jaxnn.losses.pairs import class_labels, one_array, signed, which_count
+from jaxnn.messages.arguments import explained
+from jaxnn.messages.phrases import describe
 from jaxnn.metrics.metric import Metric, Stats
 from jaxnn.metrics.shared import (
     check_ignore_label,
@@ -21,7 +23,6 @@ from jaxnn.metrics.shared import (
     unknown_at,
     wide,
 )
-from jaxnn.trees import describe
 
 #: The cells of a larger matrix cannot be numbered in int32.
 MOST_CLASSES = 46_340
@@ -204,6 +205,11 @@ def _check_of_classes(metric: Any) -> None:
             f"{name}: threshold must be a number, got {metric.threshold!r:.60}"
         )
     check_ignore_label(metric)
+
+
+_NAMES = "classes comes first, all else by name"
+for _kind in (ConfusionMatrix, Precision, Recall, F1):  # wrong arguments are answered
+    _kind.__init__ = explained(_kind.__init__, _NAMES)
 
 
 class _Seen(NamedTuple):

@@ -9,13 +9,14 @@ from jaxnn.checks import is_positive_int
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import (
     class_labels,
+    label_weights,
     mean_each,
     number_pair,
     one_array,
     which_count,
 )
+from jaxnn.messages.phrases import describe
 from jaxnn.metrics.shared import class_numbers, unknown_at
-from jaxnn.trees import describe
 
 
 @expects(outputs="any", targets="classes")
@@ -88,7 +89,11 @@ def top_k_accuracy(
 
 @expects(outputs="any", targets="signs")
 def binary_accuracy(
-    outputs: ArrayLike, targets: ArrayLike, *, threshold: float = 0.0
+    outputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    threshold: float = 0.0,
+    ignore_label: int | None = None,
 ) -> jax.Array:
     """Share of the outputs that lie on the correct side of the threshold.
 
@@ -97,15 +102,17 @@ def binary_accuracy(
         targets: of the same shape, either 0 and 1 or −1 and 1; those above 1/2 belong
             to the positive class.
         threshold: 0 for logits; 0.5 for probabilities.
-    Returns: float32 [N]; NaN where an output is NaN.
+        ignore_label: a target to ignore, as in `accuracy`.
+    Returns: float32 [N]; NaN where an output that counts is NaN.
     Raises: ValueError if the shapes differ.
     Example:
         >>> print(binary_accuracy(jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 0, 0])))
         [1. 1. 0.]
     """
     y, t, _ = number_pair("binary_accuracy", outputs, targets)
+    counted = label_weights(jnp.asarray(targets), ignore_label)
     right = (y > threshold) == (t > 0.5)
-    return _share_of(right, jnp.isnan(y) | jnp.isnan(t))
+    return _share_of(right, jnp.isnan(y) | jnp.isnan(t), counted)
 
 
 @expects(outputs="any", targets="signs")

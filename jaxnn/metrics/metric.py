@@ -13,8 +13,9 @@ from jax.typing import ArrayLike
 
 from jaxnn.checks import parameters
 from jaxnn.losses.contracts import contract_of, example_weights, ignored_label
+from jaxnn.messages.answers import instead_of_text
+from jaxnn.messages.phrases import describe, shown
 from jaxnn.metrics.shared import times, wide
-from jaxnn.trees import describe
 
 Stats = dict[str, jax.Array]
 
@@ -49,9 +50,12 @@ class Metric(Protocol):
         return self.compute(self.update(outputs, targets, jnp.ones(examples)))
 
 
-def as_metric(metric: Callable | Metric) -> Metric:
+def as_metric(metric: Callable | Metric, *, owner: str = "as_metric") -> Metric:
     """The metric itself, or the `Mean` of a function of outputs and targets.
 
+    Args:
+        metric: a metric, or a function (outputs, targets) -> [N].
+        owner: the function that messages name.
     Raises: TypeError for anything else, including a class instead of an instance.
     Example:
         >>> import jaxnn as nn
@@ -62,13 +66,16 @@ def as_metric(metric: Callable | Metric) -> Metric:
     """
     if isinstance(metric, type):
         name = metric.__name__
-        raise TypeError(f"metric {name} is a class: build it, {name}(...)")
+        raise TypeError(
+            f"{owner}: a metric must not be a class, got {name}; build it, {name}(...)"
+        )
     if isinstance(metric, Metric):
         return metric
     if not callable(metric):
         raise TypeError(
-            "a metric must be a function (outputs, targets) -> [N] or an object with "
-            f"update, compute and stack, got {metric!r}"
+            f"{owner}: a metric must be a function (outputs, targets) -> [N] or an "
+            f"object with update, compute and stack, got {shown(metric)}"
+            f"{instead_of_text('jaxnn.metrics', metric)}"
         )
     return Mean(metric)
 
@@ -124,9 +131,10 @@ class Mean(Metric):
     def update(self, outputs: Any, targets: Any, weights: ArrayLike) -> Stats:
         values, w = self.function(outputs, targets), jnp.asarray(weights)
         if getattr(values, "shape", None) != w.shape or w.ndim != 1:
+            name = getattr(self.function, "__name__", repr(self.function))
             raise ValueError(
-                "Mean: the function must give one value per example, got "
-                f"{describe(values)} for weights {describe(w)}"
+                f"metric: {name} must give one value per example, [{w.size}], got "
+                f"{describe(values)}; leave the mean over examples to the trainer"
             )
         values = wide(jnp.asarray(values))
         w = w.astype(values.dtype)

@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 from jaxnn.losses import example_weights, mean_squared_error, softmax_cross_entropy
 from jaxnn.losses.contracts import Contract
 from jaxnn.losses.pairs import floats, number_pair, one_array
+from jaxnn.messages.phrases import describe
 from jaxnn.metrics.metric import Mean, Metric, Stats
 from jaxnn.metrics.shared import check_ignore_label, column, times, wide
-from jaxnn.trees import describe
 
 
 @dataclass(frozen=True)

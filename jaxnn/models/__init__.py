@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Well-known networks, one paper per file: functions that return a layer."""
 
+from jaxnn.messages import public
 from jaxnn.models.alexnet import alexnet as alexnet
+from jaxnn.models.autoencoder import AutoEncoder as AutoEncoder
+from jaxnn.models.autoencoder import TiedAutoEncoder as TiedAutoEncoder
+from jaxnn.models.autoencoder import autoencoder as autoencoder
 from jaxnn.models.auxiliary import Outputs as Outputs
 from jaxnn.models.auxiliary import WithAuxiliary as WithAuxiliary
 from jaxnn.models.auxiliary import with_auxiliary as with_auxiliary
 from jaxnn.models.cifar_resnet import PadShortcut as PadShortcut
 from jaxnn.models.cifar_resnet import cifar_resnet as cifar_resnet
+from jaxnn.models.dcgan import Game as Game
+from jaxnn.models.dcgan import dcgan as dcgan
+from jaxnn.models.denoiser import Denoiser as Denoiser
+from jaxnn.models.denoiser import DenoiserBlock as DenoiserBlock
+from jaxnn.models.denoiser import denoiser as denoiser
 from jaxnn.models.googlenet import GoogLeNet as GoogLeNet
 from jaxnn.models.googlenet import googlenet as googlenet
 from jaxnn.models.lenet import lenet5 as lenet5
@@ -19,4 +28,10 @@ from jaxnn.models.stages import stack_blocks as stack_blocks
 from jaxnn.models.stages import unstack_blocks as unstack_blocks
 from jaxnn.models.unet import UNet as UNet
 from jaxnn.models.unet import unet as unet
+from jaxnn.models.vae import VAE as VAE
+from jaxnn.models.vae import ImportanceBound as ImportanceBound
+from jaxnn.models.vae import NegativeElbo as NegativeElbo
+from jaxnn.models.vae import vae as vae
 from jaxnn.models.vgg import vgg as vgg
+
+public.show(__name__)

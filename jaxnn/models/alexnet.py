@@ -17,8 +17,10 @@ from jaxnn.layers import (
     MaxPool,
 )
 from jaxnn.layers.combine import Sequential
+from jaxnn.messages.arguments import answered
 
 
+@answered
 def alexnet(
     classes: int = 1000,
     *,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxnn.losses import contract_of
+from jaxnn.messages.phrases import describe
 from jaxnn.metrics import Metric
 from jaxnn.spec import Spec
-from jaxnn.trees import describe
 
 
 class Outputs(NamedTuple):

@@ -11,6 +11,7 @@ from jaxnn import checks
 from jaxnn.core import Layer
 from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool
 from jaxnn.layers.combine import Sequential
+from jaxnn.messages.arguments import answered
 from jaxnn.models.resnet import block, projection
 from jaxnn.models.stages import stage
 
@@ -51,6 +52,7 @@ class PadShortcut(Layer):
         return jnp.pad(x[:, *[step] * (x.ndim - 2)], pads), state
 
 
+@answered
 def cifar_resnet(
     depth: int = 20,
     classes: int = 10,

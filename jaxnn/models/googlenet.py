@@ -18,6 +18,7 @@ from jaxnn.layers import (
     MaxPool,
 )
 from jaxnn.layers.combine import Concat, Listed, Sequential
+from jaxnn.messages.arguments import answered
 from jaxnn.models.auxiliary import Outputs
 
 #: Features: 1x1; the 1x1 before 3x3, 3x3; the 1x1 before 5x5, 5x5; pooled.
@@ -57,6 +58,7 @@ class GoogLeNet(Listed):
         return Outputs(x, tuple(auxiliary)) if auxiliary else x
 
 
+@answered
 def googlenet(
     classes: int = 1000,
     *,

@@ -10,6 +10,7 @@ from jaxnn import checks
 from jaxnn.core import Composite, Layer
 from jaxnn.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Identity, MaxPool
 from jaxnn.layers.combine import Sequential
+from jaxnn.messages.arguments import answered
 from jaxnn.models.stages import check_depth, stage
 
 #: Blocks of each stage by depth, and whether they are bottlenecks.
@@ -93,6 +94,7 @@ class PreactivationBottleneck(Composite):
         return run("conv3", y) + around
 
 
+@answered
 def resnet(
     depth: int,
     classes: int = 1000,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxnn import checks
 from jaxnn.layers import BatchNorm, Conv, ConvTranspose, MaxPool
 from jaxnn.layers.combine import Listed, Sequential
-from jaxnn.trees import describe
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe
 
 
 class UNet(Listed):
@@ -53,6 +54,7 @@ def _check_sides(x: Any, depth: int) -> None:
         )
 
 
+@answered
 def unet(
     classes: int,
     *,

@@ -16,6 +16,7 @@ from jaxnn.layers import (
     MaxPool,
 )
 from jaxnn.layers.combine import Sequential
+from jaxnn.messages.arguments import answered
 from jaxnn.models.stages import check_depth
 
 #: Convolutions of each stage by depth; the depth also counts three dense layers.
@@ -27,6 +28,7 @@ STAGES = {
 }
 
 
+@answered
 def vgg(
     depth: int,
     classes: int = 1000,

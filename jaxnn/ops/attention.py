@@ -50,6 +50,35 @@ def attention(
     """
     n, h, t, d = query.shape
     k, s = key.shape[1:3]
+    weights = _weights(query, key, mask, causal).astype(value.dtype)
+    if dropout_key is not None:
+        weights = dropout(weights, dropout_key, rate)
+    weights = weights.reshape(n, k, h // k * t, s)
+    return jnp.einsum("nkqs,nksd->nkqd", weights, value).reshape(n, h, t, d)
+
+
+def attention_weights(
+    query: jax.Array,
+    key: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    causal: bool = False,
+) -> jax.Array:
+    """The weights of `attention`, `softmax(q kᵀ / √D)`, `[N, H, T, S]`.
+
+    >>> import jax.numpy as jnp
+    >>> q = jnp.zeros((1, 1, 2, 1))
+    >>> attention_weights(q, q, causal=True)[0, 0].tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+    """
+    shape = (*query.shape[:3], key.shape[2])
+    return _weights(query, key, mask, causal).reshape(shape)
+
+
+def _weights(query, key, mask, causal: bool) -> jax.Array:
+    """`[N, K, H / K, T, S]`, in single precision or wider."""
+    n, h, t, d = query.shape
+    k, s = key.shape[1:3]
     # Heads that share a key become additional rows of one product.
     query = (query * d**-0.5).reshape(n, k, h // k * t, d)
     wide = query.dtype if query.dtype.itemsize >= 4 else jnp.float32
@@ -57,14 +86,9 @@ def attention(
     fit = fit.reshape(n, k, h // k, t, s)
     if mask is not None:
         allowed = _grouped(mask, k)
-        weights = masked_softmax(fit, allowed & _before(t, s) if causal else allowed)
-    else:  # every step sees at least itself
-        weights = _softmax(_hide(fit, _before(t, s)) if causal else fit)
-    weights = weights.astype(value.dtype)
-    if dropout_key is not None:
-        weights = dropout(weights, dropout_key, rate)
-    weights = weights.reshape(n, k, h // k * t, s)
-    return jnp.einsum("nkqs,nksd->nkqd", weights, value).reshape(n, h, t, d)
+        return masked_softmax(fit, allowed & _before(t, s) if causal else allowed)
+    # Every step sees at least itself.
+    return _softmax(_hide(fit, _before(t, s)) if causal else fit)
 
 
 def _grouped(mask: jax.Array, k: int) -> jax.Array:
@@ -118,20 +142,22 @@ def _softmax_jvp(primals, tangents):
     return y, dy - y * dy.sum(-1, keepdims=True)
 
 
-def sinusoids(positions: jax.Array, features: int) -> jax.Array:
+def sinusoids(positions: jax.Array, features: int, base: float = 10000.0) -> jax.Array:
     """Sinusoids of the position, from fast to slow.
 
-    `s[2i] = sin(t / 10000^(2i/C))`, `s[2i+1] = cos(t / 10000^(2i/C))`
+    `s[2i] = sin(t / base^(2i/C))`, `s[2i+1] = cos(t / base^(2i/C))`
 
     Args:
-        positions: `[..., T]` integers, t.
+        positions: `[..., T]` numbers, t.
         features: the number of features for each position, C.
+        base: the larger it is, the slower the slowest sinusoid.
 
     Returns:
-        `[..., T, C]`, float32.
+        `[..., T, C]`, float32, or float64 for positions in float64.
     """
     pairs = -(-features // 2)
-    speed = 10000.0 ** (-2 / features * jnp.arange(pairs, dtype=jnp.float32))
+    dtype = jnp.float64 if positions.dtype == jnp.float64 else jnp.float32
+    speed = base ** (-2 / features * jnp.arange(pairs, dtype=dtype))
     angle = _angles(positions, speed)
     waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1)
     return waves.reshape(*positions.shape, 2 * pairs)[..., :features]

@@ -155,8 +155,8 @@ def lstm_by(
     Args:
         times: maps h `[N, ..., H]` to `[N, ..., 4 H]`.
         u, b, h, c, mask, reverse: as for `lstm`, with any axes between N and H.
-        peephole: `[3 H]`, weights by which the gates i, f and o also see the memory
-            c, or None.
+        peephole: `[3 H]`, weights by which the gates i, f and o also see the cell
+            state c, or None.
     """
 
     def step(carry, u):

@@ -346,6 +346,21 @@ def rms_norm(x, scale=None, *, eps: float = 1e-6) -> jax.Array:
     return normalize(x, jnp.zeros_like(square), square, scale, None, eps)
 
 
+def unit(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Vectors of length 1: `x / max(‖x‖, 1e-6)`; at 0 value and gradient are finite.
+
+    Args:
+        x: any shape, float32 or wider.
+        axis: that of the vectors.
+
+    >>> import jax.numpy as jnp
+    >>> (100 * unit(jnp.array([[3.0, 4.0], [0.0, 0.0]]))).round().tolist()
+    [[60.0, 80.0], [0.0, 0.0]]
+    """
+    squares = jnp.square(x).sum(axis, keepdims=True)
+    return x * lax.rsqrt(jnp.maximum(squares, 1e-12))
+
+
 def local_response_norm(
     x: jax.Array, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k=1.0
 ) -> jax.Array:

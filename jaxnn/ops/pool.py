@@ -41,7 +41,7 @@ def max_pool(
 ) -> jax.Array:
     """The maximum of every window; padding is never the maximum.
 
-    The gradient of a window goes to its first maximum in row-major order.
+    The gradient of a window goes to its first maximum in row-major order, or to NaN.
 
     Args:
         x: `[N, ..., C]`.
@@ -57,6 +57,44 @@ def max_pool(
     Array([5., 4.], dtype=float32)
     """
     return _reduce(x, _first_max, lax.max, -jnp.inf, kernel, stride, pads, dilation)
+
+
+def max_pool_indices(
+    x: jax.Array, *, kernel: Ints, stride: Ints, pads: Pads, dilation: Ints
+) -> tuple[jax.Array, jax.Array]:
+    """`max_pool`, and where in its image each maximum is, counted row by row.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([1.0, 5.0, 2.0, 4.0]).reshape(1, 4, 1)
+    >>> window = dict(kernel=(2,), stride=(2,), pads=((0, 0),), dilation=(1,))
+    >>> max_pool_indices(x, **window)[1].ravel()
+    Array([1, 3], dtype=int32)
+    """
+    y = max_pool(x, kernel=kernel, stride=stride, pads=pads, dilation=dilation)
+    sizes = x.shape[1:-1]
+    place = np.arange(math.prod(sizes), dtype=np.int32).reshape(1, *sizes, 1)
+    place = _pad(jnp.broadcast_to(place, x.shape), pads, _NOWHERE)
+    best = _pad(lax.stop_gradient(x), pads, -jnp.inf), place
+    for axis, *window in _backwards(kernel, stride, dilation):
+        taps = (_taps(a, axis, *window) for a in best)
+        best = functools.reduce(_better, zip(*taps, strict=True))
+    return y, best[1]
+
+
+def max_unpool(y: jax.Array, indices: jax.Array, sizes: Ints) -> jax.Array:
+    """Maxima back at their places in images of zeros; indices beyond them are dropped.
+
+    >>> import jax.numpy as jnp
+    >>> y, indices = (jnp.array(a).reshape(1, 2, 1) for a in ([5.0, 4.0], [1, 3]))
+    >>> max_unpool(y, indices, (4,)).ravel()
+    Array([0., 5., 0., 4.], dtype=float32)
+    """
+    n, *counts, c = y.shape
+    y, indices = (a.reshape(n, math.prod(counts), c) for a in (y, indices))
+    rows, channels = np.arange(n)[:, None, None], np.arange(c)[None, None]
+    empty = jnp.zeros((n, math.prod(sizes), c), y.dtype)
+    filled = empty.at[rows, indices, channels].set(y, mode="drop")
+    return filled.reshape(n, *sizes, c)
 
 
 def avg_pool(
@@ -198,6 +236,8 @@ def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.A
 
     def windows(x):
         shape = (1, *kernel, 1), (1, *stride, 1), ((0, 0), *pads, (0, 0))
+        if first is _first_max:
+            return _window_max(x, shape)
         return lax.reduce_window(x, np.array(start, x.dtype), operation, *shape)
 
     if max(dilation) > 1:  # for which reduce_window has no gradient
@@ -237,7 +277,42 @@ def _first_max(a: jax.Array, b: jax.Array) -> jax.Array:
 @_first_max.defjvp
 def _first_max_jvp(primals, tangents):
     (a, b), (da, db) = primals, tangents
-    return _first_max(a, b), lax.select(b > a, db, da)  # itself: for second order
+    return _first_max(a, b), lax.select(_wins(b, a), db, da)  # itself: for second order
+
+
+def _wins(b: jax.Array, a: jax.Array) -> jax.Array:
+    """Whether `b` is the maximum of both and `a`, which comes first, is not."""
+    # No single comparison knows both NaN; this second one costs 1 % of the CPU time of
+    # 2x2 windows forward and backward, and 15 % of that of 3x3 windows that overlap.
+    return (b > a) | jnp.isnan(b)
+
+
+#: The index of padding, which is no place in an image.
+_NOWHERE = -1
+
+
+def _better(a, b):
+    """Of two values with their places, the one that is the maximum."""
+    wins = _wins(b[0], a[0]) | (a[1] == _NOWHERE)
+    return tuple(lax.select(wins, new, old) for old, new in zip(a, b, strict=True))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _window_max(x: jax.Array, window: tuple) -> jax.Array:
+    return _reduce_window_max(x, window)
+
+
+@_window_max.defjvp
+def _window_max_jvp(window, primals, tangents):
+    # XLA compares by >=, which passes over NaN, but not over infinity in its place.
+    (x,) = primals
+    marked = jnp.where(jnp.isnan(x), jnp.inf, x)
+    _, change = jax.jvp(lambda x: _reduce_window_max(x, window), (marked,), tangents)
+    return _window_max(x, window), change  # itself: for second order
+
+
+def _reduce_window_max(x: jax.Array, window: tuple) -> jax.Array:
+    return lax.reduce_window(x, np.array(-jnp.inf, x.dtype), lax.max, *window)
 
 
 # Windows that do not overlap: the gradient is written once, in its place, whereas
@@ -255,7 +330,7 @@ def _block_max_jvp(kernel, primals, tangents):
     largest, *others = _values(blocks)
     place = jnp.zeros(largest.shape, jnp.int32)
     for i, value in enumerate(others, 1):
-        place = jnp.where(value > largest, i, place)
+        place = jnp.where(_wins(value, largest), i, place)
         largest = lax.max(largest, value)
     inside = tuple(range(2, blocks.ndim - 1, 2))
     split = [side for k in kernel for side in (1, k)]

@@ -1,17 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Additions to optimizers; everything here returns plain Optax objects.
 
-================================  ===============================================
-`weight_decay(optimizer, rate)`   shrink weights by a fixed share at each step
-`l2(optimizer, rate)`             the loss plus rate / 2 · Σ w²
-`l1(optimizer, rate)`             the loss plus rate · Σ |w|; gives exact zeros
-`max_norm(optimizer, limit)`      limit the norm of each unit's incoming weights
-`ema(optimizer, decay)`           keep a moving average of the weights
-`swa(optimizer, start)`           the mean of the weights late in the run
-`averaged(state)`                 the training state with those averages in place
-`refresh_statistics(net, ...)`    running statistics that fit averaged weights
-================================  ===============================================
-
 Penalties and limits act on `kernels`, the weights that multiply inputs; biases and the
 scales and offsets of norms are left alone. To choose other parameters, give path
 patterns, which include everything below a path: `l1(optimizer, 1e-4, "head")`, or
@@ -27,6 +16,7 @@ everything else, or weight decay moves what is frozen. Adagrad as originally pub
 to the loss: `functools.partial(nn.losses.softmax_cross_entropy, label_smoothing=0.1)`.
 """
 
+from jaxnn.messages import public
 from jaxnn.optimizers.averages import average as average
 from jaxnn.optimizers.averages import averaged as averaged
 from jaxnn.optimizers.averages import ema as ema
@@ -40,3 +30,5 @@ from jaxnn.optimizers.penalties import l1 as l1
 from jaxnn.optimizers.penalties import l2 as l2
 from jaxnn.optimizers.penalties import weight_decay as weight_decay
 from jaxnn.optimizers.statistics import refresh_statistics as refresh_statistics
+
+public.show(__name__)

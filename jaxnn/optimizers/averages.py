@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.checks import is_positive_int, is_traced
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.optimizers.checks import (
     Scalar,
     check_number,
@@ -33,6 +34,7 @@ class AverageState(NamedTuple):
     step: jax.Array  # int32 [], steps taken
 
 
+@entrance
 def ema(optimizer: optax.GradientTransformation, decay: Scalar) -> Optimizer:
     """Keep an exponential moving average of the weights during training.
 
@@ -71,6 +73,7 @@ def ema(optimizer: optax.GradientTransformation, decay: Scalar) -> Optimizer:
     return _averaging("ema", optimizer, lambda step: (decay, True))
 
 
+@entrance
 def swa(
     optimizer: optax.GradientTransformation, start: int, every: int = 1
 ) -> Optimizer:
@@ -146,6 +149,7 @@ def _mix(a: jax.Array, w: jax.Array, share: jax.Array) -> jax.Array:
     return (1 - share) * a + share * w.astype(a.dtype)
 
 
+@entrance
 def averaged(state: AnyState) -> AnyState:
     """A training state with the averaged weights in place of the last ones.
 
@@ -180,6 +184,7 @@ def averaged(state: AnyState) -> AnyState:
     return state._replace(params=average(state.params, state.opt_state))
 
 
+@entrance
 def average(params: Any, opt_state: Any) -> Any:
     """The averaged weights from an optimizer's state, in the dtypes of `params`.
 

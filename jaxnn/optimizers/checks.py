@@ -8,17 +8,14 @@ import jax
 import numpy as np
 
 from jaxnn.checks import is_traced
+from jaxnn.train import checks
 
 Scalar = float | jax.Array
 
 
 def check_optimizer(owner: str, optimizer: Any) -> None:
     """Raise unless the first argument is an Optax optimizer."""
-    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
-        raise TypeError(
-            f"{owner}: the first argument must be an Optax optimizer such as "
-            f"optax.sgd(0.1), got {optimizer!r:.60}"
-        )
+    checks.check_optimizer(owner, optimizer, "the first argument")
 
 
 def check_number(

@@ -12,7 +12,11 @@ import jax
 import optax
 
 from jaxnn import trees
-from jaxnn.train.freezing import Frozen
+from jaxnn.messages.phrases import shown, unmatched
+from jaxnn.messages.tracebacks import entrance
+from jaxnn.optimizers.checks import check_optimizer
+from jaxnn.train import checks
+from jaxnn.train.freezing import at_rest, resting
 
 Mask = Callable[[Any], Any]
 
@@ -41,13 +45,13 @@ def kernels(params: Any) -> Any:
     >>> optimizer = optax.adamw(1e-3, weight_decay=0.01, mask=nn.optimizers.kernels)
     """
     names = list(trees.paths(params))
-    flags = [name.split("/")[-1] in KERNELS for name in names]
-    if names and not any(flags):
+    mask = trees.map_paths(lambda name, _: name.split("/")[-1] in KERNELS, params)
+    if names and not any(jax.tree.leaves(mask)):
         raise ValueError(
             f"kernels: no parameter is named {' or '.join(KERNELS)}, there are "
             f"{', '.join(names[:8])}; name some: nn.optimizers.only({names[0]!r})"
         )
-    return jax.tree.unflatten(jax.tree.structure(params), flags)
+    return mask
 
 
 def only(*patterns: str) -> Mask:
@@ -87,19 +91,11 @@ def _mask(owner: str, patterns: tuple[str, ...], params: Any) -> Any:
     names = list(trees.paths(params))
     for pattern in patterns:
         if names and not any(trees.matches(pattern, name) for name in names):
-            near = trees.nearest(pattern, _places(names))
-            raise ValueError(f"{owner}: pattern {pattern!r} matches no parameter{near}")
-    flags = [any(trees.matches(p, name) for p in patterns) for name in names]
-    return jax.tree.unflatten(jax.tree.structure(params), flags)
+            raise ValueError(f"{owner}: {unmatched(pattern, names)}")
+    return trees.map_paths(lambda name, _: trees.matches_any(patterns, name), params)
 
 
-def _places(names: list[str]) -> list[str]:
-    """Every path and all of its parents."""
-    parts = [name.split("/") for name in names]
-    every = ("/".join(p[:i]) for p in parts for i in range(1, len(p) + 1))
-    return list(dict.fromkeys(every))
-
-
+@entrance
 def partition(
     groups: Mapping[str, optax.GradientTransformation],
     default: optax.GradientTransformation | None = None,
@@ -121,16 +117,30 @@ def partition(
     >>> import jax, jaxnn as nn, optax
     >>> optimizer = nn.partition({"head": optax.adam(1e-3)}, default=optax.sgd(0.1))
     """
+    _check_groups(groups, default)
     optimizers = {
-        str(i): _at_rest(pattern) if _moves_nothing(optimizer) else optimizer
+        str(i): at_rest(pattern) if _moves_nothing(optimizer) else optimizer
         for i, (pattern, optimizer) in enumerate(groups.items())
     }
     labels = {pattern: str(i) for i, pattern in enumerate(groups)}
     rest = {} if default is None else {"default": default}
     return optax.partition(
         {**optimizers, **rest},
-        lambda params: trees.labels(params, labels, *rest),
+        lambda params: trees.labels(params, labels, *rest, owner="partition"),
     )
+
+
+def _check_groups(groups: Any, default: Any) -> None:
+    """Raise unless there is an optimizer for each pattern."""
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            "partition: groups must be a dict from patterns to optimizers, such as "
+            f"{{'head': optax.adam(1e-3)}}, got {shown(groups)}"
+        )
+    for pattern, optimizer in groups.items():
+        checks.check_optimizer("partition", optimizer, f"groups[{pattern!r}]")
+    if default is not None:
+        checks.check_optimizer("partition", default, "default")
 
 
 def _moves_nothing(optimizer: Any) -> bool:
@@ -138,6 +148,7 @@ def _moves_nothing(optimizer: Any) -> bool:
     return code is optax.set_to_zero().update.__code__  # type: ignore[attr-defined]
 
 
+@entrance
 def freeze(
     optimizer: optax.GradientTransformation, *patterns: str
 ) -> optax.GradientTransformation:
@@ -147,7 +158,7 @@ def freeze(
     `SpectralNorm`) compute as in evaluation: `BatchNorm` normalizes by its running
     statistics and does not update them. The other layers thus learn from the same
     outputs that the frozen body gives in evaluation, whatever the batches. Dropout in a
-    frozen body still drops, and a memory is still updated. For a custom loop, see
+    frozen body still drops, and a carry is still updated. For a custom loop, see
     `freeze_statistics`.
 
     Args:
@@ -162,24 +173,13 @@ def freeze(
             "freeze: name at least one pattern, each a string, as in "
             f"freeze(optimizer, 'body', 'head/b'), got {patterns!r:.60}"
         )
-    if not hasattr(optimizer, "update"):
-        raise TypeError(
-            f"freeze: the first argument must be an optimizer, got {optimizer!r:.60}"
-        )
+    check_optimizer("freeze", optimizer)
 
     def groups(params):
-        frozen = [trees.labels(params, {p: "frozen"}, "trained") for p in patterns]
+        frozen = [
+            trees.labels(params, {p: "frozen"}, "trained", owner="freeze")
+            for p in patterns
+        ]
         return jax.tree.map(lambda *names: min(names), *frozen)  # frozen if any says so
 
-    return optax.partition(
-        {"frozen": _at_rest(*patterns), "trained": optimizer}, groups
-    )
-
-
-def _at_rest(*patterns: str) -> optax.GradientTransformation:
-    """`optax.set_to_zero()` that records in its state what it freezes."""
-
-    def init(params: Any) -> Any:
-        return Frozen(patterns)
-
-    return optax.GradientTransformation(init, optax.set_to_zero().update)
+    return resting(optimizer, patterns, groups)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.optimizers.checks import (
     Scalar,
     check_number,
@@ -19,6 +20,7 @@ from jaxnn.optimizers.groups import choose
 Optimizer = optax.GradientTransformationExtraArgs
 
 
+@entrance
 def max_norm(
     optimizer: optax.GradientTransformation,
     limit: Scalar,

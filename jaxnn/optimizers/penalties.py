@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.optimizers.checks import (
     Scalar,
     check_number,
@@ -18,6 +19,7 @@ from jaxnn.optimizers.groups import choose
 Optimizer = optax.GradientTransformationExtraArgs
 
 
+@entrance
 def weight_decay(
     optimizer: optax.GradientTransformation,
     rate: optax.ScalarOrSchedule,
@@ -59,6 +61,7 @@ def weight_decay(
     return optax.chain(optimizer, optax.add_decayed_weights(shrink, mask))
 
 
+@entrance
 def l2(
     optimizer: optax.GradientTransformation,
     rate: optax.ScalarOrSchedule,
@@ -90,6 +93,7 @@ def l2(
     return optax.chain(penalty, optimizer)
 
 
+@entrance
 def l1(
     optimizer: optax.GradientTransformation, rate: Scalar, *patterns: str
 ) -> Optimizer:

@@ -10,14 +10,16 @@ import jax.numpy as jnp
 from jaxnn import surgery, trees
 from jaxnn.core import Layer, as_layer, check_key, fold_in
 from jaxnn.layers import BatchNorm
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.train.batch import length
-from jaxnn.train.checks import check_batch_size, on_device
+from jaxnn.train.checks import fitting_batch_size, on_device
 from jaxnn.train.epoch import epoch_order, gather
 from jaxnn.train.freezing import freeze_statistics, frozen_patterns
 from jaxnn.train.programs import program
 from jaxnn.train.state import TrainState
 
 
+@entrance
 def refresh_statistics(
     net: Layer, state: TrainState, inputs: Any, *, batch_size: int
 ) -> TrainState:
@@ -33,13 +35,13 @@ def refresh_statistics(
         state: a `TrainState`, such as `averaged(state)`; for an ensemble, one member.
         inputs: the training inputs `[N, ...]`.
         batch_size: examples per batch, as in training; an incomplete last batch is left
-            out.
+            out, unless it is the only one.
 
     Returns:
         The state with new running statistics; everything else is unchanged.
 
     Raises:
-        ValueError: if the batch size is not from 1 to N.
+        ValueError: if the batch size is not 1 or more.
 
     Reference: Izmailov et al., Averaging Weights Leads to Wider Optima and Better
     Generalization, 2018 (section 3.2).
@@ -58,15 +60,14 @@ def refresh_statistics(
             f"{type(state).__name__}"
         )
     check_key(state.key, "refresh_statistics")  # a stack of states has several
-    (inputs,) = on_device((inputs,), "")
-    check_batch_size(batch_size, length(inputs))
+    (inputs,) = on_device((inputs,), "refresh_statistics:")
+    examples = length(inputs)
+    batch_size = fitting_batch_size("refresh_statistics", batch_size, examples)
     net = freeze_statistics(net, state.state, *frozen_patterns(state.opt_state))
     norms = _norms(net)
     given = state.params, state.state, state.key, inputs
     new = _statistics(*given, net=net, norms=norms, batch_size=batch_size)
-    leaves = [new.get(path, a) for path, a in trees.paths(state.state).items()]
-    own = jax.tree.unflatten(jax.tree.structure(state.state), leaves)
-    return state._replace(state=own)
+    return state._replace(state=trees.map_paths(new.get, state.state))
 
 
 def _norms(net: Layer) -> tuple[str, ...]:

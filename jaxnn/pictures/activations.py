@@ -12,6 +12,7 @@ import numpy as np
 from jaxnn.core import Layer
 from jaxnn.files.figures import COLORS, GRAY, finish, new_figure
 from jaxnn.layers import Identity
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.pictures.units import parts, single, units
 from jaxnn.surgery import Tap
 from jaxnn.train import checks
@@ -42,6 +43,7 @@ class Activation(NamedTuple):
     edges: np.ndarray
 
 
+@entrance
 def activation_statistics(
     net: Layer,
     state: Any,
@@ -73,9 +75,9 @@ def activation_statistics(
     (0.75, 0.5, 0.5)
     """
     net = single(net, "activations")
-    params, net_state = variables(state)
+    params, net_state = variables(state, "activations")
     x = checks.on_device(x, "activations: x")
-    facts = checks.check_network(net, params, net_state, x)
+    facts = checks.check_network("activations", net, params, net_state, x)
     checks.check_values(facts, x, "activations")
     inside = units(net)
     taps = _outputs(params, net_state, x, key, net=net, train=train)
@@ -120,6 +122,7 @@ def _statistics(y: np.ndarray) -> Activation:
     return Activation(float(y.mean()), float(y.std()), *shares, *bins)
 
 
+@entrance
 def activations(
     net: Layer,
     state: Any,

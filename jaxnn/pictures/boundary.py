@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decision regions of a classifier in the plane, with its confidence."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxnn import checks
-from jaxnn.core import Layer, as_layer
+from jaxnn.core import Layer
 from jaxnn.files.figures import COLORS, finish, new_figure
-from jaxnn.train.checks import as_arrays, check_arrays, check_network, check_pair
-from jaxnn.train.evaluate import predict
-from jaxnn.train.state import variables
-from jaxnn.trees import describe
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
+from jaxnn.pictures.classes import labels, named, probabilities, scores
+from jaxnn.train.checks import as_arrays, check_arrays, check_pair
 
 MARKS = "os^Dv<>P"
 
@@ -33,6 +32,7 @@ class Decisions(NamedTuple):
     probabilities: np.ndarray
 
 
+@entrance
 def decision_grid(
     net: Layer, state: Any, data: Any, *, points: int = 200, margin: float = 0.1
 ) -> Decisions:
@@ -60,53 +60,34 @@ def decision_grid(
     >>> grid.probabilities.shape
     (50, 50, 3)
     """
-    net = as_layer(net, "decision_boundary")
     inputs = _check_data(data)
     checks.positive_int("decision_boundary", "points", points)
     low, high = inputs.min(0), inputs.max(0)
     room = margin * np.where(high > low, high - low, 1.0)
     x, y = np.linspace(low - room, high + room, points, dtype=inputs.dtype).T
     places = np.stack([a.ravel() for a in np.meshgrid(x, y)], axis=1)
-    shares = _probabilities(net, state, places)
+    found = scores("decision_boundary", net, state, places, batch_size=len(places))
+    shares = probabilities(*found)
     return Decisions(x, y, shares.reshape(points, points, -1))
 
 
 def _check_data(data: Any) -> np.ndarray:
     """Return the inputs, which must have two features per example."""
-    check_pair(data, "data")
-    data = as_arrays(data)
-    check_arrays(data)
+    what = "decision_boundary: data"
+    check_pair(data, what)
+    data = as_arrays(data, what)
+    check_arrays(data, what)
     inputs = data[0]
     if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] != 2:
         raise ValueError(
-            "decision_boundary: inputs must have two features, [N, 2], got "
+            f"{what} inputs must have two features, [N, 2], got "
             f"{describe(inputs):.100}; of more, train a network on two of them"
         )
     checks.batch("decision_boundary", inputs)
     return np.asarray(inputs)
 
 
-def _probabilities(net: Layer, state: Any, places: np.ndarray) -> np.ndarray:
-    """The probability of each class at each point, `[N, K]`."""
-    shape = jax.ShapeDtypeStruct(places[:1].shape, places.dtype)
-    kind = check_network(net, *variables(state), shape).kind
-    outputs = predict(net, state, places, batch_size=len(places))
-    if not hasattr(outputs, "shape") or outputs.ndim > 2 or outputs.ndim == 0:
-        raise ValueError(
-            "decision_boundary: the network must give scores of classes, [N, K], or "
-            f"one of two, [N, 1], got {describe(outputs):.100}"
-        )
-    outputs = np.asarray(outputs, np.float64).reshape(len(places), -1)
-    if outputs.shape[1] == 1:
-        second = outputs if kind == "sigmoid" else 1 / (1 + np.exp(-outputs))
-        return np.concatenate([1 - second, second], axis=1)
-    if kind == "softmax":
-        return outputs
-    if kind == "sigmoid":
-        return outputs / outputs.sum(1, keepdims=True)
-    return np.asarray(jax.nn.softmax(outputs))
-
-
+@entrance
 def decision_boundary(
     net: Layer,
     state: Any,
@@ -144,18 +125,18 @@ def decision_boundary(
     figure = new_figure("pictures.decision_boundary", 6.6, 5.2)
     grid = decision_grid(net, state, data, points=points, margin=margin)
     classes = grid.probabilities.shape[-1]
-    labels = _labels(data[1], classes)
-    named = _names(names, classes)
+    label = labels("decision_boundary", data[1], classes)
+    words = _names(names, classes)
     axes = figure.subplots()
     _draw_shades(axes, grid)
     inputs = np.asarray(data[0])
     for k in range(classes):
         axes.plot(
-            *inputs[labels == k].T, MARKS[k % len(MARKS)], label=named["classes"][k],
+            *inputs[label == k].T, MARKS[k % len(MARKS)], label=words["classes"][k],
             markersize=5, color=_color(k), markeredgecolor="white", markeredgewidth=0.6,
         )  # fmt: skip
     _draw_certainty(figure, axes, classes)
-    axes.set(xlabel=named["features"][0], ylabel=named["features"][1])
+    axes.set(xlabel=words["features"][0], ylabel=words["features"][1])
     axes.set_title("Decisions, and the data in the color of their class")
     axes.legend(loc="best", fontsize=8)
     return finish(figure, path)
@@ -173,29 +154,9 @@ def _names(names: Any, classes: int) -> dict[str, Any]:
             f"[...]}}, either or both, got {names!r:.80}"
         )
     for part, given in (names or {}).items():
-        count, is_list = len(found[part]), isinstance(given, Sized)
-        if not is_list or isinstance(given, str) or len(given) != count:
-            raise ValueError(
-                f"decision_boundary: names[{part!r}] must be {count} names, one for "
-                f"each, got {given!r:.80}"
-            )
-    return {**found, **(names or {})}
-
-
-def _labels(targets: Any, classes: int) -> np.ndarray:
-    """The class of each example."""
-    targets = np.asarray(targets)
-    if targets.ndim == 2 and targets.shape[1] == classes:
-        targets = targets.argmax(1)
-    labels = targets.reshape(len(targets), -1)[:, 0]
-    known = targets.size == len(targets) and np.isin(labels, range(classes)).all()
-    if not known:
-        raise ValueError(
-            f"decision_boundary: targets must be classes from 0 to {classes - 1}, one "
-            f"an example, or one-hot vectors [N, {classes}], got {describe(targets)} "
-            f"from {targets.min()} to {targets.max()}"
-        )
-    return labels.astype(int)
+        count = len(found[part])
+        found[part] = named("decision_boundary", f"names[{part!r}]", given, count)
+    return found
 
 
 def _draw_shades(axes: Any, grid: Decisions) -> None:

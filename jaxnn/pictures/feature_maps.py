@@ -17,9 +17,10 @@ from jaxnn.core import Layer, as_layer, trace
 from jaxnn.inputs.entry import on_device
 from jaxnn.inputs.variables import in_one
 from jaxnn.inputs.variables import variables as parts_of
+from jaxnn.messages.phrases import describe, nearest
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.ops.grids import filters_grid, maps_grid
 from jaxnn.surgery import Tap, edit, layer_paths
-from jaxnn.trees import describe, nearest
 
 
 @in_one
@@ -48,7 +49,7 @@ def saliency(net: Layer, variables: Any, x: Any, target: Any = None) -> jax.Arra
     >>> nn.pictures.saliency(nn.Dense(2, bias=False), (params, {}), x, 0).tolist()
     [[1.0, 2.0, 3.0]]
     """
-    net, (params, state) = as_layer(net, "saliency"), parts_of(variables)
+    net, (params, state) = as_layer(net, "saliency"), parts_of(variables, "saliency")
     x = on_device("saliency: x", x)
     checks.batch("saliency", x)
 
@@ -99,7 +100,7 @@ def grad_cam(
     >>> nn.pictures.grad_cam(net, variables, x, "conv_1", target=3).shape
     (2, 28, 28)
     """
-    net, (params, state) = as_layer(net, "grad_cam"), parts_of(variables)
+    net, (params, state) = as_layer(net, "grad_cam"), parts_of(variables, "grad_cam")
     x = on_device("grad_cam: x", x)
     checks.batch("grad_cam", x, axes=4)
     _check_path(net, path)
@@ -118,6 +119,7 @@ def grad_cam(
     return jax.image.resize(heat, x.shape[:3], "bilinear") if enlarge else heat
 
 
+@entrance
 def filters_picture(
     w: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
 ) -> jax.Array:
@@ -151,6 +153,7 @@ def filters_picture(
     return filters_grid(w, columns, gap, background)
 
 
+@entrance
 def maps_picture(
     maps: Any, *, columns: int | None = None, gap: int = 1, background: float = 1.0
 ) -> jax.Array:

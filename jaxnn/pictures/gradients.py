@@ -12,6 +12,7 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import Layer
 from jaxnn.files.figures import COLORS, finish, new_figure
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.pictures.units import Unit, owner, parts, single, units
 from jaxnn.train.gradients import loss_gradients
 
@@ -19,6 +20,7 @@ from jaxnn.train.gradients import loss_gradients
 NAMED = 40
 
 
+@entrance
 def gradient_norms(
     net: Layer,
     state: Any,
@@ -50,7 +52,7 @@ def gradient_norms(
     {'fc': 2.828}
     """
     net = single(net, "gradients")
-    slopes = loss_gradients(net, state, batch, loss, key=key)
+    slopes = loss_gradients(net, state, batch, loss, key=key, owner="gradients")
     inside = units(net)
     squares: dict[str, float] = {}
     found = []
@@ -66,6 +68,7 @@ def gradient_norms(
     return {name: math.sqrt(square) for name, square in squares.items()}
 
 
+@entrance
 def gradients(
     net: Layer,
     state: Any,
@@ -94,6 +97,7 @@ def gradients(
     return compare_gradients({"": norms}, path)
 
 
+@entrance
 def compare_gradients(
     norms: Mapping[str, Mapping[str, float]], path: str | Path | None = None
 ) -> Any:

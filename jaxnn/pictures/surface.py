@@ -14,6 +14,8 @@ import numpy as np
 from jaxnn import checks, trees
 from jaxnn.core import Layer, Params, as_layer, check_key, fold_in
 from jaxnn.files.figures import COLORS, GRAY, finish, new_figure
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.pictures.units import owner, units
 from jaxnn.train.batch import length
 from jaxnn.train.checks import on_device
@@ -21,7 +23,6 @@ from jaxnn.train.evaluate import (
     BATCH,
     Evaluator,
     Measurement,
-    as_measures,
     measure,
     variables,
 )
@@ -61,13 +62,14 @@ def filter_normalized(net: Layer, params: Params, key: jax.Array) -> Params:
 
     Reference: Li et al., Visualizing the Loss Landscape of Neural Nets, 2018.
     """
-    inside, leaves = units(net), trees.paths(params)
-    made = []
-    for path, w in leaves.items():
+    inside = units(net)
+
+    def one(path, w):
         unit = inside.get(owner(path, inside))
         stacked = len(unit.repeats) if unit else 0
-        made.append(_direction(fold_in(key, path), jnp.asarray(w), stacked))
-    return jax.tree.unflatten(jax.tree.structure(params), made)
+        return _direction(fold_in(key, path), jnp.asarray(w), stacked)
+
+    return trees.map_paths(one, params)
 
 
 def _direction(key: jax.Array, w: jax.Array, stacked: int) -> jax.Array:
@@ -82,6 +84,7 @@ def _norm(w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     return jnp.sqrt(jnp.square(w).sum(axes, keepdims=True))
 
 
+@entrance
 def loss_grid(
     net: Layer,
     state: Any,
@@ -122,17 +125,19 @@ def loss_grid(
     """
     net = as_layer(net, "loss_surface")
     check_key(key, "loss_surface")
-    _check_places(points, radius, "radius", above=True)
-    params, net_state = variables(state)
+    _check_places("loss_surface", points, radius, "radius", above=True)
+    params, net_state = variables(state, "loss_surface")
     ways = tuple(filter_normalized(net, params, k) for k in jax.random.split(key))
     steps = (radius * (2 * np.arange(points) / (points - 1) - 1)).astype(np.float32)
     places = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     still = jax.tree.map(jnp.zeros_like, net_state)
     start, moves = (params, net_state), tuple((way, still) for way in ways)
-    losses = _measure(net, start, moves, places, data, loss, chunk)
+    given = net, start, moves, places, data, loss, chunk
+    losses = _measure("loss_surface", *given)
     return Surface(steps, steps, losses.reshape(points, points))
 
 
+@entrance
 def losses_between(
     net: Layer,
     start: Any,
@@ -172,12 +177,13 @@ def losses_between(
     [1.0, 0.0, 1.0]
     """
     net = as_layer(net, "loss_line")
-    _check_places(points, beyond, "beyond")
-    start, end = variables(start), variables(end)
+    _check_places("loss_line", points, beyond, "beyond")
+    start, end = (variables(state, "loss_line") for state in (start, end))
     _check_alike(start, end)
     t = np.linspace(-beyond, 1 + beyond, points, dtype=np.float32)
     way = jax.tree.map(_difference, end, start)
-    return t, _measure(net, start, (way,), t[:, None], data, loss, chunk)
+    given = net, start, (way,), t[:, None], data, loss, chunk
+    return t, _measure("loss_line", *given)
 
 
 def _difference(end: Any, start: Any) -> jax.Array:
@@ -188,7 +194,7 @@ def _difference(end: Any, start: Any) -> jax.Array:
 
 def _check_alike(start: Any, end: Any) -> None:
     has, wants = (
-        {path: trees.describe(a) for path, a in trees.paths(tree).items()}
+        {path: describe(a) for path, a in trees.paths(tree).items()}
         for tree in (end, start)
     )
     for path in {**wants, **has}:
@@ -200,18 +206,19 @@ def _check_alike(start: Any, end: Any) -> None:
             )
 
 
-def _check_places(points: Any, length: Any, name: str, above: bool = False) -> None:
+def _check_places(
+    owner: str, points: Any, length: Any, name: str, above: bool = False
+) -> None:
     if not checks.is_positive_int(points) or points < 2:
-        raise ValueError(
-            f"loss_surface: points must be an int of 2 or more, got {points!r}"
-        )
+        raise ValueError(f"{owner}: points must be an int of 2 or more, got {points!r}")
     known = isinstance(length, numbers.Real) and 0 <= float(length) < np.inf
     if not known or (above and length == 0):
         rule = "above 0" if above else "0 or more"
-        raise ValueError(f"loss_surface: {name} must be {rule}, got {length!r}")
+        raise ValueError(f"{owner}: {name} must be {rule}, got {length!r}")
 
 
 def _measure(
+    owner: str,
     net: Layer,
     start: tuple[Any, Any],
     ways: tuple,
@@ -222,10 +229,11 @@ def _measure(
 ) -> np.ndarray:
     """The mean loss at each point, `start + Σ place[i] ways[i]`, as one program."""
     chunk = (1 if jax.default_backend() == "cpu" else 16) if chunk is None else chunk
-    checks.positive_int("loss_surface", "chunk", chunk)
-    Evaluator(net, loss, None).check(*start, data)
-    data = on_device(tuple(data))
-    what = Measurement(net, loss, tuple(as_measures(loss, None).items()))
+    checks.positive_int(owner, "chunk", chunk)
+    evaluator = Evaluator(owner, net, loss, None)
+    evaluator.check(*start, data)
+    data = on_device(tuple(data), f"{owner}: data")
+    what = Measurement(net, loss, tuple(evaluator.measures.items()))
     return np.asarray(
         _losses(start, ways, jnp.asarray(places), data, what=what, chunk=chunk)
     )
@@ -251,6 +259,7 @@ def _losses(
     return jax.lax.map(at, places, batch_size=chunk if chunk > 1 else None)
 
 
+@entrance
 def loss_surface(
     net: Layer,
     state: Any,
@@ -315,6 +324,7 @@ def _draw_surface(figure: Any, surface: Surface) -> None:
     )
 
 
+@entrance
 def loss_line(
     net: Layer,
     start: Any,

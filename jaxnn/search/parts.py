@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 from jaxnn.checks import arguments, needed, parameters
 from jaxnn.core import Layer, as_layer
+from jaxnn.messages.phrases import nearest, shown
 from jaxnn.search.space import OWN, Settings
 from jaxnn.spec import show
-from jaxnn.train.step import TrainStep, train_step
-from jaxnn.trees import nearest
+from jaxnn.train.step import TrainStep, as_trained, make_step
+
+#: Short names of what functions call otherwise.
+_MEANT = {"lr": "learning_rate"}
 
 
 class Parts(NamedTuple):
@@ -21,10 +24,10 @@ class Parts(NamedTuple):
     loss: Callable[..., Any]
     augment: Any
 
-    def step(self, metrics: Any) -> TrainStep:
-        """The trial's training step."""
+    def step(self, metrics: Any, owner: str = "sweep") -> TrainStep:
+        """The trial's training step, for the function `owner`."""
         net, optimizer, loss, augment = self
-        return train_step(net, loss, optimizer, metrics=metrics, augment=augment)
+        return make_step(owner, net, loss, optimizer, metrics, augment)
 
 
 class Maker:
@@ -33,29 +36,41 @@ class Maker:
     Args:
         net: a layer, or a function that returns one.
         optimizer: an Optax optimizer, or a function that returns one.
-        loss, augment: fixed; or a function of swept names only that returns one.
+        loss, augment, objective: fixed; or a function of swept names only that returns
+            one.
         names: the swept names.
+        metrics: what the user passed, which an objective rejects.
     """
 
     def __init__(
-        self, net: Any, optimizer: Any, loss: Any, augment: Any, names: Iterable[str]
+        self,
+        net: Any,
+        optimizer: Any,
+        loss: Any,
+        augment: Any,
+        names: Iterable[str],
+        *,
+        objective: Any = None,
+        metrics: Any = None,
     ):
+        self.metrics = metrics
         self.given = {
             "net": net,
             "optimizer": optimizer,
             "loss": loss,
+            "objective": objective,
             "augment": augment,
         }
         names = [name for name in names if name not in OWN]
         if not isinstance(net, Layer) and not callable(net):
             raise TypeError(
                 f"sweep: net must be a layer or a function of swept names that gives "
-                f"one, got {net!r:.60}"
+                f"one, got {shown(net)}"
             )
         if not hasattr(optimizer, "update") and not callable(optimizer):
             raise TypeError(
                 "sweep: optimizer must be an Optax optimizer or a function of swept "
-                f"names that gives one, such as optax.sgd, got {optimizer!r:.60}"
+                f"names that gives one, such as optax.sgd, got {shown(optimizer)}"
             )
         self.takes: dict[str, list[str]] = {}  # for each part that is a function
         for part, value in self.given.items():
@@ -71,10 +86,12 @@ class Maker:
         for name in names:
             if name not in taken:
                 raise ValueError(
-                    f"over: no function takes {name!r}; {self._said(name)}"
+                    f"sweep: over must hold names that a function takes, got {name!r}; "
+                    f"{self._said(name)}"
                 )
 
     def _said(self, name: str) -> str:
+        """What takes names, for an error about one that nothing takes."""
         takes = {part: arguments(self.given[part]) for part in self.takes}
         every = [*OWN, *(a for arguments in takes.values() for a in arguments)]
         said = [
@@ -83,15 +100,15 @@ class Maker:
         ]
         fixed = [part for part in ("net", "optimizer", "loss") if part not in takes]
         said += [f"{part} is fixed: {show(self.given[part]):.60}" for part in fixed]
-        hint = nearest(name, every)
+        takers = [p for p in fixed if name in arguments(self.given[p])]
+        fixed = takers or [part for part in fixed if part != "loss"]
+        hint = nearest(_MEANT.get(name, name), every)
         if fixed and not hint:
             example = {
                 "net": f"net = lambda {name}: nn.Sequential(...)",
                 "optimizer": f"optimizer=lambda {name}: optax.sgd({name})",
                 "loss": f"loss=lambda {name}: functools.partial(loss, {name}={name})",
             }
-            takers = [p for p in fixed if name in arguments(self.given[p])]
-            fixed = takers or [part for part in fixed if part != "loss"]
             hint = "; a part that varies is given as a function: " + " or ".join(
                 example[part] for part in fixed
             )
@@ -105,9 +122,12 @@ class Maker:
         if not hasattr(made["optimizer"], "update"):
             raise TypeError(
                 "sweep: optimizer must give an Optax optimizer, it gave "
-                f"{made['optimizer']!r:.60}"
+                f"{shown(made['optimizer'])}"
             )
-        return Parts(as_layer(made.pop("net"), "sweep"), **made)
+        net = as_layer(made.pop("net"), "sweep")
+        aims = made.pop("loss"), made.pop("objective")
+        net, loss = as_trained("sweep", net, *aims, self.metrics)
+        return Parts(net, loss=loss, **made)
 
 
 def _is_made(part: str, value: Any, found: list[str], names: list[str]) -> bool:
@@ -136,7 +156,7 @@ def _check_given(part: str, function: Any, names: list[str]) -> None:
         hint = "".join(nearest(name, names) for name in missing[:1])
         own = [name for name in missing if name in OWN]
         raise ValueError(
-            f"over: {part} needs {', '.join(missing)}, "
+            f"sweep: {part} needs {', '.join(missing)}, "
             + (
                 f"and {own[0]} belongs to the run, not to a function"
                 if own

@@ -19,6 +19,7 @@ from jaxnn.spec import show
 from jaxnn.train.batch import rows_of
 from jaxnn.train.early_stopping import Watch
 from jaxnn.train.epoch import all_finite
+from jaxnn.train.objective import unpack
 from jaxnn.train.programs import compiled_right
 from jaxnn.train.run import run
 from jaxnn.train.start import train_state
@@ -46,6 +47,7 @@ class Cost:
 class Task(NamedTuple):
     """What all trials of a sweep have in common."""
 
+    owner: str  # the function that was called
     maker: Maker
     data: Any
     validation: Any
@@ -107,7 +109,9 @@ class Program:
         width: int | None,
     ):
         self.task, self.fixed, self.traced = task, fixed, traced
-        self.split, self.batch_size, self.width = split, batch_size, width
+        self.split, self.width = split, width
+        self.examples = split.examples(task.data)
+        self.batch_size = min(batch_size, self.examples)
         self._compiled: dict[int, Any] = {}
         self._room: int | None = task.at_once
 
@@ -174,17 +178,15 @@ class Program:
         return Outcome(states, logs, *facts)
 
     def _begin(self, every: list[Settings], keys: list[Any]) -> TrainState:
-        x = rows_of(self.task.data, self.batch_size)[0]
+        batch = rows_of(self.task.data, self.batch_size)
+        x, _, _ = unpack(self.task.maker(every[0]).net, batch)
         options, folds = self.task.options, len(self.split.folds)
         watch = Watch(options["early_stopping"], options["plateau"])
         states = starts(self.task.maker, every, self.traced, keys, x, watch)
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (folds, *a.shape)), states)
 
     def _steps(self) -> int:
-        rows = self.split.rows
-        data = jax.tree.leaves(self.task.data)[0]
-        examples = data.shape[0] if rows is None else rows.shape[1]
-        return -(-examples // self.batch_size)
+        return -(-self.examples // self.batch_size)
 
     def _compile(self, given: tuple, size: int) -> Any:
         seconds = self.task.cost.seconds
@@ -262,7 +264,7 @@ def _join(*parts: np.ndarray) -> np.ndarray:
 def _affordable(task: Task, settings: Settings, batch_size: int) -> int:
     """How many networks fit into the memory that a sweep may use."""
     parts = task.maker(settings)
-    x, *_ = rows_of(task.data, batch_size)
+    x, _, _ = unpack(parts.net, rows_of(task.data, batch_size))
 
     def start():
         return train_state(parts.net, parts.optimizer, x, key=jax.random.key(0))

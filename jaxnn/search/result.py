@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.files.figures import finish
+from jaxnn.messages import tables
 from jaxnn.search.search import Search, Trial
 from jaxnn.search.space import Settings
 from jaxnn.spec import show
+from jaxnn.train.console import number
 from jaxnn.train.state import TrainState
 
 #: `str(result)` shows this many settings.
@@ -30,6 +32,10 @@ class Row(NamedTuple):
     logs: dict[str, float]  # the mean of every log at the epoch of the score
     trials: list[Trial]
 
+    def __repr__(self) -> str:
+        count = _count(len(self.trials), "trial")
+        return f"Row({_said(self.settings)}: {_score(self)}, {count})"
+
 
 class Best(NamedTuple):
     """The winning settings."""
@@ -40,6 +46,9 @@ class Best(NamedTuple):
     optimizer: Any
     loss: Any
     trial: Trial
+
+    def __repr__(self) -> str:
+        return f"Best({_said(self.settings)}: {number(self.score)}, {self.net!r:.60})"
 
 
 class SweepResult:
@@ -82,16 +91,19 @@ class SweepResult:
         settings = {n: v for n, v in trial.settings.items() if n != "seed"}
         parts = task.maker(settings)
         self.best = Best(trial.settings, self.rows[0].score, *parts[:3], trial)
-        self.state = _state(trial, task.key_of(trial.settings.get("seed")))
+        self.state = state_of(trial, task.key_of(trial.settings.get("seed")))
 
     def __str__(self) -> str:
         return f"{self.summary()}\n\n{self.table()}"
 
     def __repr__(self) -> str:
-        return (
-            f"SweepResult({len(self.trials)} trials; best {self.monitor} "
-            f"{self.best.score:.4g} with {_said(self.best.settings)})"
-        )
+        return f"SweepResult: {self.summary()}\nprint(result) shows a table of them"
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._cells(SHOWN)
+        left = len(self.rows) - len(rows)
+        note = f"{left} more: print(result.table(None))" if left else ""
+        return tables.html(self.summary(), head, rows, note)
 
     def summary(self) -> str:
         """A summary of the sweep in a few lines."""
@@ -120,19 +132,23 @@ class SweepResult:
         Args:
             rows: the largest number of rows to show; None for all.
         """
-        chosen = self.rows[:rows]
+        cells = self._cells(rows)
+        left = len(self.rows) - len(cells) + 1
+        more = f"\n... {left} more: result.table(None)" if left else ""
+        return tables.text(cells) + more
+
+    def _cells(self, rows: int | None) -> list[list[str]]:
+        """The cells of the table, the names of its columns first."""
         others = [n for n in self.rows[0].logs if n != self.monitor]
         others = [n for n in others if n.startswith("val_")] or others
         head = ["", *self.over, self.monitor, *others]
         same = len({row.epochs for row in self.rows}) == 1
         lines = [[*head, *([] if same else ["epochs"])]]
-        for place, row in enumerate(chosen, 1):
+        for place, row in enumerate(self.rows[:rows], 1):
             cells = [str(place), *(_value(v) for v in row.settings.values())]
-            cells += [_score(row), *(_number(row.logs[n]) for n in others)]
+            cells += [_score(row), *(number(row.logs[n]) for n in others)]
             lines.append(cells + ([] if same else [str(row.epochs)]))
-        left = len(self.rows) - len(chosen)
-        more = f"\n... {left} more: result.table(None)" if left else ""
-        return _aligned(lines) + more
+        return lines
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Plot the scores: a line for one name, a map for two, else parallel axes.
@@ -183,7 +199,7 @@ def _logs(trials: list[Trial]) -> dict[str, np.ndarray]:
     return found
 
 
-def _state(trial: Trial, key: jax.Array) -> TrainState:
+def state_of(trial: Trial, key: jax.Array) -> TrainState:
     """The state of one trial, extracted from those trained with it."""
     assert trial.outcome is not None
     states = jax.tree.map(lambda a: jnp.asarray(a[trial.place]), trial.outcome.states)
@@ -218,23 +234,10 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{show(value):.24}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if 1e-2 < abs(value) < 1e4 else f"{value:.4g}"
-
-
 def _score(row: Row) -> str:
     count = len(row.trials)
     diverged = f"{row.diverged} of {count} diverged" if count > 1 else "diverged"
     if row.diverged == count:
         return "diverged"
-    spread = "" if math.isnan(row.spread) else f" ± {_number(row.spread)}"
-    return f"{_number(row.score)}{spread}" + (f", {diverged}" if row.diverged else "")
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = (
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(row.rstrip() for row in rows)
+    spread = "" if math.isnan(row.spread) else f" ± {number(row.spread)}"
+    return f"{number(row.score)}{spread}" + (f", {diverged}" if row.diverged else "")

@@ -13,7 +13,9 @@ class Rung(NamedTuple):
     epochs: int
 
 
-def rungs(settings: int, epochs: int, halving: Any) -> list[Rung]:
+def rungs(
+    settings: int, epochs: int, halving: Any, *, owner: str = "rungs"
+) -> list[Rung]:
     """The stages of a sweep; without halving there is only one.
 
     Halving by η uses as many stages as the numbers of settings and epochs allow. The
@@ -24,6 +26,7 @@ def rungs(settings: int, epochs: int, halving: Any) -> list[Rung]:
         settings: the number of settings.
         epochs: the total number of epochs after the last stage.
         halving: η, an int of 2 or more, or None.
+        owner: the function that messages name.
 
     Reference: Jamieson & Talwalkar, Non-stochastic Best Arm Identification and
     Hyperparameter Optimization, 2016.
@@ -34,11 +37,13 @@ def rungs(settings: int, epochs: int, halving: Any) -> list[Rung]:
     if halving is None:
         return [Rung(settings, epochs)]
     if not is_positive_int(halving) or halving < 2:
-        raise ValueError(f"halving: must be an int of 2 or more, got {halving!r}")
+        raise ValueError(
+            f"{owner}: halving must be an int of 2 or more, got {halving!r}"
+        )
     if settings < halving or epochs < halving:
         raise ValueError(
-            f"halving: by {halving} needs at least {halving} settings and {halving} "
-            f"epochs, got {settings} and {epochs}; leave it out"
+            f"{owner}: halving by {halving} needs at least {halving} settings and "
+            f"{halving} epochs, got {settings} and {epochs}; leave it out"
         )
     last = 1
     while settings // halving ** (last + 1) and epochs // halving ** (last + 1):

@@ -10,11 +10,12 @@ import numpy as np
 from jaxnn.search.groups import Group
 from jaxnn.search.program import Outcome, Program, Task, Unit, take
 from jaxnn.search.rungs import Rung
-from jaxnn.search.space import Range, Settings, in_trial
+from jaxnn.search.space import Range, Settings, add_note
 from jaxnn.search.splits import Split
 from jaxnn.spec import show
 from jaxnn.train.progress import Progress
 from jaxnn.train.state import TrainState
+from jaxnn.train.step import in_order
 
 
 class Trial:
@@ -166,14 +167,17 @@ class Search:
         units = [u for row in group.members if row in alive for u in self.units[row]]
         if not units:
             return
+        given = ["loss", *(self.task.metrics or {})]
+        given += [f"val_{name}" for name in given]
         before = dict(self.task.cost.seconds)
         for part, program in zip(self.parts, programs, strict=True):
             states = self._states(units, part) if begun else None
             try:
                 outcome = program(units, states, begun, epochs)
             except Exception as error:
-                error.add_note(in_trial(units[0].settings))
+                add_note(error, units[0].settings)
                 raise
+            outcome = outcome._replace(logs=in_order(outcome.logs, given))
             for u, unit in enumerate(units):
                 for f, fold in enumerate(part.folds):
                     trial = self.trials[unit.row, unit.seed, fold]
@@ -197,9 +201,10 @@ class Search:
         came = f"{float(np.mean(scores)):.4g}" if scores else "diverged"
         span = "" if epochs == begun + 1 else f"s {begun + 1} to"
         compiling = seconds["trace"] + seconds["compile"]
+        what = f"best {self.monitor}" if len(self.rows) > 1 else self.monitor
         self.progress.say(
-            f"sweep: {len(units) * len(self.folds)} trials{fixed and f' ({fixed})'}, "
-            f"epoch{span} {epochs}: best {self.monitor} {came}  "
+            f"{self.task.owner}: {len(units) * len(self.folds)} trials"
+            f"{fixed and f' ({fixed})'}, epoch{span} {epochs}: {what} {came}  "
             f"({seconds['run']:.1f} s and {compiling:.1f} s of compiling)"
         )
 

@@ -20,10 +20,11 @@ Settings = dict[str, Any]
 OWN = {"seed": 0, "batch_size": 1}
 
 
-def in_trial(settings: Settings) -> str:
-    """A note for an error: the settings with which it occurred."""
-    said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
-    return f"in the sweep's trial with {said or 'no settings'}"
+def add_note(error: Exception, settings: Settings) -> None:
+    """Note in an error the settings with which it occurred, if there are any."""
+    if settings:
+        said = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
+        error.add_note(f"in the sweep's trial with {said}")
 
 
 class Range(Spec):
@@ -90,34 +91,41 @@ def read(over: Any) -> dict[str, list | Range]:
     """The checked search space of a sweep: a list or a range for each name."""
     if not isinstance(over, Mapping) or not over:
         raise TypeError(
-            "over: must be a dict from names to lists of values or ranges, such as "
-            f"{{'learning_rate': [0.01, 0.1]}}, got {over!r:.60}"
+            "sweep: over must be a dict from names to lists of values or ranges, such "
+            f"as {{'learning_rate': [0.01, 0.1]}}, got {over!r:.60}"
         )
     return {name: _read(name, values) for name, values in over.items()}
 
 
 def _read(name: Any, values: Any) -> list | Range:
     if not isinstance(name, str) or not name.isidentifier():
-        raise TypeError(f"over: a name must be that of an argument, got {name!r}")
+        raise TypeError(f"sweep: over must hold names of arguments, got {name!r}")
     if isinstance(values, Range):
         if name in OWN:
-            raise ValueError(f"over: {name} must be a list of ints, got {values!r}")
+            raise ValueError(
+                f"sweep: over[{name!r}] must be a list of ints, got {values!r}"
+            )
         return values
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         raise TypeError(
-            f"over: {name} must be a list of values or a range such as "
+            f"sweep: over[{name!r}] must be a list of values or a range such as "
             f"nn.search.log_uniform(1e-4, 1.0), got {values!r:.60}"
         )
     found = values.tolist() if hasattr(values, "tolist") else list(values)  # type: ignore
     if not found:
-        raise ValueError(f"over: {name} is an empty list; give at least one value")
+        raise ValueError(
+            f"sweep: over[{name!r}] must hold at least one value, got an empty list"
+        )
     for i, value in enumerate(found):
         if any(same(value, other) for other in found[:i]):
-            raise ValueError(f"over: {name} holds {show(value)} twice")
+            raise ValueError(
+                f"sweep: over[{name!r}] must hold each value once, got {show(value)} "
+                "twice"
+            )
         if name in OWN and not _is_count(value, OWN[name]):
             raise ValueError(
-                f"over: {name} must hold ints from {OWN[name]} on, below 2**32, got "
-                f"{value!r}"
+                f"sweep: over[{name!r}] must hold ints from {OWN[name]} on, below "
+                f"2**32, got {value!r}"
             )
     return found
 
@@ -153,7 +161,9 @@ def settings_of(
     if samples is None:
         return _grid(over)
     if not is_positive_int(samples):
-        raise ValueError(f"samples: must be a positive int or None, got {samples!r}")
+        raise ValueError(
+            f"sweep: samples must be a positive int or None, got {samples!r}"
+        )
     ranges = any(isinstance(values, Range) for values in over.values())
     words = np.asarray(jax.random.key_data(fold_in(key, "samples"))).tolist()
     draw = np.random.default_rng(words)
@@ -164,8 +174,8 @@ def _grid(over: Mapping[str, list | Range]) -> list[Settings]:
     for name, values in over.items():
         if isinstance(values, Range):
             raise ValueError(
-                f"over: {name} is a range, which has no end of values; say how many "
-                "settings to draw with samples=, or give a list"
+                f"sweep: over[{name!r}] must be a list unless samples= says how many "
+                f"settings to draw, got {values!r}, which has no end of values"
             )
     every = itertools.product(*over.values())  # type: ignore[arg-type]
     return [dict(zip(over, values, strict=True)) for values in every]
@@ -176,7 +186,7 @@ def _part(over: Mapping[str, list | Range], samples: int, draw: Any) -> list[Set
     every = _grid(over)
     if samples > len(every):
         raise ValueError(
-            f"samples: must be at most the number of settings, got {samples} for "
+            f"sweep: samples must be at most the number of settings, got {samples} for "
             f"{len(every)}; None tries them all"
         )
     return [every[i] for i in draw.choice(len(every), samples, replace=False)]

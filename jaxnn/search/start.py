@@ -37,7 +37,7 @@ def starts(
     def start(values: Settings, key: jax.Array) -> TrainState:
         parts = maker(every[0] | values)
         made = train_state(parts.net, parts.optimizer, x, key=key)
-        return watch.begin(made)._replace(key=None)  # type: ignore[arg-type]
+        return watch.begin("sweep", made)._replace(key=None)  # type: ignore[arg-type]
 
     values = stacked(every, traced)
     if not _alike(start, values, keys[0]):

@@ -7,7 +7,10 @@ from typing import Any
 import jax
 import optax
 
+from jaxnn.checks import positive_int
 from jaxnn.core import Layer, check_key
+from jaxnn.losses.combine import as_loss, terms_of
+from jaxnn.messages.arguments import answered
 from jaxnn.search import check, space
 from jaxnn.search.groups import groups
 from jaxnn.search.parts import Maker, Parts
@@ -20,16 +23,19 @@ from jaxnn.search.splits import splits
 from jaxnn.search.tracing import tracing
 from jaxnn.train import checks
 from jaxnn.train.batch import length
-from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
+from jaxnn.train.early_stopping import EarlyStopping, Plateau, checked_watch
 from jaxnn.train.progress import Progress
+from jaxnn.train.step import Loss
 
 
+@answered
 def sweep(
     net: Layer | Callable[..., Layer],
     data: Any,
     *,
     over: Mapping[str, Any],
-    loss: Callable[..., Any],
+    loss: Loss | None = None,
+    objective: Callable[..., Any] | None = None,
     optimizer: optax.GradientTransformation | Callable[..., Any],
     epochs: int,
     batch_size: int | None = None,
@@ -68,9 +74,11 @@ def sweep(
             `loss` or `augment`; or `"seed"`, or `"batch_size"`.
         loss: `loss(outputs, targets) -> [N]`; or a function of swept names only that
             returns one.
+        objective: in place of a loss, as in `fit`; or a function of swept names only
+            that returns one.
         optimizer: an Optax optimizer, or a function of swept names that returns one.
         epochs: the number of epochs that trials train for.
-        batch_size: examples per step.
+        batch_size: examples per step, as for `nn.fit`.
         key: a random key.
         validation: data in the same form.
         metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
@@ -90,8 +98,8 @@ def sweep(
             the same program; None lets memory decide, and means one at a time for
             convolutions on a CPU, which are slower in parallel. The folds of one of the
             settings stay together, even if there are more.
-        progress: whether to print a line for each program; None means in a terminal or
-            a notebook.
+        progress: whether to print a line for each program; None means unless a
+            program, such as doctest, captures what is printed.
 
     Returns:
         A `SweepResult`: `str` shows a table, best first; `best` has the winning
@@ -113,27 +121,34 @@ def sweep(
     >>> result.best.settings, len(result.trials), len(result.programs)
     ({'learning_rate': 0.1}, 3, 1)
     """
-    checks.check_epochs(epochs)
+    positive_int("sweep", "epochs", epochs)
     check_key(key, "sweep")
     check.check_at_once(at_once)
     ranges = space.read(over)
     seeds: Any = ranges.pop("seed", [None])
-    maker = Maker(net, optimizer, loss, augment, ranges)
+    more = {"objective": objective, "metrics": metrics}
+    maker = Maker(net, optimizer, loss, augment, ranges, **more)
     rows = space.settings_of(ranges, samples, key)
-    stages = rungs(len(rows), epochs, halving)
-    data, validation = check.checked_data(data, validation, folds)
-    examples = length(data)
-    parts = splits(key, examples, folds)
-    check.check_batch_sizes(batch_size, ranges.get("batch_size"), examples, parts)
+    stages = rungs(len(rows), epochs, halving, owner="sweep")
+    given = data, validation, folds
+    data, validation = check.checked_data("sweep", *given, pairs=objective is None)
+    parts = splits("sweep", key, length(data), folds)
+    check.check_batch_sizes(batch_size, ranges.get("batch_size"))
     validated = validation is not None or folds is not None
-    watch = Watch(early_stopping, plateau)
-    mode = check.check_monitor(monitor, mode, metrics, validated, watch)
+    watch = checked_watch("sweep", early_stopping, plateau)
+    names = None if objective else [f"{n}_loss" for n in terms_of(as_loss(loss))]
+    watched = metrics, validated, watch, names
+    mode = check.check_monitor("sweep", monitor, mode, *watched)
     made = [_built(maker, row) for row in rows]
     batch_sizes = [row.get("batch_size", batch_size) for row in rows]
+    most = max(part.examples(data) for part in parts)
+    checks.fitting_batch_size("sweep", max(batch_sizes), most)
+    batch_sizes = [min(size, most) for size in batch_sizes]
     task = Task(
+        "sweep",
         maker,
-        checks.on_device(data),
-        checks.on_device(validation, "validation"),
+        checks.on_device(data, "sweep: data"),
+        checks.on_device(validation, "sweep: validation"),
         metrics,
         key,
         {"early_stopping": early_stopping, "plateau": plateau, "shuffle": shuffle},
@@ -175,5 +190,5 @@ def _built(maker: Maker, settings: Settings) -> Parts:
     try:
         return maker(settings)
     except Exception as error:
-        error.add_note(space.in_trial(settings))
+        space.add_note(error, settings)
         raise

@@ -10,6 +10,7 @@ from jaxnn.search.groups import Works
 from jaxnn.search.parts import Maker
 from jaxnn.search.space import Settings
 from jaxnn.train.batch import rows_of
+from jaxnn.train.objective import unpack
 from jaxnn.train.start import train_state
 
 
@@ -17,13 +18,14 @@ def tracing(maker: Maker, metrics: Any, data: Any, batch_size: int | None) -> Wo
     """A function that tells whether names can be traced, by tracing one step."""
 
     def works(settings: Settings, names: list[str]) -> bool:
-        x, *rest = rows_of(data, settings.get("batch_size", batch_size))
+        batch = rows_of(data, settings.get("batch_size", batch_size))
 
         def step(values, key):
             parts = maker(settings | values)
+            x, _, _ = unpack(parts.net, batch)
             state = train_state(parts.net, parts.optimizer, x, key=key)
             y = parts.net.apply(state.params, state.state, zeros(x))
-            return y, parts.step(metrics).advance(state, zeros((x, *rest)))
+            return y, parts.step(metrics).advance(state, zeros(batch))
 
         values = stacked([settings], names)
         try:

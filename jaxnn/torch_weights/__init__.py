@@ -6,5 +6,8 @@ their axes and, where an image is flattened before a dense layer, in the order o
 layer's rows.
 """
 
+from jaxnn.messages import public
 from jaxnn.torch_weights.convert import from_torch as from_torch
 from jaxnn.torch_weights.convert import to_torch as to_torch
+
+public.show(__name__)

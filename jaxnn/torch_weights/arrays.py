@@ -2,79 +2,82 @@
 """The arrays of both sides: the same values with axes in another order."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxnn.core import Layer
-from jaxnn.layers import ConvTranspose, GRUCell, Recurrent
-from jaxnn.torch_weights.parts import Names, Part, join
+from jaxnn.layers import ConvTranspose
+from jaxnn.torch_weights.counterparts import Form, Row
+from jaxnn.torch_weights.parts import Part, Shapes, dotted, join, kind_of
+from jaxnn.torch_weights.read import Given
 
-#: What PyTorch calls our arrays; in its layers each name has only this meaning.
-_SUFFIX = {
-    "w": "weight",
-    "b": "bias",
-    "scale": "weight",
-    "offset": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
+Names = Mapping[str, str]  # of modules, by the names of parts
+Shape = tuple[int, ...]
+_OF_WEIGHTS = (Form.WEIGHT, Form.LENGTH, Form.INPUT)
+_OF_OUTPUTS = (Form.OUTPUT, Form.LENGTH)
 
 
 class Slot(NamedTuple):
-    """One array of a PyTorch module, and where it is here."""
+    """One of our arrays, or a part of it, and where it is in PyTorch."""
 
-    torch: str  # its name there
-    shape: tuple[int, ...]  # and its shape
+    torch: str  # the name of an array there
+    shape: Shape  # and its shape
+    module: str  # the name of the module with all of the unit
     kind: str  # params or state
     path: str
-    block: tuple[int, ...]
     part: Part
-    zero: bool = False  # the second half of a sum: zero there, added to the first here
-
-    @property
-    def leaf(self) -> str:
-        """What the array is: `w`, `b`, `scale`, ..."""
-        return self.path.rpartition("/")[2]
+    row: Row
+    view: Shape  # the shape in which our array has the axes of a weight, or its own
 
 
-def find_slots(parts: list[Part], shapes: Mapping, naming: Names) -> list[Slot]:
+def find_slots(
+    parts: list[Part], shapes: Shapes, naming: Names, given: Mapping[str, Given]
+) -> list[Slot]:
     """Every array of a network, with its name and shape in PyTorch."""
     slots = []
     for part in parts:
-        module = naming.get(part.name, f"({part.name})")
-        for leaf, suffix, zero in _leaves(part):
-            kind = "state" if leaf in ("mean", "var") else "params"
-            path = join(part.path, leaf)
-            if (kind, path) in shapes:
-                whole = shapes[kind, path].shape
-                own = whole[len(part.block) :]
-                shape = _their_shape(part.layer, leaf.rpartition("/")[2], own)
-                name = f"{module}.{suffix}" if module else suffix
-                slots.append(Slot(name, shape, kind, path, part.block, part, zero))
+        own = naming.get(part.name, f"({part.name})")
+        module = own.removesuffix(part.inside).rstrip(".") if part.inside else own
+        for row in part.rows:
+            path = join(part.path, row.ours)
+            kind = kind_of(path, shapes)
+            view = _view(part, row, shapes[kind, path].shape, shapes)
+            name = _first([dotted(own, name) for name in row.theirs], given)
+            shape = _their_shape(part.layer, row, view)
+            if name == own and name in given and given[name].shape == (1, *shape):
+                shape = (1, *shape)  # a bare parameter, ready to be added to a batch
+            slots.append(Slot(name, shape, module, kind, path, part, row, view))
     return slots
 
 
-def _leaves(part: Part) -> Iterator[tuple[str, str, bool]]:
-    """Our arrays, PyTorch's names for them, and whether each is the rest of a sum.
-
-    Its recurrent layers have two biases where one would do; only a GRU needs both.
-    """
-    if not part.row:
-        yield from ((leaf, suffix, False) for leaf, suffix in _SUFFIX.items())
-        return
-    both = isinstance(part.layer, Recurrent) and isinstance(part.layer.cell, GRUCell)
-    yield "input/w", f"weight_ih_{part.row}", False
-    yield "recurrent/w", f"weight_hh_{part.row}", False
-    yield "input/b", f"bias_ih_{part.row}", False
-    yield "recurrent/b" if both else "input/b", f"bias_hh_{part.row}", not both
+def _first(names: list[str], given: Container[str]) -> str:
+    return next((name for name in names if name in given), names[0])
 
 
-def _their_shape(layer: Layer, leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if leaf == "w":
-        return _weight_there(layer, np.broadcast_to(np.float32(0), shape)).shape
-    return shape or (1,)  # a PReLU with a single slope
+def _view(part: Part, row: Row, whole: Shape, shapes: Shapes) -> Shape:
+    """The axes of a weight: the length of each output has 1 for those it lacks."""
+    if row.form not in (Form.LENGTH, Form.INPUT):
+        return whole[len(part.block) :]
+    weight = shapes["params", join(part.path, "w")].shape[len(part.block) :]
+    if row.form is Form.INPUT:
+        return (*weight[:-1], 1)
+    return (*(1 for _ in weight[:-1]), weight[-1])
+
+
+def _their_shape(layer: Layer, row: Row, view: Shape) -> Shape:
+    shape = _shape_there(layer, row, view)
+    if row.form is Form.INPUT:
+        shape = (math.prod(shape),)
+    first, *rest = shape or (1,)  # a PReLU with a single slope
+    return (first * row.piece[1], *rest)
+
+
+def _shape_there(layer: Layer, row: Row, view: Shape) -> Shape:
+    if row.form in _OF_WEIGHTS:
+        return _weight_there(layer, np.broadcast_to(np.float32(0), view)).shape
+    return view
 
 
 def _weight_there(layer: Layer, w: np.ndarray) -> np.ndarray:
@@ -97,33 +100,43 @@ def _weight_here(layer: Layer, w: np.ndarray) -> np.ndarray:
     return np.moveaxis(w, (0, 1), (-1, -2))
 
 
-def to_theirs(slot: Slot, array: np.ndarray) -> np.ndarray:
-    """A new array in PyTorch's order of axes."""
-    if slot.zero:
-        return np.zeros(slot.shape, np.float32)
+def to_theirs(slots: Iterable[Slot], arrays: Mapping) -> np.ndarray:
+    """One array of PyTorch, from those of ours that are its pieces."""
+    pieces = {}
+    for slot in slots:
+        whole = np.asarray(arrays[slot.kind, slot.path])
+        pieces[slot.row.piece] = _piece(slot, whole[slot.part.block])
+    return np.ascontiguousarray(np.concatenate([pieces[i] for i in sorted(pieces)]))
+
+
+def _piece(slot: Slot, array: np.ndarray) -> np.ndarray:
+    shape = (slot.shape[0] // slot.row.piece[1], *slot.shape[1:])
+    if slot.row.zero:
+        return np.zeros(shape, np.float32)
     array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-    if slot.part.picture:
-        array = _reorder(slot, array, _channels_first)
-    if slot.leaf == "w":
+    array = _reordered(slot, array.reshape(slot.view), _channels_first)
+    if slot.row.form in _OF_WEIGHTS:
         array = _weight_there(slot.part.layer, array)
-    return np.array(array.reshape(slot.shape), order="C")
+    return array.reshape(shape)
 
 
 def to_ours(slot: Slot, array: np.ndarray) -> np.ndarray:
-    """A PyTorch array in our order of axes."""
-    if slot.leaf == "w":
-        array = _weight_here(slot.part.layer, array)
-    if slot.part.picture:
-        array = _reorder(slot, array, _channels_last)
-    return array
+    """A PyTorch array, or the piece of it that is ours, in our order of axes."""
+    at, count = slot.row.piece
+    array = np.split(array, count)[at]
+    if slot.row.form in _OF_WEIGHTS:
+        there = _shape_there(slot.part.layer, slot.row, slot.view)
+        array = _weight_here(slot.part.layer, array.reshape(there))
+    return _reordered(slot, array.reshape(slot.view), _channels_last)
 
 
-def _reorder(slot: Slot, array: np.ndarray, order: Callable) -> np.ndarray:
+def _reordered(slot: Slot, array: np.ndarray, order: Callable) -> np.ndarray:
     """Put the rows that belong to the values of a flattened image in another order."""
-    if slot.leaf == "b":  # belongs to outputs
+    picture = slot.part.picture
+    if not picture or slot.row.form in _OF_OUTPUTS or not array.ndim:
         return array
-    rows = array.reshape(math.prod(slot.part.picture), -1)
-    return order(rows, slot.part.picture).reshape(array.shape)
+    rows = array.reshape(math.prod(picture), -1)
+    return order(rows, picture).reshape(array.shape)
 
 
 def _channels_first(rows: np.ndarray, picture: tuple[int, ...]) -> np.ndarray:

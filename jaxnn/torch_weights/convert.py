@@ -2,46 +2,58 @@
 """Convert weights from PyTorch, and back."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import trees
-from jaxnn.core import Layer, abstract, as_layer
+from jaxnn.core import Key, Layer, as_layer, check_key
 from jaxnn.inputs.variables import in_one
 from jaxnn.inputs.variables import variables as parts_of
-from jaxnn.layers import Conv, ConvTranspose, Dense, Recurrent
-from jaxnn.surgery import layer_paths
-from jaxnn.torch_weights.arrays import find_slots, to_ours, to_theirs
-from jaxnn.torch_weights.order import check_order, in_order
-from jaxnn.torch_weights.parts import (
-    Names,
-    find_parts,
-    join,
-    own_namings,
-    prefixed,
-    with_names,
-)
-from jaxnn.torch_weights.problems import COUNT, check_trees, fits, misfit
-from jaxnn.torch_weights.read import as_array, read_state_dict
+from jaxnn.messages.arguments import answered
+from jaxnn.torch_weights.arrays import Slot, find_slots, to_ours, to_theirs
+from jaxnn.torch_weights.naming import Names, own_namings, prefixed, with_names
+from jaxnn.torch_weights.order import check_order, orders
+from jaxnn.torch_weights.parts import Part, Shapes, find_parts
+from jaxnn.torch_weights.possible import possible_inputs
+from jaxnn.torch_weights.problems import COUNT, Misfit, check_trees, fits, misfit
+from jaxnn.torch_weights.read import Given, as_array, read_state_dict
+from jaxnn.torch_weights.skipping import Skip, as_skip
 
-_SIDES = (32, 28, 64, 96, 128, 224, 256, 299, 512)  # of images, tried in this order
+_HEADS = 3  # most layers that a message offers to leave out
 
 
+@answered
 def from_torch(
-    net: Layer, x: Any, state_dict: Any, *, names: Names | None = None
+    net: Layer,
+    x: Any,
+    state_dict: Any,
+    *,
+    names: Names | None = None,
+    skip: str | tuple[str, ...] | None = None,
+    key: Key | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Convert the weights of the same network in PyTorch to parameters and state.
+
+    These modules are known: `Linear`, `Conv1d` to `Conv3d` and transposed, `Embedding`,
+    all norms and `PReLU`; `RNN`, `GRU` and `LSTM` with all layers and directions, and
+    their single cells; `MultiheadAttention`, and `TransformerEncoder` and
+    `TransformerDecoder` with their layers; `weight_norm` and `spectral_norm`, in
+    `torch.nn.utils` and in its `parametrizations`. What a state_dict does not hold is
+    for you to set alike: activations (PyTorch's transformers have ReLU), `eps`,
+    `norm_first` (`pre_norm` here), `add_zero_attn` (which no layer here has).
 
     Layers are matched by torchvision's names if the network is one of `nn.models`, or
     by paths (`body/fc` is `body.fc`) if these are the names, in both cases also after a
     common prefix (`model.`), or else in order: the n-th layer with arrays gets the n-th
-    module with arrays.  All shapes are checked.  Among modules of equal shapes, the
-    order is trusted if they are numbered in it (`0`, `2`; `fc1`, `fc2`), or if the
-    layers' names contain the words that tell them apart; otherwise `names` must say
-    which is which.  `num_batches_tracked` is ignored.
+    module with arrays, where a whole `LSTM` or transformer is one module.  All shapes
+    are checked.  Among modules of equal shapes, the order is trusted if they are
+    numbered in it (`0`, `2`; `fc1`, `fc2`), or if the layers' names contain the words
+    that tell them apart; otherwise `names` must say which is which.
+    `num_batches_tracked` is ignored, and so is a second name of one tensor, as that of
+    an output layer that shares the table of an `Embedding`.
 
     Args:
         net: a network.
@@ -52,7 +64,12 @@ def from_torch(
             needs torch, which reads it with `weights_only=True`, so nothing in it is
             executed). Half precision becomes the precision of the parameters, float32.
         names: module names by layer path, as in `{"head": "linear"}`, where they
-            differ; the other layers are matched as above.
+            differ; the other layers are matched as above. Those inside of what is one
+            module in PyTorch go with it: `{"encoder": "transformer"}`.
+        skip: a pattern of paths, or a tuple of them, whose arrays are not loaded, as in
+            `skip="head"` for a network with another head. They are what
+            `net.init(key, x)` gives; what the state_dict has in their place is ignored.
+        key: a random key, needed with `skip`.
 
     Returns:
         `(params, state)`, as `net.init` returns them.
@@ -72,28 +89,97 @@ def from_torch(
     >>> params, state = nn.io.from_torch(net, x, state_dict)
     >>> params["dense_1"]["w"].shape
     (3, 2)
+
+    Transfer learning: all weights but those of the head, which has other classes:
+
+    >>> net = nn.Sequential(body=nn.Dense(2), head=nn.Dense(7))
+    >>> state_dict = {"body.weight": np.ones((2, 3)), "body.bias": np.zeros(2)}
+    >>> state_dict |= {"head.weight": np.ones((1000, 2)), "head.bias": np.zeros(1000)}
+    >>> key = jax.random.key(0)
+    >>> params, state = nn.io.from_torch(net, x, state_dict, skip="head", key=key)
+    >>> params["body"]["w"].sum().item(), params["head"]["w"].shape
+    (6.0, (2, 7))
     """
     net = as_layer(net, "from_torch")
-    (given, source), x = read_state_dict(state_dict), _two(x)
-    shapes, parts = _shapes(net, x), find_parts(net, x)
-    named = [n for own in own_namings(parts) for n in prefixed(own, given)]
-    namings = [*named, in_order(parts, given, names)]
-    fitted = [find_slots(parts, shapes, with_names(parts, n, names)) for n in namings]
-    slots = min(fitted, key=lambda slots: misfit(slots, given).size)
-    problems = misfit(slots, given)
-    if problems.size:
+    if key is not None:
+        check_key(key, "from_torch")
+    (given, source), x = read_state_dict(state_dict), trees.abstract(x)
+    shapes = _shapes(net, x)
+    left_out = as_skip(skip, key, [path for _, path in shapes])
+    fitted = _fits(net, x, shapes, given, names, left_out)
+    best = min(fitted, key=lambda fit: fit.problems.size)
+    if best.problems.size:
         raise ValueError(
-            f"from_torch: {source} does not fit the network:\n  {problems}"
+            f"from_torch: {source} does not fit the network:\n  {best.problems}"
+            + _other_heads(best.problems.layers)
         )
-    if slots is fitted[-1]:
-        check_order(slots, names)
+    if best.by_order:
+        check_order(best.slots, names)
     arrays = {at: np.zeros(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
-    for slot in slots:
+    for slot in best.slots:
         whole = arrays[slot.kind, slot.path]
         one = to_ours(slot, as_array(given[slot.torch], whole.dtype))
         # Where PyTorch has two biases, ours is their sum.
-        whole[slot.block] += one.reshape(whole[slot.block].shape)
+        whole[slot.part.block] += one.reshape(whole[slot.part.block].shape)
+    if left_out.patterns:
+        arrays |= _fresh(net, x, key, left_out)
     return _nest("params", arrays), _nest("state", arrays)
+
+
+def _fresh(net: Layer, x: Any, key: Key | None, skip: Skip) -> dict:
+    """The first values of the arrays that are not loaded."""
+
+    @jax.jit  # of these alone: 2 seconds for the head of a ResNet-18, not 15 for all
+    def init(key):
+        arrays = _flat(*net.init(key, x))
+        return [a for (_, path), a in arrays.items() if skip.has(path)]
+
+    at = [at for at in _shapes(net, x) if skip.has(at[1])]
+    return dict(zip(at, init(key), strict=True))
+
+
+class _Fit(NamedTuple):
+    """What arrays may be called, and how far the state_dict is from that."""
+
+    slots: list[Slot]
+    problems: Misfit
+    by_order: bool
+
+
+def _fits(
+    net: Layer,
+    x: Any,
+    shapes: Shapes,
+    given: Mapping[str, Given],
+    names: Names | None,
+    skip: Skip,
+) -> Iterator[_Fit]:
+    """Every way in which modules may be matched, those by name first."""
+    parts = find_parts("from_torch", net, x, shapes, skip)
+    kept = [p.name for p in parts if not skip.has_all(p.paths)]
+
+    def fit(parts: list[Part], naming: Names, by_order: bool) -> _Fit:
+        slots = find_slots(parts, shapes, naming, given)
+        slots = [slot for slot in slots if not skip.has(slot.path)]
+        problems = misfit(slots, given, skip.ignored(naming, kept))
+        return _Fit(slots, problems, by_order)
+
+    for own in own_namings(parts, kept):
+        for naming in prefixed(own, given):
+            yield fit(parts, with_names("from_torch", parts, naming, names), False)
+    for units, naming in orders(parts, given, names):
+        yield fit(units, naming, True)
+
+
+def _other_heads(layers: list[str]) -> str:
+    """What to do if only some layers have other shapes."""
+    if not all(layers) or not 0 < len(layers) <= _HEADS:
+        return ""
+    skip = repr(layers[0] if len(layers) == 1 else tuple(layers))
+    return (
+        f"\nTo load all but {', '.join(layers)}, pass skip={skip} and "
+        "key=jax.random.key(0)"
+    )
 
 
 @in_one
@@ -108,8 +194,10 @@ def to_torch(
 
     `model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})` loads
     it, and `safetensors.numpy.save_file` writes it to a file.  Names are torchvision's
-    if the network is one of `nn.models`, otherwise the paths with dots.  Batches are
-    not counted here: `num_batches_tracked` is 0.
+    if the network is one of `nn.models`, otherwise the paths with dots, and PyTorch's
+    own inside its recurrent layers and transformers.  Batches are not counted here:
+    `num_batches_tracked` is 0.  A weight norm loads under both of PyTorch's APIs, a
+    spectral norm under that of `parametrizations`.
 
     Args:
         net: a network.
@@ -133,45 +221,54 @@ def to_torch(
     >>> {name: a.shape for name, a in arrays.items()}
     {'0.weight': (2, 3), '0.bias': (2,)}
     """
-    net, (params, state) = as_layer(net, "to_torch"), parts_of(variables)
-    given = _flat({"params": params, "state": state})
-    x = _some_input(net, given) if x is None else _two(x)
-    shapes, parts = _shapes(net, x), find_parts(net, x)
+    net, (params, state) = as_layer(net, "to_torch"), parts_of(variables, "to_torch")
+    given = _flat(params, state)
+    x = _some_input(net, given) if x is None else trees.abstract(x)
+    shapes = _shapes(net, x)
     check_trees(given, shapes)
-    naming = with_names(parts, next(own_namings(parts)), names)
+    parts = find_parts("to_torch", net, x, shapes, Skip())
+    own = next(own_namings(parts, [part.name for part in parts]))
+    slots = find_slots(parts, shapes, with_names("to_torch", parts, own, names), {})
     arrays = {}
-    for slot in find_slots(parts, shapes, naming):
-        if slot.torch in arrays:
+    for name, pieces in _by_name(slots).items():
+        arrays[name] = to_theirs(pieces, given)
+        if name.endswith("running_var"):
+            arrays[name.removesuffix("running_var") + COUNT] = np.zeros((), int)
+    return arrays
+
+
+def _by_name(slots: list[Slot]) -> dict[str, list[Slot]]:
+    """The slots of each array of PyTorch, several if it has several pieces."""
+    found: dict[str, list[Slot]] = {}
+    for slot in slots:
+        pieces = found.setdefault(slot.torch, [])
+        if slot.row.piece in [other.row.piece for other in pieces]:
             raise ValueError(
                 f"to_torch: two layers would be {slot.torch}; give each a name of its "
                 "own in names"
             )
-        leaf = np.asarray(given[slot.kind, slot.path])[slot.block]
-        arrays[slot.torch] = to_theirs(slot, leaf)
-        if slot.leaf == "var":
-            arrays[slot.torch.removesuffix("running_var") + COUNT] = np.zeros((), int)
-    return arrays
+        pieces.append(slot)
+    return found
 
 
-def _shapes(net: Layer, x: Any) -> dict[tuple[str, str], Any]:
+def _shapes(net: Layer, x: Any) -> Shapes:
     """The network's arrays as shapes, by kind (params or state) and path."""
 
     def init(x):
         return net.init(jax.random.key(0), x)
 
-    params, state = jax.eval_shape(init, x)
-    return _flat({"params": params, "state": state})
+    return _flat(*jax.eval_shape(init, x))
 
 
-def _flat(kinds: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+def _flat(params: Any, state: Any) -> dict[tuple[str, str], Any]:
     return {
         (kind, path): leaf
-        for kind, tree in kinds.items()
+        for kind, tree in (("params", params), ("state", state))
         for path, leaf in trees.paths(tree).items()
     }
 
 
-def _nest(kind: str, arrays: Mapping[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+def _nest(kind: str, arrays: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for (of, path), array in arrays.items():
         if of == kind:
@@ -179,22 +276,12 @@ def _nest(kind: str, arrays: Mapping[tuple[str, str], np.ndarray]) -> dict[str, 
     return tree
 
 
-def _two(x: Any) -> Any:
-    """The shapes of a batch of two: batch norm cannot be traced on one value."""
-
-    def two(a):
-        return jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype) if a.shape else a
-
-    return jax.tree.map(two, abstract(x))
-
-
 def _some_input(net: Layer, given: Mapping) -> Any:
     """Shapes of a batch for which the network has these parameters.
 
     Any such batch will do: the number of flattened channels is the same for all.
     """
-    for shape in _possible_inputs(net, given):
-        x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    for x in possible_inputs(net, given):
         try:
             shapes = _shapes(net, x)
         except (ValueError, TypeError):  # too small, or unsuitable for this network
@@ -205,19 +292,3 @@ def _some_input(net: Layer, given: Mapping) -> Any:
         "to_torch: cannot tell from the parameters what the network takes (or they "
         "are another network's); pass x=, an example batch or its shape"
     )
-
-
-def _possible_inputs(net: Layer, given: Mapping) -> Iterator[tuple[int, ...]]:
-    """Batches that fit the network's first layer."""
-    for path, layer in {"": net, **layer_paths(net)}.items():
-        own = "input/w" if isinstance(layer, Recurrent) else "w"
-        w = given.get(("params", join(path, own)))
-        if w is not None and isinstance(layer, Recurrent):
-            yield (2, 2, w.shape[-2])
-        if w is not None and isinstance(layer, Dense):
-            yield (2, w.shape[-2])
-        if w is not None and isinstance(layer, Conv | ConvTranspose):
-            for side in _SIDES:
-                yield (2, *[side] * (w.ndim - 2), w.shape[-2] * layer.groups)
-        if w is not None:
-            return

@@ -10,24 +10,73 @@ module and its layer share a name that no other has (`norm`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise, zip_longest
 
 from jaxnn.torch_weights.arrays import Slot
-from jaxnn.torch_weights.parts import Names, Part
-from jaxnn.torch_weights.problems import by
+from jaxnn.torch_weights.naming import Names, with_names
+from jaxnn.torch_weights.parts import Part, dotted
+from jaxnn.torch_weights.problems import COUNT, by
 
 Pair = tuple[str, str]  # a layer, and the module that it would get
+_LONG = 200  # most letters that a message says of the arrays of one module
 
 
-def in_order(parts: list[Part], given: Iterable[str], names: Names | None) -> Names:
-    """Match the n-th layer to the n-th module, of those not settled by `names`."""
-    names = names or {}
-    settled = set(names.values())
-    modules = dict.fromkeys(name.rpartition(".")[0] for name in given)
-    layers = dict.fromkeys(part.name for part in parts)
-    rest = [layer for layer in layers if layer not in names]
-    return dict(zip(rest, (m for m in modules if m not in settled), strict=False))
+def orders(
+    parts: list[Part], given: Iterable[str], names: Names | None
+) -> Iterator[tuple[list[Part], Names]]:
+    """Parts in the units that are matched by order, and what each then is called.
+
+    What is one module in PyTorch is one unit; but a module of one's own, such as a
+    transformer block with other names, may match layer by layer.
+    """
+    settled = with_names("from_torch", parts, {}, names)
+    yield parts, _in_order(parts, given, settled)
+    alone = [part._replace(unit=part.name, inside="") for part in parts]
+    if alone != parts:
+        yield alone, _in_order(alone, given, settled)
+
+
+def _in_order(parts: list[Part], given: Iterable[str], settled: Names) -> Names:
+    """Match the n-th unit to the n-th module, of those that are not settled."""
+    naming = dict(settled)
+    left = [name for name in given if not name.endswith(COUNT)]
+    units: dict[str, list[Part]] = {}
+    for part in parts:
+        if part.name in settled:
+            left = _without(left, [part._replace(inside="")], settled[part.name])
+        else:
+            units.setdefault(part.unit, []).append(part)
+    for unit in units.values():
+        if left:
+            module = _module(left[0], _inside(unit))
+            naming |= {part.name: dotted(module, part.inside) for part in unit}
+            left = _without(left, unit, module)
+    return naming
+
+
+def _inside(unit: list[Part]) -> list[str]:
+    """What arrays may be called inside a module."""
+    return [
+        dotted(part.inside, name)
+        for part in unit
+        for row in part.rows
+        for name in row.theirs
+    ]
+
+
+def _module(name: str, inside: list[str]) -> str:
+    """The module of an array that has one of these names inside it, if any."""
+    for own in sorted(inside, key=len, reverse=True):
+        if own and f".{name}".endswith(f".{own}"):
+            return name.removesuffix(own).removesuffix(".")
+    return name if "" in inside else name.rpartition(".")[0]
+
+
+def _without(left: list[str], unit: list[Part], module: str) -> list[str]:
+    """The names of arrays that are not those of a module."""
+    own = {dotted(module, name) for name in _inside(unit)}
+    return [n for n in left if n not in own and n.rpartition(".")[0] != module]
 
 
 def check_order(slots: list[Slot], names: Names | None) -> None:
@@ -38,7 +87,7 @@ def check_order(slots: list[Slot], names: Names | None) -> None:
         return
     lines = [
         f"{', '.join(layer for layer, _ in pairs)} may be any of "
-        f"{', '.join(module for _, module in pairs)} ({arrays})"
+        f"{', '.join(module for _, module in pairs)} ({_brief(arrays)})"
         for arrays, pairs in unclear
     ]
     guess = dict(pair for _, pairs in unclear for pair in pairs)
@@ -53,14 +102,19 @@ def check_order(slots: list[Slot], names: Names | None) -> None:
     )
 
 
+def _brief(arrays: str) -> str:
+    """The arrays of a module, or as many as can be read at a glance."""
+    return arrays if len(arrays) < _LONG else f"{arrays[:_LONG]}..."
+
+
 def _alike(slots: list[Slot], settled: Names) -> dict[str, list[Pair]]:
     """Layers and modules grouped by equal arrays, each group in order."""
-    arrays: dict[Pair, list[str]] = {}
+    arrays: dict[Pair, dict[str, None]] = {}
     for slot in slots:
-        module, _, leaf = slot.torch.rpartition(".")
-        if slot.part.name not in settled:
-            pair = slot.part.name, module
-            arrays.setdefault(pair, []).append(f"{leaf} {by(slot.shape)}")
+        if slot.part.name not in settled and slot.part.unit not in settled:
+            leaf = slot.torch.removeprefix(slot.module).removeprefix(".")
+            pair = slot.part.unit, slot.module
+            arrays.setdefault(pair, {})[f"{leaf} {by(slot.shape)}"] = None
     groups: dict[str, list[Pair]] = {}
     for pair, kinds in arrays.items():
         groups.setdefault(", ".join(kinds), []).append(pair)

@@ -1,42 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of a network that have arrays, and what PyTorch calls them."""
+"""The layers of a network that have arrays, and the modules that hold them there."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
-
-from jaxnn import trees
-from jaxnn.core import Call, Composite, Layer, abstract, trace
+from jaxnn.core import Call, Composite, Layer, trace
 from jaxnn.layers import (
-    BatchNorm,
     Bidirectional,
-    Conv,
-    ConvTranspose,
-    Dense,
-    GroupNorm,
-    GRUCell,
-    InstanceNorm,
-    LayerNorm,
-    LSTMCell,
-    PReLU,
+    DecoderBlock,
+    EncoderBlock,
+    Frozen,
     Recurrent,
     RecurrentStack,
-    RMSNorm,
-    RNNCell,
-    SeparableConv,
+    TransformerDecoder,
+    TransformerEncoder,
 )
 from jaxnn.layers.combine import Remat, Repeat
 from jaxnn.surgery import layer_paths
-from jaxnn.torch_weights.torchvision import NAMINGS
+from jaxnn.torch_weights.counterparts import (
+    Row,
+    has_counterpart,
+    modules_of,
+    unwrapped,
+)
+from jaxnn.torch_weights.pictures import Picture, Pictures
+from jaxnn.torch_weights.skipping import Skip
+from jaxnn.torch_weights.torchvision import rename
+from jaxnn.trees import paths
 
-Names = Mapping[str, str]
-Picture = tuple[int, ...]
-_NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm)
-_KNOWN = (Dense, Conv, ConvTranspose, SeparableConv, PReLU, Recurrent, *_NORMS)
-_PREFIXES = 4  # names of modules around a network
-_CELLS = (RNNCell, GRUCell, LSTMCell)
+Shapes = Mapping[tuple[str, str], Any]  # by kind (params or state) and path
+
+_STACK = ((r"^(blocks/)?block(\d+)", lambda m: f"layers/{int(m[2]) - 1}"),)
+_BLOCK = (
+    (r"^attention\b", "self_attn"),
+    (r"^cross\b", "multihead_attn"),
+    (r"^mlp/up\b", "linear1"),
+    (r"^mlp/down\b", "linear2"),
+)
+#: Layers made of layers that are modules of PyTorch: what it calls the parts inside.
+_INSIDE = {
+    TransformerEncoder: _STACK,
+    TransformerDecoder: _STACK,
+    EncoderBlock: _BLOCK,
+    DecoderBlock: _BLOCK,
+}
 
 
 class Part(NamedTuple):
@@ -49,95 +56,121 @@ class Part(NamedTuple):
     name: str
     path: str
     block: tuple[int, ...]
+    unit: str  # the outermost layer around it that is one module in PyTorch, or itself
+    inside: str  # what PyTorch calls it inside that module: "layers.0.self_attn", or ""
     layer: Layer
-    picture: Picture  # [..., C] where its features were flattened, or ()
-    row: str = ""  # of a recurrent layer in PyTorch's module: l0, l0_reverse, l1, ...
+    picture: Picture  # where its features are those of a flattened image
+    rows: tuple[Row, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        """Where its arrays are."""
+        return [join(self.path, row.ours) for row in self.rows]
 
 
-def find_parts(net: Layer, x: Any, name="", path="", index=()) -> list[Part]:
-    """Every layer with arrays of its own, in the order of calls."""
-    parts, pictures = [], _Pictures(x)
+class _At(NamedTuple):
+    """A place in a network."""
+
+    name: str = ""
+    path: str = ""
+    block: tuple[int, ...] = ()
+    unit: str | None = None
+    inside: str = ""
+    owner: str = "from_torch"  # the function that was called, for the error messages
+
+    def below(self, net: Layer, name: str, path: str) -> "_At":
+        """A place inside a network that is at this one."""
+        unit, inside = _unit(net, name)
+        if self.unit is not None:
+            unit, inside = self.unit, join(self.inside, unit or "", inside or name)
+        elif unit is not None:
+            unit = join(self.name, unit)
+        names = join(self.name, name), join(self.path, path)
+        return _At(*names, self.block, unit, inside, self.owner)
+
+
+def find_parts(
+    owner: str, net: Layer, x: Any, shapes: Shapes, skip: Skip
+) -> list[Part]:
+    """Every layer with arrays of its own, in the order of calls.
+
+    Args:
+        owner: the function that was called, for the error messages.
+        net: a network.
+        x: an input.
+        shapes: its arrays.
+        skip: which of them need no counterpart.
+    """
+    found = []
+    for part in _walk(net, x, _At(owner=owner), skip):
+        rows = [r for r in part.rows if kind_of(join(part.path, r.ours), shapes)]
+        found += [part._replace(rows=tuple(rows))] if rows else []
+    return found
+
+
+def kind_of(path: str, shapes: Shapes) -> str:
+    """Whether an array is among the params or in the state; "" if there is none."""
+    kinds = ("params", "state")
+    return next((kind for kind in kinds if (kind, path) in shapes), "")
+
+
+def _walk(net: Layer, x: Any, at: _At, skip: Skip) -> Iterator[Part]:
+    pictures = Pictures(at.owner, x)
     for call in trace(net, x):
         own = call.path if isinstance(net, Composite) else ""
-        at, called = join(path, own), join(name, own)
+        here = at.below(net, own, own)
         if not call.first:
             pass
         elif isinstance(call.layer, Repeat):
             for i in range(call.layer.n):
-                block = join(called, f"block{i + 1}")
-                where = join(at, "block")
-                parts += find_parts(call.layer.block, call.x, block, where, (*index, i))
-        elif isinstance(call.layer, Remat):
-            parts += find_parts(call.layer.layer, call.x, called, at, index)
-        elif call.params or isinstance(call.layer, _KNOWN):
-            _check_known(call.layer, at)
-            picture = pictures.before(call, at)
-            above, row = _module_and_row(net, own) if _is_rnn(call.layer) else (own, "")
-            for step in _steps(call.layer):
-                names = join(name, above, step), join(at, step)
-                parts.append(Part(*names, index, call.layer, picture, row))
+                name, path = join(own, f"block{i + 1}"), join(own, "block")
+                inner = at.below(net, name, path)._replace(block=(*at.block, i))
+                yield from _walk(call.layer.block, call.x, inner, skip)
+        elif isinstance(call.layer, Remat | Frozen):
+            yield from _walk(call.layer.layer, call.x, here, skip)
+        elif call.params or has_counterpart(call.layer):
+            arrays = [join(here.path, leaf) for leaf in paths(call.params)]
+            try:
+                yield from _parts(net, call, own, at, pictures)
+            except (TypeError, ValueError):  # no counterpart, or not clear which
+                if not skip.has_all(arrays):
+                    raise
         pictures.after(call)
-    return parts
 
 
-class _Pictures:
-    """Which arrays are flattened images, channels last here and first in PyTorch."""
-
-    def __init__(self, inputs: Any):
-        shapes = [a.shape for a in jax.tree.leaves(abstract(inputs))]
-        self._whole = {-i: shape for i, shape in enumerate(shapes, 1) if len(shape) > 2}
-        self._flat: dict[int, Picture] = {}
-        self._seen: set[int] = set()  # outputs of calls
-        self._used: set[int] = set()  # inputs of calls
-        self._in_rows = False  # sequences flatten step by step, there as here
-
-    def before(self, call: Call, path: str) -> Picture:
-        """The image that a layer with weights sees flattened, or ()."""
-        shape = getattr(call.x, "shape", ())
-        if call.takes in self._seen or len(shape) != 2:
-            return self._flat.get(call.takes, ())
-        # Something that `forward` made; only its width tells from what.
-        for taken, picture in self._flat.items():
-            if picture and math.prod(picture) == shape[1]:
-                if taken in self._used:
-                    raise _unclear(call, path, "what is done to it")
-                return picture
-        for taken, (_, *rest) in self._whole.items():
-            mixed = rest[-1] > 1 and math.prod(rest[:-1]) > 1
-            if mixed and math.prod(rest) == shape[1] and taken not in self._used:
-                raise _unclear(call, path, "nn.Flatten()")
-        return ()
-
-    def after(self, call: Call) -> None:
-        """Record the input and the output of a call."""
-        before, after = getattr(call.x, "shape", ()), getattr(call.y, "shape", ())
-        self._in_rows = _is_rnn(call.layer) if call.params else self._in_rows
-        self._seen.add(call.gives)
-        self._used.add(call.takes)
-        if (
-            before in self._whole.values()
-        ):  # perhaps an input, whose number is not known
-            self._used |= {n for n, shape in self._whole.items() if shape == before}
-        if len(after) > 2 and not self._in_rows:
-            self._whole[call.gives] = after
-        if self._in_rows:
-            return
-        if len(before) > 2 and after == (before[0], math.prod(before[1:])):
-            self._flat[call.gives] = tuple(before[1:])
-        elif before == after and not isinstance(call.layer, Dense):
-            self._flat[call.gives] = self._flat.get(call.takes, ())
+def _parts(
+    net: Layer, call: Call, own: str, at: _At, pictures: Pictures
+) -> Iterator[Part]:
+    """The parts of one layer: as many as it is modules in PyTorch."""
+    path = join(at.path, own)
+    modules = modules_of(at.owner, call.layer, call.params, path)
+    picture, layer = pictures.before(call, path), unwrapped(call.layer)
+    name, row = own, "l0"
+    if isinstance(layer, Recurrent):
+        name, row = _module_and_row(net, own)
+    for step, rows in modules.items():
+        here = at.below(net, join(name, step), join(own, step))
+        unit = here.name if here.unit is None else here.unit
+        rows = tuple(_in_row(one, row) for one in rows)
+        inside = here.inside.replace("/", ".")
+        yield Part(*here[:3], unit, inside, layer, picture, rows)
+        picture = ()  # the next part sees what this one makes of it
 
 
-def _unclear(call: Call, path: str, child: str) -> ValueError:
-    return ValueError(
-        f"torch weights: in which order {path!r} gets the {call.x.shape[1]} numbers of "
-        f"a picture is not clear, as forward itself works on them; make {child} a "
-        "child layer of its own, called by run"
-    )
+def _unit(net: Layer, path: str) -> tuple[str | None, str]:
+    """The outermost layer above a path that is one module, and the path inside it."""
+    layers, words = {"": net, **layer_paths(net)}, path.split("/")
+    above = ["/".join(words[:n]) for n in range(len(words))]
+    units = [at for at in above if type(layers.get(at)) in _INSIDE]
+    for at in reversed(units):  # the inner ones first, as long as their paths hold
+        inside = path.removeprefix(at).lstrip("/")
+        path = join(at, rename(inside, _INSIDE[type(layers[at])]))
+    return (units[0], path.removeprefix(units[0]).lstrip("/")) if units else (None, "")
 
 
-def _is_rnn(layer: Layer) -> bool:
-    return isinstance(layer, Recurrent)
+def _in_row(row: Row, name: str) -> Row:
+    theirs = tuple(one.replace("_l0", f"_{name}") for one in row.theirs)
+    return row._replace(theirs=theirs)
 
 
 def _module_and_row(net: Layer, path: str) -> tuple[str, str]:
@@ -155,53 +188,11 @@ def _module_and_row(net: Layer, path: str) -> tuple[str, str]:
     return path, f"l{row}{turn}"
 
 
-def _steps(layer: Layer) -> tuple[str, ...]:
-    """The prefixes of a layer's own arrays: some layers are two modules in PyTorch."""
-    return ("depthwise", "pointwise") if isinstance(layer, SeparableConv) else ("",)
-
-
 def join(*names: str) -> str:
     """Names as one path; empty ones are left out."""
     return "/".join(filter(None, names))
 
 
-def _check_known(layer: Layer, path: str) -> None:
-    cell = layer.cell if isinstance(layer, Recurrent) else None
-    foreign = cell is not None and not isinstance(cell, _CELLS)
-    if foreign or not isinstance(layer, _KNOWN) or getattr(cell, "peepholes", False):
-        known = ", ".join(kind.__name__ for kind in (*_KNOWN, *_CELLS))
-        name = type(layer).__name__ if cell is None else f"{cell!r:.60}"
-        raise TypeError(
-            f"torch weights: {name} at {path!r} has no counterpart in "
-            f"PyTorch that is known here; known are {known}"
-        )
-
-
-def own_namings(parts: list[Part]) -> Iterator[Names]:
-    """What modules may be called: as in torchvision, or by path with dots."""
-    paths = [part.name for part in parts]
-    yield from filter(None, (naming(paths) for naming in NAMINGS))
-    yield {path: path.replace("/", ".") for path in paths}
-
-
-def prefixed(naming: Names, given: Iterable[str]) -> Iterator[Names]:
-    """A naming, and the same naming after a common prefix, such as `model.`."""
-    yield naming
-    modules = [name.split(".")[:-1][:_PREFIXES] for name in given]
-    start = ""
-    for words in zip(*modules, strict=False):
-        if len(set(words)) > 1:
-            return
-        start += f"{words[0]}."
-        yield {path: (start + name).rstrip(".") for path, name in naming.items()}
-
-
-def with_names(parts: list[Part], naming: Names, names: Names | None) -> Names:
-    """A naming overridden by the user's own names."""
-    paths = [part.name for part in parts]
-    for path in names or {}:
-        if path not in paths:
-            raise ValueError(
-                f"names: no layer with arrays at {path!r}{trees.nearest(path, paths)}"
-            )
-    return {**naming, **(names or {})}
+def dotted(*names: str) -> str:
+    """Names as PyTorch joins them; empty ones are left out."""
+    return ".".join(filter(None, names)).replace("/", ".")

@@ -123,6 +123,19 @@ def _given(source: str, name: Any, value: Any) -> Given:
     return Given(name, value, shape)
 
 
+def address(given: Given) -> Any:
+    """What two names of one tensor have in common, or None if it is not known."""
+    tensor = given.tensor
+    try:
+        if hasattr(tensor, "data_ptr"):
+            place, steps = tensor.data_ptr(), tuple(tensor.stride())
+        else:
+            place, steps = tensor.__array_interface__["data"][0], tensor.strides
+    except Exception:  # on no device, sparse, ...
+        return None
+    return (place, given.shape, steps) if place else None
+
+
 def as_array(given: Given, dtype: Any) -> np.ndarray:
     """The values of a tensor in a floating-point dtype.
 

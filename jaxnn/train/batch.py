@@ -1,22 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches: their parts, number of examples, and shapes."""
+"""Batches: their number of examples, and shapes."""
 
 from typing import Any
 
 import jax
-
-from jaxnn.trees import describe
-
-
-def unpack(batch: Any) -> tuple[Any, Any, Any]:
-    """A batch as inputs, targets and weights (or None)."""
-    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
-        raise TypeError(
-            "batch: must be a tuple (inputs, targets) or (inputs, targets, weights), "
-            f"got {describe(batch):.100}"
-        )
-    x, targets, *weights = batch
-    return x, targets, weights[0] if weights else None
 
 
 def length(data: Any) -> int:

@@ -12,14 +12,18 @@ import numpy as np
 from jaxnn.checks import is_positive_int
 from jaxnn.files import tree_files
 from jaxnn.files.places import place
+from jaxnn.messages import public
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.train.early_stopping import show_best
 from jaxnn.train.history import Callback as Callback
 from jaxnn.train.history import History
+from jaxnn.train.trackers import log_to as log_to
 
 if TYPE_CHECKING:
     from jaxnn.train.tensorboard import tensorboard as tensorboard
 
 
+@entrance
 def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
     """Save the state and the history every few epochs, replacing the previous file.
 
@@ -59,7 +63,11 @@ class Checkpoint:
         """Save now, whatever the epoch."""
         path = str(self.path).replace("{epoch}", str(epoch))
         tree_files.write(
-            path, show_best(state), record=history.record(), owner="checkpoint"
+            path,
+            show_best(state),
+            spec=history.settings.get("net"),
+            record=history.record(),
+            owner="checkpoint",
         )
 
     def earlier(self, state: Any) -> History | None:
@@ -103,4 +111,7 @@ def _is_of(path: Path, state: Any) -> bool:
 def __getattr__(name: str) -> Any:
     if name == "tensorboard":
         return importlib.import_module("jaxnn.train.tensorboard").tensorboard
-    raise AttributeError(f"module 'jaxnn.callbacks' has no attribute {name!r}")
+    raise AttributeError(name)
+
+
+public.show(__name__, ["Callback", "log_to", "tensorboard"])

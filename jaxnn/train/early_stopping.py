@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Early stopping and learning-rate plateaus, as data inside the training state.
 
-Their memory is kept in `TrainState.watch`, so it is saved, restored and vmapped like
+What they keep is in `TrainState.watch`, so it is saved, restored and vmapped like
 everything else: a resumed run decides as the uninterrupted run would have.
 """
 
@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.checks import is_positive_int
+from jaxnn.messages.arguments import explained
+from jaxnn.messages.phrases import describe, nearest
 from jaxnn.spec import Spec
 from jaxnn.train.state import TrainState
-from jaxnn.trees import describe, nearest
 
 Logs = Mapping[str, Any]
 #: The smallest scale that a plateau reaches: L1 divides by it, so it cannot be 0.
@@ -89,6 +90,11 @@ class Plateau(Spec):
         _check_number(self, "min_scale", lambda s: 0 <= s <= 1, "in [0, 1]")
 
 
+_NAMES = "write names, as in nn.{}(monitor='val_accuracy', mode='max', patience=5)"
+for _kind in (EarlyStopping, Plateau):  # wrong arguments are answered
+    _kind.__init__ = explained(_kind.__init__, _NAMES.format(_kind.__name__))
+
+
 class Best(NamedTuple):
     """The best monitored value so far."""
 
@@ -120,47 +126,30 @@ class Watch(Spec):
     early_stopping: EarlyStopping | None = None
     plateau: Plateau | None = None
 
-    def __post_init__(self):
-        for name, kind in (("early_stopping", EarlyStopping), ("plateau", Plateau)):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
-                raise TypeError(
-                    f"{name}: must be an nn.{kind.__name__}, such as "
-                    f"nn.{kind.__name__}(patience=5), got {value!r:.60}"
-                )
-
     @property
     def watches(self) -> dict[str, EarlyStopping | Plateau]:
         """The active ones, by their name in `TrainState.watch`."""
         both = {"early_stopping": self.early_stopping, "plateau": self.plateau}
         return {name: one for name, one in both.items() if one is not None}
 
-    def check(self, logs: Iterable[str]) -> None:
+    def check(self, owner: str, logs: Iterable[str]) -> None:
         """Raise unless the monitored values will be logged."""
         logs = list(logs)
         for name, one in self.watches.items():
-            if one.monitor not in logs:
-                validated = any(log.startswith("val_") for log in logs)
-                hint = nearest(one.monitor, logs)
-                if one.monitor.startswith("val_") and not validated:
-                    hint = "; give validation="
-                raise ValueError(
-                    f"{name}: monitor is {one.monitor!r}, which is not logged; the run "
-                    f"logs {', '.join(sorted(logs))}{hint}"
-                )
+            check_logged(f"{owner}: {name} must monitor", one.monitor, logs)
 
-    def begin(self, state: TrainState) -> TrainState:
+    def begin(self, owner: str, state: TrainState) -> TrainState:
         """The state at the beginning of a run, with the last weights in place."""
         if not self.watches and not getattr(state, "watch", {}):
             return state
         if jnp.ndim(getattr(state, "step", 0)):  # of an ensemble
-            return jax.vmap(self.begin)(state)
+            return jax.vmap(partial(self.begin, owner))(state)
         if not isinstance(state, TrainState):
             raise TypeError(
-                f"{next(iter(self.watches))}: needs a TrainState to keep what it "
-                f"remembers, got {describe(state):.100}"
+                f"{owner}: {next(iter(self.watches))} needs a TrainState to keep what "
+                f"it remembers, got {describe(state):.100}"
             )
-        self._check_known(state)
+        self._check_known(owner, state)
         state = show_last(state)
         none = jnp.zeros((), bool)
         watch: dict[str, Any] = {}
@@ -175,13 +164,13 @@ class Watch(Spec):
             watch[name] = known._replace(best=best)
         return state._replace(watch=watch)
 
-    def _check_known(self, state: TrainState) -> None:
+    def _check_known(self, owner: str, state: TrainState) -> None:
         for name in state.watch:
             if name not in self.watches:
                 raise ValueError(
-                    f"state: comes from a run with {name}; give {name}= again to go on "
-                    "with that run, or state._replace(watch={}) to begin another one "
-                    "from its weights"
+                    f"{owner}: state comes from a run with {name}; give {name}= again "
+                    "to go on with that run, or state._replace(watch={}) to begin "
+                    "another one from its weights"
                 )
 
     def look(self, state: TrainState, logs: Logs, epoch: Any) -> TrainState:
@@ -223,6 +212,55 @@ class Watch(Spec):
             return f"{name} was never a number in {waited} epoch{s}"
         return (
             f"{name} was best after epoch {epoch} and not better for {waited} epoch{s}"
+        )
+
+
+def checked_watch(owner: str, early_stopping: Any, plateau: Any) -> Watch:
+    """What the run of the function `owner` watches; raise unless it can be watched."""
+    given = {"early_stopping": early_stopping, "plateau": plateau}
+    kinds = {"early_stopping": EarlyStopping, "plateau": Plateau}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, kinds[name]):
+            kind = kinds[name].__name__
+            raise TypeError(
+                f"{owner}: {name} must be an nn.{kind}, such as nn.{kind}(patience=5), "
+                f"got {value!r:.60}"
+            )
+    return Watch(**given)
+
+
+def check_logged(
+    what: str, monitor: Any, logs: list[str], validation: str = "validation="
+) -> None:
+    """Raise unless a monitored value is logged; the error names those that are.
+
+    Args:
+        what: how the message begins: the function and its argument, and must.
+        monitor: the name.
+        logs: the names that the run logs.
+        validation: what to give for a run to log values of validation.
+    """
+    if monitor in logs:
+        return
+    validated = any(log.startswith("val_") for log in logs)
+    hint = nearest(str(monitor), logs)
+    if str(monitor).startswith("val_") and not validated:
+        later = [f"val_{log}" for log in logs]
+        near = "" if monitor in later else nearest(monitor, later)
+        hint = f"; give {validation}{near}"
+    elif not hint:
+        hint = "; a metric is logged by its name in metrics="
+    raise ValueError(
+        f"{what} a logged value, got {monitor!r}; the run logs "
+        f"{', '.join(sorted(logs))}{hint}"
+    )
+
+
+def check_number(what: str, monitor: str, value: Any) -> None:
+    """Raise unless a monitored value (or its shape) is a single number."""
+    if value.shape:
+        raise ValueError(
+            f"{what} one number an epoch, but {monitor!r} is {describe(value)}"
         )
 
 
@@ -284,11 +322,7 @@ def _no_best(one: Any) -> Best:
 
 def _improved(one: Any, best: Best, logs: Logs, epoch: Any) -> tuple[Best, jax.Array]:
     value = jnp.asarray(logs[one.monitor])
-    if value.shape:
-        raise ValueError(
-            f"{type(one).__name__}: monitor must be one number an epoch; "
-            f"{one.monitor!r} is {describe(value)}"
-        )
+    check_number(type(one).__name__, one.monitor, value)
     value = value.astype(jnp.float32)
     gain = best.value - value if _mode(one) == "min" else value - best.value
     better = gain > one.min_delta  # (false for NaN)
@@ -315,8 +349,10 @@ def _mode(one: Any) -> str:
 def _check_watch(one: Any) -> None:
     owner = type(one).__name__
     if not is_positive_int(one.patience):
+        named = f"; write monitor={one.patience!r}"
         raise ValueError(
             f"{owner}: patience must be 1 or more epochs, got {one.patience!r}"
+            + (named if isinstance(one.patience, str) else "")
         )
     if not isinstance(one.monitor, str):
         raise TypeError(
@@ -327,8 +363,8 @@ def _check_watch(one: Any) -> None:
         raise ValueError(f"{owner}: mode must be 'min' or 'max', got {one.mode!r}")
     if one.mode is None and not one.monitor.endswith("loss"):
         raise ValueError(
-            f"{owner}: is {one.monitor!r} better small or large? Give mode='min' "
-            "or mode='max'"
+            f"{owner}: mode must say whether {one.monitor!r} is better small or large; "
+            "give mode='min' or mode='max'"
         )
     _check_number(one, "min_delta", lambda delta: delta >= 0, "0 or more")
 

@@ -11,7 +11,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer
 from jaxnn.inputs.steps import Steps, handed, plain
-from jaxnn.trees import describe
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
 
 AVERAGES = ("outputs", "softmax", "sigmoid")
 
@@ -119,6 +121,7 @@ class Ensemble(Layer):
         return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
+@answered
 def ensemble(
     net: Layer, n: int, *, average: str = "outputs", mesh: Mesh | None = None
 ) -> Ensemble:
@@ -160,6 +163,7 @@ def ensemble(
     return Ensemble(as_layer(net, "ensemble"), n, average, mesh)
 
 
+@entrance
 def member(state: Any, i: int) -> Any:
     """One member of an ensemble's state, again as a `TrainState` or `(params, state)`.
 

@@ -12,18 +12,21 @@ import numpy as np
 
 from jaxnn.checks import is_float, is_known
 from jaxnn.core import fold_in
+from jaxnn.losses.combine import terms_of
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
 from jaxnn.train.batch import length
-from jaxnn.train.checks import check_batch_size, on_device
+from jaxnn.train.checks import fitting_batch_size, on_device
 from jaxnn.train.early_stopping import put_back, set_aside
+from jaxnn.train.players import PlayersStep
 from jaxnn.train.programs import KEPT, program
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import FunctionStep, TrainStep
 from jaxnn.train.traced_once import traced_once
-from jaxnn.trees import describe
 
-AnyStep = TrainStep | FunctionStep
+AnyStep = TrainStep | FunctionStep | PlayersStep
 Stats = dict[str, Any]
 
 
@@ -57,6 +60,7 @@ def epoch_order(key: jax.Array, epoch: Any, examples: int) -> jax.Array:
     return permutation(key, examples)
 
 
+@entrance
 def train_epoch(
     step: Any,
     state: Any,
@@ -75,7 +79,8 @@ def train_epoch(
         step: a `train_step`, or any `step(state, batch) -> (state, logs)`.
         state: a `TrainState` at the start of an epoch.
         data: a pytree of arrays `[N, ...]`; for a `train_step`, `(inputs, targets)`.
-        batch_size: examples per step; the last batch may be smaller.
+        batch_size: examples per step; the last batch may be smaller, and all examples
+            are taken if there are fewer.
         shuffle: whether to draw a new order for each epoch.
         rows: int `[M]`, the examples to train on; None for all.
 
@@ -93,10 +98,10 @@ def train_epoch(
     >>> states.step.tolist(), logs["loss"].shape
     ([3, 3, 3, 3, 3, 3, 3, 3], (8,))
     """
-    step, data = as_step(step), on_device(data)
-    rows = None if rows is None else _checked(rows, length(data))
+    step, data = as_step(step), on_device(data, "train_epoch: data")
+    rows = None if rows is None else checked_rows("train_epoch", rows, length(data))
     examples = length(data) if rows is None else len(rows)
-    check_batch_size(batch_size, examples)
+    batch_size = fitting_batch_size("train_epoch", batch_size, examples)
     full, rest = divmod(examples, batch_size)
     epoch = steps_taken(state) // (full + (rest > 0))
     order = jnp.arange(examples, dtype=jnp.int32)
@@ -127,20 +132,20 @@ def train_epoch(
     return state, logs | metric_logs(step, parts, jnp)
 
 
-def _checked(rows: Any, examples: int) -> jax.Array:
+def checked_rows(owner: str, rows: Any, examples: int) -> jax.Array:
     """The rows to train on; raise unless they are ints within the data."""
     rows = jnp.asarray(rows)
     if rows.ndim != 1 or not jnp.issubdtype(rows.dtype, jnp.integer):
         raise TypeError(
-            f"rows: must be ints [M], got {describe(rows)}; of a mask, "
+            f"{owner}: rows must be ints [M], got {describe(rows)}; of a mask, take "
             "np.flatnonzero(mask)"
         )
     if is_known(rows) and rows.size:
         found = np.asarray(rows)  # (JAX's own min would be traced inside a jit)
         if not 0 <= found.min() <= found.max() < examples:
             raise ValueError(
-                f"rows: must be from 0 to {examples - 1}, the data having {examples} "
-                f"examples, got {found.min()} to {found.max()}"
+                f"{owner}: rows must be from 0 to {examples - 1}, the data having "
+                f"{examples} examples, got {found.min()} to {found.max()}"
             )
     return rows
 
@@ -258,6 +263,15 @@ def mean_logs(names: list[str], parts: list[Totals], xp: Any) -> dict[str, Any]:
     rows = xp.concatenate([xp.asarray(p.means, dtype) for p in parts]).sum(0)
     ratio = rows[:, 0] / xp.where(rows[:, 1] == 0, xp.nan, rows[:, 1])
     return {name: ratio[i] for i, name in enumerate(names)}
+
+
+def given_names(step: AnyStep, stats: Stats) -> list[str]:
+    """The names of the logs in the order in which they were given."""
+    if isinstance(step, TrainStep):
+        metrics, terms = dict(step.metrics), terms_of(step.loss)
+        parts = [*(f"{name}_loss" for name in terms), *stats]
+        return ["loss", *(n for n in parts if n not in metrics), *metrics]
+    return list(stats)
 
 
 def metric_logs(step: AnyStep, parts: list[Totals], xp: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact metrics and outputs for any number of examples, in batches."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,12 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import trees
-from jaxnn.core import Layer, as_layer
+from jaxnn.checks import is_float
+from jaxnn.core import Layer, as_layer, check_key
+from jaxnn.losses.combine import parts_of
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import warn
 from jaxnn.metrics import Mean, Metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
-from jaxnn.train.batch import length, rows_of, unpack
+from jaxnn.train.batch import length, rows_of
+from jaxnn.train.example_weights import ClassWeight, with_weights
 from jaxnn.train.facts import Facts, facts
+from jaxnn.train.inside import inside_metric
+from jaxnn.train.objective import Objective, body_of, unpack
 from jaxnn.train.programs import Program, program
 from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
 from jaxnn.train.source import (
@@ -29,22 +36,33 @@ from jaxnn.train.source import (
     watched,
 )
 from jaxnn.train.state import variables
-from jaxnn.train.step import in_metric, loss_weights, named_metrics
-from jaxnn.trees import describe
+from jaxnn.train.step import (
+    Loss,
+    as_trained,
+    in_order,
+    loss_weights,
+    named_metrics,
+)
 
 BATCH = 256
+#: What the loss logs beside its values: only `compute` of it is used.
+MEAN = Mean(lambda outputs, targets: outputs)
 #: The mean over no examples.
 NOTHING = float("nan")
 
 
+@answered
 def evaluate(
     net: Layer,
     state: Any,
     data: Any,
     *,
-    loss: Callable[..., jax.Array] | None = None,
+    loss: Loss | None = None,
+    objective: Objective | None = None,
     metrics: Mapping[str, Any] | None = None,
+    class_weight: ClassWeight | None = None,
     batch_size: int = BATCH,
+    key: jax.Array | None = None,
 ) -> dict[str, Any]:
     """The exact loss and metrics over a data set: every example counts once.
 
@@ -53,9 +71,15 @@ def evaluate(
         state: a `TrainState`, or a pair `(params, state)`.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`; or
             an iterable of such batches.
-        loss: `loss(outputs, targets) -> [N]`.
+        loss: `loss(outputs, targets) -> [N]`, or a dict of losses by output.
+        objective: in place of a loss, as in `fit`; its values are the `loss`, its logs
+            are beside it, and the data are what it takes.
         metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
-        batch_size: examples at a time; affects memory use, not the result.
+        class_weight: the weight of each class's examples in the loss, as in `fit`;
+            metrics count every example once.
+        batch_size: examples at a time; affects memory use, not the result, unless an
+            objective draws random numbers, which it does batch by batch.
+        key: the random key of an objective; None draws the same numbers in every call.
 
     Returns:
         A dict from each name (including `loss`) to its value; NaN if no example counts.
@@ -65,20 +89,30 @@ def evaluate(
     >>> nn.evaluate(nn.Identity(), ({}, {}), data, loss=nn.losses.mean_absolute_error)
     {'loss': 3.0}
     """
-    evaluator = Evaluator(net, loss, metrics, batch_size)
-    params, net_state = variables(state)
-    if is_stream(data):
-        check_stream(data, 1, "data")
+    net, loss = as_trained("evaluate", net, loss, objective, metrics)
+    evaluator = Evaluator("evaluate", net, loss, metrics, batch_size, key)
+    params, net_state = variables(state, "evaluate")
+    stream = is_stream(data, "evaluate: data")
+    pairs = body_of(net) is None
+    if class_weight is not None and not stream:
+        if pairs:
+            checks.check_pair(data, "evaluate: data")
+        data = checks.as_arrays(data, "evaluate: data")
+    data = with_weights("evaluate", data, None, class_weight, loss, pairs=pairs)
+    if stream:
+        check_stream(data, 1, "evaluate: data")
         evaluator.add_stream(params, net_state, data, "data")
     else:
         evaluator.check(params, net_state, data)
+        inputs, _, _ = unpack(evaluator.net, data)
+        checks.check_params("evaluate", evaluator.net, params, inputs)
         evaluator.add(params, net_state, evaluator.enter(data, "data"))
     return evaluator.result()
 
 
-def as_measures(loss: Any, metrics: Any) -> dict[str, Metric]:
+def as_measures(owner: str, loss: Any, metrics: Any) -> dict[str, Metric]:
     """The loss and the metrics as streaming metrics by name."""
-    named = named_metrics(loss, metrics)
+    named = named_metrics(owner, loss, metrics)
     return named if loss is None else {"loss": Mean(loss)} | named
 
 
@@ -91,15 +125,29 @@ class Measurement(Spec):
 
 
 class Evaluator:
-    """Accumulates the statistics of metrics over batches; in float64 on the host."""
+    """Accumulates the statistics of metrics over batches; in float64 on the host.
 
-    def __init__(self, net: Layer, loss: Any, metrics: Any, batch_size: int = BATCH):
-        self.net, self.loss = as_layer(net, "evaluate"), loss
+    `owner` is the function that the user called, for messages.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        net: Layer,
+        loss: Any,
+        metrics: Any,
+        batch_size: int = BATCH,
+        key: jax.Array | None = None,
+    ):
+        self.owner, self.net, self.loss = owner, as_layer(net, owner), loss
         self.batch_size = batch_size
-        self.measures = as_measures(loss, metrics)
+        if key is not None:
+            check_key(key, owner)
+        self.key = jax.random.key(0) if key is None else key
+        self.measures = as_measures(owner, loss, metrics)
         if not self.measures:
-            raise ValueError("evaluate: give a loss, metrics, or both")
-        checks.check_batch_size(batch_size, 2**62)
+            raise ValueError(f"{owner}: give a loss, metrics, or both")
+        checks.check_batch_size(owner, batch_size)
         self.parts: list[dict[str, Any]] = []
         self.examples: list[int] = []
 
@@ -112,13 +160,15 @@ class Evaluator:
         zero_weights: bool = False,
     ) -> None:
         """Raise if the batch does not fit the network, the loss or the metrics."""
-        batch = checks.checked_pair(batch, what, zero_weights=zero_weights)
-        x, targets, _ = unpack(batch)
-        if checks.has_memory(state):
-            with checks.inputs_of(what), _without_memory(state):
-                _trace(self.net, params, state, x)
+        name = f"{self.owner}: {what}"
+        rules = {"pairs": body_of(self.net) is None, "zero_weights": zero_weights}
+        batch = checks.checked_data(batch, name, **rules)
+        x, targets, _ = unpack(self.net, batch)
+        if checks.has_carry(state):
+            with checks.inputs_of(what), _without_carry(state):
+                _trace(self.owner, self.net, params, state, x)
         about = {"loss": self.loss, "metrics": self.measures, "what": what}
-        checks.check_together(self.net, (params, state), batch, **about)
+        checks.check_together(self.owner, self.net, (params, state), batch, **about)
         some = min(length(x), 2)
         example = rows_of((x, targets), some)
         self._check_values(params, state, example, some)
@@ -130,50 +180,54 @@ class Evaluator:
         x, targets = batch
         outputs = facts(self.net, params, state, x).outputs
         for name, metric in self.measures.items():
-            with in_metric(name):
+            with inside_metric(name, metric):
                 if isinstance(metric, Mean):
                     values = jax.eval_shape(metric.function, outputs, targets)
-                    checks.check_each(name, values, examples)
+                    checks.check_each(self.owner, name, values, examples)
                 else:
                     given = outputs, targets, jnp.ones(examples)
                     jax.eval_shape(metric.update, *given)
 
     def add_stream(self, params: Any, state: Any, data: Any, what: str) -> None:
         """Check and measure each batch of an iterable."""
-        batches = watched(iterate(data, what), count_of(data), what)
+        whole = f"{self.owner}: {what}"
+        batches = watched(iterate(data, whole), count_of(data), whole)
         for number, batch in enumerate(batches):
             name = f"{what} batch {number}"
-            batch = as_batch(batch, name)
+            batch = as_batch(batch, f"{self.owner}: {name}")
             self.check(params, state, batch, name, zero_weights=True)
             self.add(params, state, self.enter(batch, name))
 
     def enter(self, data: Any, what: str) -> Room:
         """A copy of checked data on the device, for `add`."""
-        return enter(data, self.batch_size, what)
+        return enter(data, self.batch_size, f"{self.owner}: {what}")
 
     def add(self, params: Any, state: Any, batch: Room) -> None:
         """Measure the examples of a batch that `enter` returned."""
         what = Measurement(self.net, self.loss, tuple(self.measures.items()))
         options = {"what": what, "batch_size": batch.batch_size}
-        examples = np.int32(batch.examples)
-        self.parts.append(measure(params, state, batch.data, examples, **options))
+        given = params, state, batch.data, np.int32(batch.examples)
+        if body_of(self.net) is not None:
+            given += (_part_key(self.key, len(self.parts)),)
+        self.parts.append(measure(*given, **options))
         self.examples.append(batch.examples)
 
-    def result(self, what: str = "evaluate") -> dict[str, Any]:
+    def result(self, what: str = "data") -> dict[str, Any]:
         """The value of each metric over all batches."""
         if not self.parts:
-            raise ValueError(f"{what}: the data are empty; there is no batch")
+            raise ValueError(f"{self.owner}: {what} must hold batches, got none")
         parts = jax.device_get(self.parts)
+        more = {n: MEAN for n in parts[0] if n not in self.measures}
+        measures = in_order(self.measures | more, ["loss", *more])
         values = {
             name: self._value(m, [p[name] for p in parts])
-            for name, m in self.measures.items()
+            for name, m in measures.items()
         }
         empty = [name for name, value in values.items() if value is NOTHING]
         if empty:
-            warnings.warn(
-                f"{what}: no example counts, each having weight 0 or no label but "
-                f"ignored ones; NaN: {', '.join(empty)}",
-                stacklevel=3,
+            warn(
+                f"{self.owner}: {what} has no example that counts, each having weight "
+                f"0 or no label but ignored ones; NaN: {', '.join(empty)}",
             )
         return values
 
@@ -195,15 +249,18 @@ class Evaluator:
 
 
 def statistics(
-    params, state, data, examples=None, *, what: Measurement, batch_size: int
+    params, state, data, examples=None, key=None, *, what: Measurement, batch_size: int
 ):
     """Statistics of data in batches, as one program.
 
     Means give (values [N], weights [N]); stacked metrics their arrays [N, ...]; others
-    the sum over all batches, [1, ...]. Only the first `examples` rows count (by default
+    the sum over all batches, [1, ...]. What the loss logs beside its values are means.
+    Only the first `examples` rows count (by default
     all of them); the results for the other rows are arbitrary.
     """
     room = length(data)
+    if key is None and body_of(what.net) is not None:
+        key = _part_key(jax.random.key(0), 0)
     examples = room if examples is None else examples
     batches = -(-examples // batch_size)
     measures = what.measures
@@ -211,8 +268,9 @@ def statistics(
     def one(i):
         start, fresh = _place(i, examples, batch_size)
         batch = jax.tree.map(partial(_slice, start=start, size=batch_size), data)
-        x, targets, weights = unpack(batch)
-        outputs, _ = what.net.apply(params, state, x)
+        x, targets, weights = unpack(what.net, batch)
+        own_key = None if key is None else jax.random.fold_in(key, i)
+        outputs, _ = what.net.apply(params, state, x, key=own_key)
         own = loss_weights(what.loss, targets, weights, batch_size)
         counted = (own > 0).astype(own.dtype)
         stats = {}
@@ -225,19 +283,22 @@ def statistics(
             else:
                 weight = weight if metric.stack else weight * fresh.astype(weight.dtype)
                 stats[name] = metric.update(outputs, targets, weight)
+        for name, values in parts_of(what.loss, outputs, targets).items():
+            stats[name] = values, own
         return start, stats
 
-    per_example = {name for name, m in measures if isinstance(m, Mean) or m.stack}
+    added = {n for n, m in measures if not (isinstance(m, Mean) or m.stack)}
     shapes = jax.eval_shape(one, 0)[1]
+    per_example = shapes.keys() - added
     carry = {
-        name: jax.tree.map(partial(_buffer, name in per_example, room), shapes[name])
-        for name, _ in measures
+        name: jax.tree.map(partial(_buffer, name in per_example, room), shape)
+        for name, shape in shapes.items()
     }
 
     def body(i, carry):
         start, stats = one(i)
         new = {}
-        for name, _ in measures:
+        for name in carry:
             put = partial(_write, start=start) if name in per_example else jnp.add
             new[name] = jax.tree.map(put, carry[name], stats[name])
         return new
@@ -250,6 +311,11 @@ def statistics(
 
 
 measure = Program(statistics)
+
+
+def _part_key(key: jax.Array, number: int) -> jax.Array:
+    """The key of an objective for one part of the data."""
+    return jax.random.fold_in(key, number)
 
 
 def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
@@ -287,6 +353,7 @@ def _fill_up(a: np.ndarray) -> np.ndarray:
     return np.pad(a, [(0, rest)] + [(0, 0)] * (a.ndim - 1))
 
 
+@answered
 def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> Any:
     """The outputs of a network for any number of inputs, in batches.
 
@@ -303,30 +370,29 @@ def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> 
     >>> nn.predict(nn.Flatten(), ({}, {}), jnp.ones((515, 8, 8))).shape
     (515, 64)
     """
-    net, (params, net_state) = as_layer(net, "predict"), variables(state)
-    (inputs,) = checks.as_arrays((inputs,), "")
+    net, (params, net_state) = as_layer(net, "predict"), variables(state, "predict")
+    (inputs,) = checks.as_arrays((inputs,), "predict:")
     for path, a in trees.paths((inputs,)).items():
         if not a.shape:
-            raise TypeError(
-                f"{checks.leaf_name('', path)}: must be an array [N, ...], got "
-                f"{describe(a):.100}"
-            )
+            what = checks.leaf_name("predict:", path)
+            raise TypeError(f"{what} must be an array [N, ...], got {describe(a):.100}")
     lengths = {len(a) for a in jax.tree.leaves(inputs)}
     if len(lengths) != 1:
         raise ValueError(
-            "inputs: must hold arrays with the same number of examples, got "
+            "predict: inputs must hold the same number of examples in each array, got "
             f"{describe(inputs):.100}"
         )
-    checks.check_batch_size(batch_size, 2**62)
-    with _without_memory(net_state):
-        found = _trace(net, params, net_state, inputs)
-    checks.check_values(found, inputs, "predict")
+    checks.check_batch_size("predict", batch_size)
+    with _as_inputs(net, params, net_state, inputs), _without_carry(net_state):
+        found = _trace("predict", net, params, net_state, inputs)
+        checks.check_params("predict", net, params, inputs)
+        checks.check_values(found, inputs, "predict")
     examples = length(inputs)
     if examples == 0:
         shapes = found.outputs
         return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
-    checks.check_features("inputs", inputs)
-    batch = enter(inputs, batch_size, "inputs")
+    checks.check_features("predict: inputs", inputs)
+    batch = enter(inputs, batch_size, "predict: inputs")
     given = params, net_state, batch.data, np.int32(examples)
     outputs = predict_batches(*given, net=net, batch_size=batch.batch_size)
     return jax.tree.map(partial(first_rows, n=examples), outputs)
@@ -350,22 +416,58 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size):
     return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
 
 
-def _trace(net: Layer, params: Any, state: Any, x: Any) -> Facts:
+def _trace(owner: str, net: Layer, params: Any, state: Any, x: Any) -> Facts:
     """Trace the network on one example, and first on two if it remembers a batch."""
-    if checks.has_memory(state) and length(x) > 1:
-        checks.check_network(net, params, state, rows_of(x, 2))
-    return checks.check_network(net, params, state, rows_of(x, 1))
+    if checks.has_carry(state) and length(x) > 1:
+        checks.check_network(owner, net, params, state, rows_of(x, 2))
+    return checks.check_network(owner, net, params, state, rows_of(x, 1))
 
 
 @contextmanager
-def _without_memory(state: Any) -> Iterator[None]:
+def _as_inputs(net: Layer, params: Any, state: Any, inputs: Any) -> Iterator[None]:
+    """Make errors raised inside say if a part of the inputs, or one more axis, fits."""
+
+    def fits(x):
+        try:
+            _trace("predict", net, params, state, x)
+            checks.check_params("predict", net, params, x)
+        except Exception:
+            return False
+        return True
+
+    try:
+        yield
+    except Exception as error:
+        pair = isinstance(inputs, tuple) and len(inputs) == 2 and fits(inputs[0])
+        if pair and (_has_features(inputs[0]) or not fits(inputs)):
+            raise TypeError(
+                "predict: inputs is a pair (x, y); labels do not belong here: "
+                f"nn.predict(net, state, x), got {describe(inputs):.100}"
+            ) from None
+        if pair:  # the network takes lengths
+            error.add_note("labels do not belong in inputs: nn.predict(net, state, x)")
+        elif fits(jax.tree.map(lambda a: a[None], inputs)):
+            error.add_note(
+                "inputs must be [N, ...]; one example becomes a batch by x[None]: "
+                f"nn.predict(net, state, x[None]), got {describe(inputs):.100}"
+            )
+        raise
+
+
+def _has_features(x: Any) -> bool:
+    """Whether an array is `[N, C]`, whose last axis are no steps with lengths."""
+    return getattr(x, "ndim", 0) == 2 and is_float(x)
+
+
+@contextmanager
+def _without_carry(state: Any) -> Iterator[None]:
     """Make errors raised inside explain what to do with a stateful network."""
     try:
         yield
     except ValueError as error:
-        if checks.has_memory(state):
+        if checks.has_carry(state):
             error.add_note(
-                "a stateful network's memory is that of its training batch: give the "
+                "a stateful network's carry is that of its training batch: give the "
                 "network that stateful was given, which has none"
             )
         raise

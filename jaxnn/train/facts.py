@@ -31,13 +31,14 @@ class Facts(NamedTuple):
 
     Attributes:
         outputs: the shapes of the outputs.
-        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None if unknown.
+        kind: `softmax`, `log_softmax`, `sigmoid`, `raw`, or None if unknown; of several
+            outputs a tree of them.
         checks: functions `check(inputs)`, what the layers require of the values of the
             inputs.
     """
 
     outputs: Any
-    kind: str | None
+    kind: Any
     checks: tuple[Callable[[Any], None], ...]
 
 
@@ -54,9 +55,15 @@ def facts(net: Layer, params: Any, state: Any, x: Any) -> Facts:
         return y
 
     jaxpr, outputs = jax.make_jaxpr(forward, return_shape=True)(params, state, x)
-    single = len(jaxpr.jaxpr.outvars) == 1
-    kind = _kind(jaxpr.jaxpr, jaxpr.jaxpr.outvars[0]) if single else None
+    kinds = [_kind(jaxpr.jaxpr, var) for var in jaxpr.jaxpr.outvars]
+    kind = jax.tree.unflatten(jax.tree.structure(outputs), kinds)
     return Facts(outputs, kind, tuple(asked))
+
+
+@traced_once
+def own_params(net: Layer, x: Any) -> Any:
+    """The shapes of the parameters that a network has for inputs like `x`."""
+    return jax.eval_shape(lambda key: net.init(key, x)[0], jax.random.key(0))
 
 
 def _on_inputs(check: Callable[..., None], arrays: tuple, x: Any) -> list[Callable]:

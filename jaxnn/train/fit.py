@@ -2,7 +2,7 @@
 """Train a network in one call; a run is one compiled program called a few times."""
 
 import copy as copying
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -11,18 +11,30 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
+from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer, check_key
 from jaxnn.inputs.arrays import checked
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe, shown
 from jaxnn.spec import fields
 from jaxnn.train import checks
-from jaxnn.train.batch import length, rows_of, unpack
-from jaxnn.train.early_stopping import EarlyStopping, Plateau, Watch
+from jaxnn.train.batch import length, rows_of
+from jaxnn.train.called import checked_callbacks
+from jaxnn.train.early_stopping import (
+    EarlyStopping,
+    Plateau,
+    Watch,
+    check_number,
+    checked_watch,
+)
+from jaxnn.train.endless import Cut, NoData, check_steps
 from jaxnn.train.ensemble import member
 from jaxnn.train.epoch import AnyStep, Stats, as_step, stats_shapes
 from jaxnn.train.evaluate import Evaluator
-from jaxnn.train.example_weights import with_weights
+from jaxnn.train.example_weights import ClassWeight, with_weights
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
+from jaxnn.train.objective import Objective, body_of, unpack
 from jaxnn.train.rooms import Room
 from jaxnn.train.source import (
     ArraySource,
@@ -33,25 +45,28 @@ from jaxnn.train.source import (
     is_stream,
 )
 from jaxnn.train.start import train_state
-from jaxnn.train.state import TrainState, copy, steps_taken
-from jaxnn.train.step import EnsembleStep, TrainStep, train_step
+from jaxnn.train.state import TrainState, check_state, copy, steps_taken
+from jaxnn.train.step import EnsembleStep, Loss, TrainStep, as_trained, make_step
 from jaxnn.train.traced_once import traced_once
 
 
+@answered
 def fit(
     net_or_step: Layer | Callable[..., Any],
     data: Any,
     *,
-    loss: Callable[..., jax.Array] | None = None,
+    loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
     epochs: int,
     batch_size: int | None = None,
     key: jax.Array | None = None,
+    objective: Objective | None = None,
+    steps_per_epoch: int | None = None,
     validation: Any = None,
     metrics: Mapping[str, Any] | None = None,
     state: Any = None,
     sample_weight: Any = None,
-    class_weight: Mapping[int, float] | Sequence[float] | None = None,
+    class_weight: ClassWeight | None = None,
     shuffle: bool = True,
     augment: Callable[..., Any] | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -86,16 +101,24 @@ def fit(
             iterable again up to where it stopped: it gets each epoch from a method
             `epoch(number)`, if there is one, and skips whole epochs if the iterable has
             a `__len__`.
-        loss: `loss(outputs, targets) -> [N]`, one value per example.
+        loss: `loss(outputs, targets) -> [N]`, one value per example; for a network that
+            returns a dict, a dict of losses (see `nn.losses.combine`).
         optimizer: an Optax optimizer.
         epochs: the total number of epochs. With a `state` that has seen 4, `epochs=10`
             runs 6 more. Epochs are counted in steps: to continue with other data or
             another `batch_size`, reset the count: `state=state._replace(step=0 *
             state.step)`.
         batch_size: examples per step; the last batch of an epoch is smaller if
-            `batch_size` does not divide N. None for an iterable, which brings its own
-            batches.
-        key: the run's random key; a run that resumes from `state` keeps the key in it.
+            `batch_size` does not divide N, and all of them are taken if it is larger
+            than N. None for an iterable, which brings its own batches.
+        key: the run's random key; a run that resumes from `state` keeps the key in it,
+            whatever is given here.
+        objective: in place of a loss, `objective(run, batch) -> values [N]`, or
+            `(values, logs)`; see `train_step`. The data are then any tree of arrays
+            with a common first axis.
+        steps_per_epoch: the number of steps of an epoch, for an iterable that need not
+            end, or for `data=None`, which a custom step does without. An iterable that
+            does end begins again.
         validation: data in the same form, or for a custom step a function
             `validation(state) -> logs`.
         metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
@@ -105,7 +128,8 @@ def fit(
         sample_weight: `[N]`, the weight of each example in the loss: 0, or from 1e-20
             to 1e20.
         class_weight: the weight of each class's examples, a dict or a sequence; 1 for
-            classes that are not listed.
+            classes that are not listed. `"balanced"` makes all K classes that occur
+            count equally: n / (K · n_k) for a class with n_k of the n examples.
         shuffle: whether to draw a new order for each epoch.
         augment: `augment(key, inputs) -> inputs`, applied in training only and drawn
             anew at each step, such as those of `nn.data.augment`; see `train_step`.
@@ -114,8 +138,9 @@ def fit(
         plateau: a `Plateau`, which reduces the learning rate.
         callbacks: functions `callback(epoch, state, history)`, called after each epoch;
             one that returns True ends the run. See `nn.train.Callback`.
-        progress: whether to show a progress bar and print a line per epoch; None means
-            in a terminal or a notebook.
+        progress: whether to print a line per epoch (of a run of more than 100 epochs,
+            about 100 lines), with a progress bar in a terminal or a notebook; None
+            means unless a program, such as doctest, captures what is printed.
         history: the history of an earlier run, continued in a copy; entries for epochs
             that `state` has not seen are dropped. An interrupted epoch is finished with
             all its numbers; without its history they cover only the steps after it
@@ -146,23 +171,26 @@ def fit(
     >>> round(float(state.params["w"][0, 0]), 2), round(float(state.params["b"][0]), 2)
     (3.0, -1.0)
     """
-    checks.check_epochs(epochs)
-    callbacks = _check_options(callbacks, history, chunk_seconds)
-    watch = Watch(early_stopping, plateau)
-    step = _make_step(net_or_step, loss, optimizer, metrics, augment)
+    positive_int("fit", "epochs", epochs)
+    callbacks = checked_callbacks("fit", callbacks)
+    _check_options(history, chunk_seconds)
+    watch = checked_watch("fit", early_stopping, plateau)
+    given = dict(loss=loss, objective=objective, optimizer=optimizer, metrics=metrics)
+    step = _make_step(net_or_step, **given, augment=augment)
+    if isinstance(step, TrainStep) and isinstance(state, tuple):
+        check_state("fit", state)  # before it is found to have no key
     key = _run_key(key, state)
-    pairs, stream = isinstance(step, TrainStep), is_stream(data)
-    if stream:
-        check_stream(data, epochs, "data")
-    else:
-        if pairs:
-            checks.check_pair(data, "data")
-        data = checks.as_arrays(data)
-    data = with_weights(data, sample_weight, class_weight)
-    if stream:
-        source, example = _open_stream(data, batch_size, state, epochs, pairs)
+    data = _entered(step, data, epochs, steps_per_epoch)
+    weights, used = (sample_weight, class_weight), getattr(step, "loss", None)
+    data = with_weights("fit", data, *weights, used, pairs=step.takes_pairs)
+    if data is None:
+        source, example = NoData(cast(int, steps_per_epoch)), None
+    elif is_stream(data, "fit: data"):
+        source, example = _open_stream(step, data, batch_size, state, epochs)
     else:
         keys = _order_keys(step, key)
+        examples = checks.check_arrays(data, "fit: data", pairs=step.takes_pairs)
+        batch_size = checks.fitting_batch_size("fit", batch_size, examples)
         source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
@@ -177,42 +205,35 @@ def fit(
     return run(state, epochs, progress)
 
 
-def _check_options(callbacks: Any, history: Any, chunk_seconds: Any) -> list:
-    """Return the callbacks as a list; raise if an option is of the wrong kind."""
-    listed = [] if callbacks is None else callbacks
-    listed = list(listed) if isinstance(listed, Iterable) else [None]
-    if not all(callable(c) for c in listed):
-        raise TypeError(
-            "callbacks: must be a list of functions callback(epoch, state, history), "
-            f"got {callbacks!r:.60}"
-        )
+def _check_options(history: Any, chunk_seconds: Any) -> None:
+    """Raise if an option is of the wrong kind."""
     if history is not None and not isinstance(history, History):
-        raise TypeError(f"history: must be a History, got {history!r:.60}")
+        raise TypeError(f"fit: history must be a History, got {history!r:.60}")
     if not isinstance(chunk_seconds, int | float) or not chunk_seconds >= 0:
         raise ValueError(
-            f"chunk_seconds: must be a number of 0 or more, got {chunk_seconds!r}"
+            f"fit: chunk_seconds must be a number of 0 or more, got {chunk_seconds!r}"
         )
-    return listed
 
 
-def _make_step(net_or_step, loss, optimizer, metrics, augment) -> AnyStep:
+def _make_step(net_or_step, loss, objective, optimizer, metrics, augment) -> AnyStep:
     is_class = isinstance(net_or_step, type)
     is_step = isinstance(net_or_step, AnyStep)
-    if callable(net_or_step) and not (is_class or is_step or None in (loss, optimizer)):
+    aim = loss if objective is None else objective
+    if callable(net_or_step) and not (is_class or is_step or None in (aim, optimizer)):
         net_or_step = as_layer(net_or_step, "fit")  # a bare function is a network
     if isinstance(net_or_step, Layer):
-        for name, value in (("loss", loss), ("optimizer", optimizer)):
+        for name, value in (("loss", aim), ("optimizer", optimizer)):
             if value is None:
                 raise TypeError(f"fit: {name} is needed to train a network, got None")
-        return train_step(
-            net_or_step, loss, optimizer, metrics=metrics, augment=augment
-        )
+        net, loss = as_trained("fit", net_or_step, loss, objective, metrics)
+        return make_step("fit", net, loss, optimizer, metrics, augment)
     if is_class or not callable(net_or_step):
         raise TypeError(
             "fit: the first argument must be a layer or a step(state, batch), got "
-            f"{net_or_step!r:.100}"
+            f"{shown(net_or_step, 100)}"
         )
-    given = dict(loss=loss, optimizer=optimizer, metrics=metrics, augment=augment)
+    given = dict(loss=loss, objective=objective, optimizer=optimizer)
+    given |= dict(metrics=metrics, augment=augment)
     for name, value in given.items():
         if value is not None:
             raise TypeError(f"fit: {name} belongs to the step; leave it out")
@@ -234,40 +255,51 @@ def _order_keys(step: AnyStep, key: jax.Array) -> jax.Array:
     return jax.random.split(key, step.members)
 
 
-def _open_stream(data, batch_size, state, epochs, pairs) -> tuple[Any, Any]:
+def _entered(step: AnyStep, data: Any, epochs: int, steps_per_epoch: Any) -> Any:
+    """Arrays that JAX can represent, or an iterable of batches, or None."""
+    check_steps("fit", data, steps_per_epoch)
+    if data is None:
+        if isinstance(step, TrainStep):
+            raise TypeError("fit: data must be given to train a network, got None")
+        return None
+    if is_stream(data, "fit: data"):
+        check_stream(data, 1 if steps_per_epoch else epochs, "fit: data")
+        return Cut(data, steps_per_epoch) if steps_per_epoch else data
+    if step.takes_pairs:
+        checks.check_pair(data, "fit: data")
+    return checks.as_arrays(data, "fit: data")
+
+
+def _open_stream(step, data, batch_size, state, epochs) -> tuple[Any, Any]:
     """The source of an iterable's batches, and the shapes of one batch."""
     if batch_size is not None:
         raise ValueError(
-            "batch_size: leave it out for an iterable, which brings its own batches"
+            "fit: batch_size must be left out for an iterable, which brings its own "
+            f"batches, got {batch_size!r}"
         )
     source = StreamSource(data, int(steps_taken(state)), epochs)
-    if pairs:
-        checks.check_pair(source.example, source.first)
-    checks.check_arrays(source.example, source.first, zero_weights=True)
+    _check_one(step, source.example, source.first)
     return source, rows_of(source.example, None)
 
 
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
     """The source of batches from arrays, and the shapes of one batch."""
-    examples = checks.check_arrays(data)
-    if batch_size is None:
-        raise TypeError("batch_size: is needed to train on arrays, got None")
-    checks.check_batch_size(batch_size, examples)
     on_device = fits_device(data) if on_device is None else on_device
     kind = ArraySource if on_device else HostSource
-    return kind(data, int(batch_size), shuffle, key), rows_of(data, batch_size)
+    return kind(data, batch_size, shuffle, key), rows_of(data, batch_size)
 
 
 def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> Any:
     """The shapes of the state; a given state is checked against the network."""
     for path, a in trees.paths(state).items():
         if isinstance(a, jax.Array):
-            checked(f"state {path}", a)
+            checked(f"fit: state {path}", a)
     if not isinstance(step, TrainStep):
         if state is None:
-            raise TypeError("fit: a custom step needs state=, the state to start from")
+            start = "step.start(x, key=key)" if hasattr(step, "start") else "the first"
+            raise TypeError(f"fit: a custom step needs state=, {start}")
         return jax.eval_shape(lambda: state)
-    shapes = _shapes_of(step, unpack(example)[0], key)
+    shapes = _shapes_of(step, unpack(step.net, example)[0], key)
     if state is not None:
         _check_state(state, shapes)
     return shapes
@@ -282,25 +314,27 @@ def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
 
 
 def _check_state(state: Any, shapes: TrainState) -> None:
-    if not isinstance(state, TrainState):
-        raise TypeError(
-            "state: must be a TrainState, as fit and train_state return it, got "
-            f"{trees.describe(state):.100}"
-        )
+    check_state("fit", state)
     for part, made_by in (
         ("params", "network"),
         ("state", "network"),
         ("opt_state", "optimizer"),
     ):
         has, wants = (
-            {p: trees.describe(a) for p, a in trees.paths(getattr(of, part)).items()}
+            {p: describe(a) for p, a in trees.paths(getattr(of, part)).items()}
             for of in (state, shapes)
         )
         if has != wants:
             raise ValueError(
-                f"state: its {part} are not those of this {made_by}; "
-                + _difference(has, wants)
+                f"fit: state must hold the {part} of this {made_by}; "
+                + (_difference(has, wants) if part != "opt_state" else _START)
             )
+
+
+_START = (
+    "to start from its weights with this one: state=nn.train_state(net, optimizer, x, "
+    "key=key, params=state.params, state=state.state)"
+)
 
 
 def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
@@ -322,14 +356,15 @@ def _check_step(
             net, alone = step.one().net, jax.eval_shape(partial(member, i=0), shapes)
         variables = alone.params, alone.state
         about = {"loss": step.loss, "metrics": dict(step.metrics)}
-        check_batch = partial(checks.check_together, net, variables, **about)
+        check_batch = partial(checks.check_together, "fit", net, variables, **about)
     if isinstance(source, StreamSource):
-        source.check = partial(_check_numbered, check_batch, example)
+        source.check = partial(_check_numbered, step, check_batch, example)
         if check_batch is not None:
             check_batch(source.example, what=source.first, rows=None)
     elif check_batch is not None:  # the arrays as given, on the host
-        check_batch(tuple(data), rows=length(example))
-    if not isinstance(source, StreamSource) and length(data) % length(example) == 1:
+        check_batch(data, rows=length(example))
+    arrays = isinstance(source, ArraySource | HostSource)
+    if arrays and length(data) % length(example) == 1:
         _check_single(step, shapes, example)
     return stats_shapes(step, shapes, example)
 
@@ -340,13 +375,22 @@ def _check_single(step: AnyStep, shapes: Any, example: Any) -> None:
         stats_shapes(step, shapes, rows_of(example, 1))
 
 
-def _check_numbered(check_batch: Any, example: Any, batch: Any, number: int) -> None:
+def _check_one(step: AnyStep, batch: Any, what: str, example: Any = None) -> None:
+    """Raise unless the arrays of a batch are valid; `example` is the first one."""
+    if step.takes_pairs:
+        checks.check_pair(batch, f"fit: {what}")
+        if example is not None:
+            checks.check_keys(batch[0], example[0], f"fit: {what} inputs")
+    rules = {"zero_weights": True, "pairs": step.takes_pairs}
+    checks.check_arrays(batch, f"fit: {what}", **rules)
+
+
+def _check_numbered(
+    step: AnyStep, check_batch: Any, example: Any, batch: Any, number: int
+) -> None:
     """Check one batch of an iterable by the same rules as arrays."""
     what = f"batch {number}"
-    if check_batch is not None:
-        checks.check_pair(batch, what)
-        checks.check_keys(batch[0], example[0], f"{what} inputs")
-    checks.check_arrays(batch, what, zero_weights=True)
+    _check_one(step, batch, what, example)
     if check_batch is not None:
         check_batch(batch, what=what, rows=None)
 
@@ -358,21 +402,21 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     if not isinstance(step, TrainStep):
         if not callable(validation):
             raise TypeError(
-                "validation: for a custom step, give a function "
-                "validation(state) -> logs"
+                "fit: validation must be a function validation(state) -> logs for a "
+                f"custom step, got {describe(validation):.100}"
             )
         return validation
     loss, metrics = step.loss, dict(step.metrics)
-    stream, whole = is_stream(validation, "validation"), None
+    stream, whole = is_stream(validation, "fit: validation"), None
     if stream:
-        check_stream(validation, epochs, "validation")
+        check_stream(validation, epochs, "fit: validation")
     else:
-        evaluator = Evaluator(step.net, loss, metrics)
+        evaluator = Evaluator("fit", step.net, loss, metrics)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
-        whole = evaluator.enter(tuple(validation), "validation")
+        whole = evaluator.enter(validation, "validation")
 
     def validate(state: TrainState) -> dict[str, Any]:
-        evaluator = Evaluator(step.net, loss, metrics)
+        evaluator = Evaluator("fit", step.net, loss, metrics)
         if stream:
             evaluator.add_stream(state.params, state.state, validation, "validation")
         else:
@@ -384,24 +428,30 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
 
 def _check_watch(watch: Watch, step: AnyStep, stats: Stats, validation: Any) -> None:
     """Raise unless the monitored values will be logged."""
-    if not watch.watches:
-        return
     logs = set(stats)
     if validation is not None:
-        if not isinstance(step, TrainStep):
-            return  # the logs of a custom function are known only once it has run
         logs |= {f"val_{name}" for name in stats}
-    watch.check(logs)
+        if not isinstance(step, TrainStep):
+            # What a custom function logs is known only once it has run.
+            names = {one.monitor for one in watch.watches.values()}
+            logs |= {name for name in names if name.startswith("val_")}
+    watch.check("fit", logs)
+    streaming = dict(step.metrics)
+    for name, one in watch.watches.items():
+        log = one.monitor.removeprefix("val_")
+        if log in streaming:
+            value = jax.eval_shape(streaming[log].compute, stats[log])
+            check_number(f"fit: {name} must monitor", one.monitor, value)
 
 
 def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array):
     """The initial state, in the run's own buffers."""
     if state is None:
-        x, _, _ = unpack(example)
+        x, _, _ = unpack(step.net, example)  # type: ignore[union-attr]
         state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
     elif isinstance(step, EnsembleStep):
         state = step.net.place(state)  # type: ignore[attr-defined]
-    return copy(watch.begin(jax.tree.map(jnp.asarray, state)))
+    return copy(watch.begin("fit", jax.tree.map(jnp.asarray, state)))
 
 
 def _earlier(callbacks: list, state: Any) -> History | None:
@@ -418,5 +468,8 @@ def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int)
     history.settings = {}
     if isinstance(step, TrainStep):
         about = {**fields(step), "metrics": dict(step.metrics)}
+        del about["part"]  # of players alone
+        if (body := body_of(step.net)) is not None:
+            about |= {"net": body.given, "loss": None, "objective": body.objective}
         history.settings = about | {"batch_size": batch_size, "epochs": epochs}
     return history

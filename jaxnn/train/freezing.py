@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an optimizer freezes, read from its state, and frozen statistics."""
+"""Frozen parameters, of an optimizer or of a `Frozen` layer, and frozen statistics."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import optax
 
 from jaxnn import trees
-from jaxnn.core import Layer, State
+from jaxnn.core import Layer, State, Wrapper
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.surgery import edit, layer_paths
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class Frozen:
+class AtRest:
     """The state of an optimizer that freezes parameters: the patterns it covers."""
 
     patterns: tuple[str, ...]
@@ -28,29 +31,59 @@ def frozen_patterns(opt_state: Any) -> tuple[str, ...]:
     >>> frozen_patterns(optimizer.init({"body": jnp.ones(2), "head": jnp.ones(2)}))
     ('body',)
     """
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Frozen))
-    found = [node.patterns for node in nodes if isinstance(node, Frozen)]
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, AtRest))
+    found = [node.patterns for node in nodes if isinstance(node, AtRest)]
     return tuple(dict.fromkeys(pattern for patterns in found for pattern in patterns))
 
 
-class _Still(Layer):
+def at_rest(*patterns: str) -> optax.GradientTransformation:
+    """`optax.set_to_zero()` that records in its state what it freezes."""
+
+    def init(params: Any) -> Any:
+        return AtRest(patterns)
+
+    return optax.GradientTransformation(init, optax.set_to_zero().update)
+
+
+def resting(
+    optimizer: optax.GradientTransformation,
+    patterns: tuple[str, ...],
+    labels: Callable[[Any], Any],
+) -> optax.GradientTransformation:
+    """The optimizer for all parameters but those labelled "frozen", which rest."""
+    groups: dict[Hashable, Any] = {"frozen": at_rest(*patterns), "trained": optimizer}
+    return optax.partition(groups, labels)
+
+
+def without_frozen(
+    optimizer: optax.GradientTransformation, net: Layer
+) -> optax.GradientTransformation:
+    """The optimizer for all of a network's parameters but those in `Frozen` layers."""
+    patterns = _frozen_layers(net)
+    if not patterns:
+        return optimizer
+
+    def label(path: str, _: Any) -> str:
+        frozen = trees.matches_any(patterns, path)
+        return "frozen" if frozen else "trained"
+
+    return resting(optimizer, patterns, functools.partial(trees.map_paths, label))
+
+
+def _frozen_layers(net: Layer) -> tuple[str, ...]:
+    if net.at_rest:
+        return ("*",)
+    return tuple(path for path, layer in layer_paths(net).items() if layer.at_rest)
+
+
+class _Still(Wrapper):
     """A layer that runs in evaluation mode even during training."""
-
-    layer: Layer
-
-    def children(self):
-        return self.layer.children()
-
-    def with_child(self, name, layer):
-        return _Still(self.layer.with_child(name, layer))
-
-    def init(self, key, x):
-        return self.layer.init(key, x)
 
     def apply(self, params, state, x, *, key=None, train=False):
         return self.layer.apply(params, state, x, key=key, train=False)
 
 
+@entrance
 def freeze_statistics(net: Layer, state: State, *patterns: str) -> Layer:
     """Freeze the layers of a network whose statistics match a pattern.
 
@@ -62,8 +95,7 @@ def freeze_statistics(net: Layer, state: State, *patterns: str) -> Layer:
         net: a network.
         state: its state, which shows where the statistics are.
         patterns: paths (including everything below them) or patterns, as in `freeze`.
-            The memory of a `stateful` network, under `carry`, does not count as
-            statistics.
+            The `carry` of a `stateful` network does not count as statistics.
 
     Returns:
         A network with the same parameters, state and paths.
@@ -80,7 +112,7 @@ def freeze_statistics(net: Layer, state: State, *patterns: str) -> Layer:
     for path in trees.paths(state):
         if "carry" in path.split("/"):
             continue
-        if any(trees.matches(pattern, path) for pattern in patterns):
+        if trees.matches_any(patterns, path):
             owner = _owner(path, layers)
             owners[owner] = None
     if "" in owners:

@@ -13,7 +13,7 @@ from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.programs import program
 from jaxnn.train.state import TrainState, variables
-from jaxnn.train.step import EnsembleStep, TrainStep, train_step
+from jaxnn.train.step import EnsembleStep, TrainStep, make_step
 
 _NONE = optax.identity()  # shared: a new one would mean another program
 
@@ -25,6 +25,7 @@ def loss_gradients(
     loss: Callable[..., jax.Array],
     *,
     key: jax.Array | None = None,
+    owner: str = "loss_gradients",
 ) -> Params:
     """The gradient of a batch's mean loss w.r.t. the parameters, as in a training step.
 
@@ -38,16 +39,17 @@ def loss_gradients(
         loss: `loss(outputs, targets) -> [N]`.
         key: a random key; None takes the key of the `TrainState`'s next step. For a
             pair it means no key, which random layers reject.
+        owner: the function that the user called, for messages.
 
     Returns:
         A tree like the parameters; for an ensemble, each member's own gradient.
     """
-    params, net_state = variables(state)
-    step = train_step(net, loss, _NONE)
-    batch = checks.checked_pair(batch, "batch")
+    params, net_state = variables(state, owner)
+    step = make_step(owner, net, loss, _NONE, None, None)
+    batch = checks.checked_data(batch, f"{owner}: batch", pairs=step.takes_pairs)
     about = {"loss": loss, "what": "batch", "rows": None}
-    checks.check_together(step.net, (params, net_state), batch, **about)
-    batch = checks.on_device(batch, "batch")
+    checks.check_together(owner, step.net, (params, net_state), batch, **about)
+    batch = checks.on_device(batch, f"{owner}: batch")
     key = _key(step, state) if key is None else _spread(step, key)
     frozen = frozen_patterns(getattr(state, "opt_state", ()))
     return _gradients(params, net_state, batch, key, step=step, frozen=frozen)

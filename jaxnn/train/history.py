@@ -3,19 +3,20 @@
 
 import copy
 import csv
-import numbers
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import jax
 import numpy as np
 
 from jaxnn.files import tree_files
-from jaxnn.files.figures import finish, new_figure
+from jaxnn.files.figures import finish, new_figure, read_log_scale
 from jaxnn.files.places import place, replacing
+from jaxnn.messages import tables
 from jaxnn.spec import show
+from jaxnn.train.console import duration, is_number, measured, said
 
 _SECONDS = ("trace", "compile", "run", "validate")
 
@@ -32,8 +33,9 @@ class History:
         programs: how many compiled programs the run called.
         stopped: why the run ended early, or None.
         settings: the run's `net`, `loss`, `optimizer`, `metrics`, `augment`,
-            `batch_size` and `epochs`; empty for a custom step, and in a history
-            from a file. When pickled, values that cannot be pickled become text.
+            `batch_size` and `epochs`, and its `objective` if it has one; empty for a
+            custom step, and in a history from a file. When pickled, values that cannot
+            be pickled become text.
         unfinished: what is known of an interrupted epoch, or None.
 
     >>> history = History()
@@ -78,9 +80,19 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.logs:
             raise KeyError(
-                f"history has {', '.join(self.logs) or 'no epochs'}; no {name!r}"
+                f"History: no value is named {name!r}; it has "
+                f"{', '.join(self.logs) or 'no epochs yet'}"
             )
         return self.logs[name]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"History has no attribute {name!r}"
+            logs = self.__dict__.get("logs", {})
+            if name in logs or name == "history":  # (the second is Keras's)
+                text += f"; write history[{name if name in logs else 'loss'!r}]"
+            raise AttributeError(text, name=name, obj=self)
 
     def __contains__(self, name: object) -> bool:
         return name in self.logs
@@ -100,12 +112,35 @@ class History:
         return {name: values[-1] for name, values in self.logs.items() if values}
 
     def __repr__(self) -> str:
-        last = ", ".join(
-            f"{n}={v:.4g}" for n, v in self.last().items() if _is_number(v)
-        )
-        times = ", ".join(f"{name} {s:.2f} s" for name, s in self.seconds.items())
-        end = f"; stopped: {self.stopped}" if self.stopped else ""
-        return f"History({len(self)} epochs; last: {last}; {times}{end})"
+        lines = [self._title()]
+        for i in sorted({0, len(self) - 1} if len(self) else ()):
+            lines.append(f"  epoch {self.epochs[i]}  {said(self._row(i))}")
+        if len(self) > 2:
+            lines.insert(2, "  ...")
+        return "\n".join(lines + ([f"  {self._end()}"] if self._end() else []))
+
+    def _repr_html_(self) -> str:
+        shown = np.unique(np.linspace(0, len(self) - 1, 10).astype(int))
+        rows = [self._row(i) for i in (shown if len(self) else ())]
+        names = [n for n in self.logs if any(is_number(row[n]) for row in rows)]
+        cells = [
+            [str(self.epochs[i]), *(measured(n, row[n]) for n in names)]
+            for i, row in zip(shown, rows, strict=False)
+        ]
+        note = "; ".join(filter(None, [self._end(), "history.plot() draws the curves"]))
+        return tables.html(self._title(), ["epoch", *names], cells, note)
+
+    def _title(self) -> str:
+        """How long the run was."""
+        times = [f"{name} {duration(s)}" for name, s in self.seconds.items() if s]
+        count = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
+        return f"History of {', '.join([count, *times])}"
+
+    def _row(self, i: int) -> dict[str, Any]:
+        return {name: values[i] for name, values in self.logs.items()}
+
+    def _end(self) -> str:
+        return f"stopped: {self.stopped}" if self.stopped else ""
 
     def to_csv(self, path: str | Path) -> None:
         """Write one line per epoch; the file is replaced atomically."""
@@ -136,7 +171,7 @@ class History:
         >>> History.from_csv(file)["loss"]
         [0.5]
         """
-        target = place(path, "history.from_csv")
+        target = place(path, "History.from_csv")
         with target.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
         if any(len(row) != len(rows[0]) for row in rows):
@@ -145,8 +180,8 @@ class History:
         epochs = columns.pop("epoch", None)
         if epochs is None or not all(epoch.isdigit() for epoch in epochs):
             raise ValueError(
-                "path: must be a file that history.to_csv wrote, with a column epoch "
-                f"and a number for each name in each line; {path} is not"
+                "History.from_csv: path must be a file that history.to_csv wrote, with "
+                f"a column epoch and a number for each name in each line; {path} is not"
             )
         history = cls()
         history.epochs = [int(epoch) for epoch in epochs]
@@ -249,6 +284,15 @@ class History:
         return finish(_plot(self), path)
 
 
+def scalars(logs: dict[str, Any]) -> dict[str, float]:
+    """The logs that are single numbers.
+
+    >>> scalars({"loss": np.float32(0.5), "confusion": np.eye(2)})
+    {'loss': 0.5}
+    """
+    return {name: float(value) for name, value in logs.items() if is_number(value)}
+
+
 def _numbers(words: list[str]) -> list[float]:
     """The numbers in a column; empty if a word is not a number."""
     try:
@@ -259,7 +303,7 @@ def _numbers(words: list[str]) -> list[float]:
 
 def _as_logged(value: Any) -> Any:
     """A number as a Python float; arrays as copies."""
-    if _is_number(value):
+    if is_number(value):
         return float(value)
     return jax.tree.map(lambda a: np.array(a) if hasattr(a, "shape") else a, value)
 
@@ -284,12 +328,8 @@ def _portable(value: Any) -> Any:
     return value
 
 
-def _is_number(value: Any) -> bool:
-    return getattr(value, "shape", None) == () or isinstance(value, numbers.Real)
-
-
 def _plot(history: History) -> Any:
-    curves = {n: v for n, v in history.logs.items() if v and _is_number(v[-1])}
+    curves = {n: v for n, v in history.logs.items() if v and is_number(v[-1])}
     panels = [name for name in curves if not name.startswith("val_")]
     if not panels:
         raise ValueError("history.plot: there are no epochs to draw yet")
@@ -306,7 +346,8 @@ def _plot(history: History) -> Any:
         drawn = [v for line in axes.lines for v in line.get_ydata()]
         if "loss" in name and 0 < 10 * min(drawn) < max(drawn):
             axes.set(yscale="log", title=f"{name.replace('_', ' ')} (log scale)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+            read_log_scale(axes.yaxis)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure

@@ -2,7 +2,6 @@
 """The loop around the compiled epoch: chunks, validation, callbacks and failures."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import warn
 from jaxnn.train import replay, unfinished
 from jaxnn.train.clock import Clock
 from jaxnn.train.early_stopping import Watch, rate_scale, show_best
@@ -19,6 +20,7 @@ from jaxnn.train.epoch import (
     Stats,
     Totals,
     gather,
+    given_names,
     mean_logs,
     mean_names,
     metric_logs,
@@ -31,8 +33,7 @@ from jaxnn.train.progress import Progress
 from jaxnn.train.reader import Abandoned
 from jaxnn.train.source import Piece
 from jaxnn.train.state import copy, steps_taken
-from jaxnn.train.step import TrainStep
-from jaxnn.trees import describe
+from jaxnn.train.step import TrainStep, in_order
 
 #: The first chunk of a run is one step, to measure how long a step takes.
 FIRST_CHUNK = 1
@@ -85,12 +86,12 @@ class Fit:
         epoch, skip, parts = self._place()
         self.history.cut(epoch, self.taken)
         if epoch >= epochs:
-            self.history.stopped = f"the state has seen {epoch} epochs already"
+            seen = f"{epoch} epoch{'s' if epoch > 1 else ''}"
+            self.history.stopped = f"the state has seen {seen} already"
             each = f" (of {self.source.steps} steps)" if self.source.steps else ""
-            warnings.warn(
+            warn(
                 f"fit: {self.history.stopped}{each}, and "
                 f"epochs={epochs} is the total: nothing is left to do",
-                stacklevel=4,
             )
         elif bool(self.watch.stops(state).any()):
             self.history.stopped = self.watch.why(state)
@@ -131,22 +132,23 @@ class Fit:
             self._interrupted(f"in epoch {epoch + 1}", epoch + 1)
             return
         if not parts:
-            raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
+            raise ValueError(
+                f"fit: data must give a batch, got none in epoch {epoch + 1}"
+            )
         names = mean_names(self.step, self.stats)
         logs = mean_logs(names, parts, np) | metric_logs(self.step, parts, np)
-        logs = {"loss": logs.pop("loss"), **logs} if "loss" in logs else logs
+        logs = in_order(logs, given_names(self.step, self.stats))
         if isinstance(self.step, TrainStep) and np.isnan(logs["loss"]):
-            warnings.warn(
+            warn(
                 "fit: no example counts in an epoch, each having weight 0 or no label "
                 "but ignored ones: its loss is NaN",
-                stacklevel=4,
             )
         if self.validate is not None:
             with self.clock.on("validate"):
                 found = self.validate(self.state)
             if not isinstance(found, Mapping):
                 raise TypeError(
-                    "validation: must give a dict of numbers by name, got "
+                    "fit: validation must give a dict of numbers by name, got "
                     f"{describe(found):.100}"
                 )
             logs |= {f"val_{name}": value for name, value in found.items()}
@@ -189,7 +191,7 @@ class Fit:
         """Update the watch with the epoch's numbers; return what it logs."""
         if not self.watch.watches:
             return {}
-        self.watch.check(logs)
+        self.watch.check("fit", logs)
         seen = {one.monitor: logs[one.monitor] for one in self.watch.watches.values()}
         self.state = _look(self.state, seen, epoch, watch=self.watch)
         if bool(self.watch.stops(self.state).any()):

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxnn.files.figures import in_notebook
-from jaxnn.train.console import is_live, say
+from jaxnn.train.console import duration, is_captured, is_live, said, say
+
+#: A run of more epochs prints about this many lines, evenly spaced.
+LINES = 100
 
 
 class Progress:
@@ -17,15 +20,15 @@ class Progress:
         steps: the steps of the whole run, or None if unknown.
         done: the steps already taken.
         epochs: the epochs of the whole run.
-        show: True, False, or None for "in a terminal or a notebook".
+        show: True, False, or None for "unless a program captures what is printed".
     """
 
     def __init__(self, steps: int | None, done: int, epochs: int, show: bool | None):
-        live = _is_live()
-        watched = live or in_notebook()
-        self.epochs, self.show = epochs, watched if show is None else show
+        self.show = not is_captured(sys.stdout) if show is None else show
+        self.epochs, self.every = epochs, -(-epochs // LINES)
+        self._first, self._unsaid = True, ""
         self._bar: Any = None
-        if self.show and live:
+        if self.show and _is_live():
             from tqdm.auto import tqdm
 
             self._bar = tqdm(
@@ -47,25 +50,35 @@ class Progress:
     def epoch(
         self, epoch: int, logs: dict[str, Any], seconds: float, compiling: float
     ) -> None:
-        """Print the numbers of a finished epoch on a line of their own."""
-        if not self.show:
-            return
-        numbers = [f"{n} {float(v):.4f}" for n, v in logs.items() if _is_scalar(v)]
+        """Print the numbers of a finished epoch, or keep them for `close`."""
         width = len(str(self.epochs))
-        line = "  ".join([f"epoch {epoch:{width}d}/{self.epochs}", *numbers])
-        also = f" and {compiling:.2f} s of compiling" if compiling > 0.05 else ""
-        self.say(f"{line}  ({seconds:.2f} s{also})")
+        line = (
+            f"epoch {epoch:{width}d}/{self.epochs}  {duration(seconds)}  {said(logs)}"
+        )
+        if compiling > 0.05:
+            line += f"  (and {duration(compiling)} of compiling)"
+        self._unsaid = line
+        if self._first or epoch % self.every == 0:
+            self._say_it()
+        self._first = False
 
     def say(self, line: str) -> None:
-        """Print a line without breaking the bar."""
+        """Print a line, after that of the last epoch, without breaking the bar."""
+        self._say_it()
         if self._bar is not None:
             self._draw(lambda bar: bar.write(line))
         elif self.show:
             say(line, sys.stdout)
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Print the line of the last epoch if it is missing, and remove the bar."""
+        self._say_it()
         self._draw(lambda bar: bar.close())
+
+    def _say_it(self) -> None:
+        line, self._unsaid = self._unsaid, ""
+        if line:
+            self.say(line)
 
     def _draw(self, change: Callable[[Any], None]) -> None:
         """Change the bar; if its terminal is gone, drop the bar but not the run."""
@@ -82,7 +95,3 @@ def _is_live() -> bool:
     if in_notebook():
         return importlib.util.find_spec("ipywidgets") is not None
     return is_live(sys.stderr)
-
-
-def _is_scalar(value: Any) -> bool:
-    return getattr(value, "shape", ()) == () and not isinstance(value, dict)

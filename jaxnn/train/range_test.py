@@ -14,13 +14,18 @@ import optax
 from jaxnn.checks import is_positive_int
 from jaxnn.core import Layer, as_layer, check_key
 from jaxnn.files.figures import finish, new_figure
+from jaxnn.messages import tables
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import shown
 from jaxnn.train import checks
 from jaxnn.train.batch import length, rows_of
+from jaxnn.train.console import number
 from jaxnn.train.epoch import epoch_order, gather
+from jaxnn.train.objective import Objective, unpack
 from jaxnn.train.programs import program
 from jaxnn.train.source import is_stream
 from jaxnn.train.start import train_state
-from jaxnn.train.step import train_step
+from jaxnn.train.step import Loss, as_trained, make_step
 
 #: The decay of the moving average of the loss.
 KEPT = 0.7
@@ -56,6 +61,22 @@ class RangeTest(NamedTuple):
     def __str__(self) -> str:
         return self.reason
 
+    def __repr__(self) -> str:
+        return f"{self._title()}\n  {self.reason}"
+
+    def _repr_html_(self) -> str:
+        shown = np.unique(np.linspace(0, len(self.smoothed) - 1, 8).astype(int))
+        rows = [
+            [f"{self.rates[i]:.2g}", number(float(self.smoothed[i]))]
+            for i in (shown if len(self.smoothed) else ())
+        ]
+        note = f"{self.reason}; test.plot() draws the losses"
+        return tables.html(self._title(), ("rate", "smoothed loss"), rows, note)
+
+    def _title(self) -> str:
+        low, high = f"{self.rates[0]:.2g}", f"{self.rates[-1]:.2g}"
+        return f"RangeTest of {len(self.rates)} learning rates from {low} to {high}"
+
     def plot(self, path: str | Path | None = None) -> Any:
         """Plot the loss against the learning rate, with the suggestion.
 
@@ -71,11 +92,13 @@ class RangeTest(NamedTuple):
         return finish(_plot(self), path)
 
 
+@answered
 def find_learning_rate(
     net: Layer,
     data: Any,
     *,
-    loss: Callable[..., jax.Array],
+    loss: Loss | None = None,
+    objective: Objective | None = None,
     optimizer: Callable[[Any], optax.GradientTransformation] = optax.sgd,
     batch_size: int,
     key: jax.Array,
@@ -96,6 +119,7 @@ def find_learning_rate(
         net: a network.
         data: `(inputs, targets)` or `(inputs, targets, weights)`, arrays `[N, ...]`.
         loss: `loss(outputs, targets) -> [N]`.
+        objective: in place of a loss, as in `fit`.
         optimizer: a function from a learning rate, which is traced, to an Optax
             optimizer: `optax.adam`, or `lambda rate: optax.sgd(rate, momentum=0.9)`.
         batch_size: examples per step, as in the planned training.
@@ -126,12 +150,18 @@ def find_learning_rate(
     check_key(key, "find_learning_rate")
     _check_range(low, high, steps)
     _check_optimizer(optimizer, low)
-    step = train_step(net, loss, optimizer(low), augment=augment)
-    data = _checked(step, data, batch_size, key)
+    made = optimizer(low)
+    net, loss = as_trained("find_learning_rate", net, loss, objective, None)
+    step = make_step("find_learning_rate", net, loss, made, None, augment)
+    data = _checked(step, data, key)
+    examples = length(data)
+    batch_size = checks.fitting_batch_size("find_learning_rate", batch_size, examples)
     rates = np.geomspace(low, high, steps).astype(np.float32)
     options = {"net": net, "loss": loss, "optimizer": optimizer, "augment": augment}
     losses = _losses(
-        key, checks.on_device(data), rates, batch_size=batch_size, **options
+        *(key, checks.on_device(data, "find_learning_rate: data"), rates),
+        batch_size=batch_size,
+        **options,
     )
     return _conclude(rates, _of_batches(*map(np.asarray, losses)))
 
@@ -140,11 +170,13 @@ def find_learning_rate(
 def _losses(key, data, rates, *, net, loss, optimizer, augment, batch_size):
     """The weighted loss sum and the total weight of each step of the run."""
     order = _batches(key, length(data), batch_size, len(rates))
-    state = train_state(net, optimizer(rates[0]), rows_of(data, 1)[0], key=key)
+    x, _, _ = unpack(net, rows_of(data, 1))
+    state = train_state(net, optimizer(rates[0]), x, key=key)
 
     def body(state, part):
         rate, rows = part
-        step = train_step(net, loss, optimizer(rate), augment=augment)
+        given = net, loss, optimizer(rate), None, augment
+        step = make_step("find_learning_rate", *given)
         batch = jax.tree.map(lambda a: gather(a, rows), data)
         state, stats = step.advance(state, batch)
         return state, (stats["loss"]["total"], stats["loss"]["weight"])
@@ -256,25 +288,26 @@ def _check_optimizer(optimizer: Any, rate: float) -> None:
         raise TypeError(
             "find_learning_rate: optimizer must be a function from a learning rate to "
             "an optimizer, such as optax.adam or lambda rate: optax.sgd(rate, "
-            f"momentum=0.9), got {optimizer!r:.60}"
+            f"momentum=0.9), got {shown(optimizer)}"
         )
 
 
-def _checked(step: Any, data: Any, batch_size: Any, key: jax.Array) -> tuple:
+def _checked(step: Any, data: Any, key: jax.Array) -> tuple:
     """The data, checked against the network and the loss before compiling."""
-    if is_stream(data):
+    what = "find_learning_rate: data"
+    if is_stream(data, what):
         raise TypeError(
-            "find_learning_rate: data must be arrays (inputs, targets), got "
+            f"{what} must be arrays (inputs, targets), got "
             f"{type(data).__name__}; concatenate some of its batches"
         )
-    data = checks.checked_pair(data)
-    checks.check_batch_size(batch_size, length(data))
-    one = rows_of(data[0], 1)
+    data = checks.checked_data(data, what, pairs=step.takes_pairs)
+    one, _, _ = unpack(step.net, rows_of(data, 1))
     shapes = jax.eval_shape(
         lambda key: train_state(step.net, step.optimizer, one, key=key), key
     )
     variables = shapes.params, shapes.state
-    checks.check_together(step.net, variables, data, loss=step.loss)
+    given = step.net, variables, data
+    checks.check_together("find_learning_rate", *given, loss=step.loss)
     return data
 
 
@@ -284,15 +317,36 @@ def _plot(test: RangeTest) -> Any:
     axes.plot(test.rates, test.losses, color="0.8", label="of each batch")
     axes.plot(test.rates[:counted], test.smoothed, label="smoothed")
     if test.suggestion is not None:
-        label = f"suggestion {test.suggestion:.2g}"
-        axes.axvline(test.suggestion, color="C1", ls="--", label=label)
+        _mark(axes, test)
     seen = test.losses[: max(counted, 1)]
     seen = seen[np.isfinite(seen)]
     if seen.size and seen.max() > seen.min():
         low, high = seen.min(), min(seen.max(), 2 * max(seen[0], np.median(seen)))
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.set(xscale="log", xlabel="learning rate (log scale)", ylabel="loss")
-    axes.set_title(test.reason.split(";")[0], fontsize=10)
+    axes.set_title(_headline(test), fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
+
+
+def _headline(test: RangeTest) -> str:
+    if test.suggestion is None:
+        return test.reason.split(";")[0]
+    return (
+        f"suggested rate {test.suggestion:.2g}: a tenth of the largest at which the "
+        "loss stays low"
+    )
+
+
+def _mark(axes: Any, test: RangeTest) -> None:
+    """Mark the suggestion, and the largest rate at which the loss stays low."""
+    assert test.suggestion is not None
+    largest = MARGIN * test.suggestion
+    for rate, color, label in (
+        (largest, "C3", f"largest, {largest:.2g}"),
+        (test.suggestion, "C1", f"suggested, {test.suggestion:.2g}"),
+    ):
+        loss = np.interp(rate, test.rates[: len(test.smoothed)], test.smoothed)
+        axes.axvline(rate, color=color, ls="--", lw=1)
+        axes.plot(rate, loss, "o", color=color, label=label)

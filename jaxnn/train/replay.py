@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxnn import trees
 from jaxnn.core import trace
+from jaxnn.messages.phrases import describe
 from jaxnn.surgery import Tap, layer_paths
-from jaxnn.train.batch import unpack
 from jaxnn.train.ensemble import member
-from jaxnn.train.freezing import frozen_patterns
 from jaxnn.train.history import History
+from jaxnn.train.objective import unpack
+from jaxnn.train.players import PlayersStep
 from jaxnn.train.step import EnsembleStep, TrainStep
 
 SLOWER = (
@@ -111,12 +112,14 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
         batch: its batch.
         rows: the row numbers of the batch in the data, or None if there are none.
     """
+    if isinstance(step, PlayersStep):
+        return _find_player(step, state, batch, rows)
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
     if isinstance(step, EnsembleStep):
         return _find_member(step, state, batch, rows)
     key = step.key(state)
-    step = step.trained(state.state, frozen_patterns(state.opt_state))
+    step = step.as_trained(state)
     given, batch = batch, step.augmented(key, batch)
     outputs, _, values = step.forward(state.params, state.state, key, batch)
     wrong = ~np.isfinite(np.asarray(values, np.float64))
@@ -163,9 +166,23 @@ def _find_member(step: EnsembleStep, state: Any, batch: Any, rows: Any) -> Findi
     return Finding(None, "a number that was finite when run again", [])
 
 
+def _find_player(step: PlayersStep, state: Any, batch: Any, rows: Any) -> Finding:
+    """The same for the first player of several whose step is not finite."""
+    for name, player in step.players:
+        if step.acts(player, state.step):
+            one, own = step.step_of(player), step.view(name, state)
+            after, stats = one.advance(own, batch)
+            changed = after.params, after.state, stats["loss"]
+            if not all(map(_finite, jax.tree.leaves(changed))):
+                found = find(one, own, batch, rows)
+                return found._replace(what=f"player {name}, {found.what}")
+            state = state._replace(params=after.params, state=after.state)
+    return Finding(None, "a number that was finite when run again", [])
+
+
 def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):
     """The first layer, in execution order, whose output is not finite, if any."""
-    x, _, _ = unpack(batch)
+    x, _, _ = unpack(step.net, batch)
     net, layers = step.net, layer_paths(step.net)
     order = [c.path for c in trace(net, x) if c.path in layers]
     order = list(dict.fromkeys(order))
@@ -180,7 +197,7 @@ def _first_layer(step: TrainStep, state: Any, batch: Any, key: Any):
                 what = f"the output of {path}: {layers[path]!r:.80} "
                 return (
                     path,
-                    what + f"({count} of {y.size} numbers in {trees.describe(y)})",
+                    what + f"({count} of {y.size} numbers in {describe(y)})",
                 )
     return None
 

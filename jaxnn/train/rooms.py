@@ -27,7 +27,7 @@ class Room(NamedTuple):
     batch_size: int  # at most the room
 
 
-def enter(data: Any, batch_size: int, what: str = "data") -> Room:
+def enter(data: Any, batch_size: int, what: str) -> Room:
     """Copy a tree of arrays `[N, ...]` to the device, padded to a room for batches.
 
     Fewer examples than a batch become one batch of the next power of two. Otherwise the

@@ -7,24 +7,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnn.checks import positive_int
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import entrance
 from jaxnn.metrics import Mean
 from jaxnn.train.batch import length
-from jaxnn.train.checks import check_batch_size, check_epochs, on_device
+from jaxnn.train.checks import check_pair, fitting_batch_size, on_device
 from jaxnn.train.early_stopping import (
     EarlyStopping,
     Plateau,
-    Watch,
+    checked_watch,
     rate_scale,
     show_best,
 )
-from jaxnn.train.epoch import AnyStep, as_step, gather, train_epoch
-from jaxnn.train.evaluate import BATCH, Measurement, as_measures, statistics
+from jaxnn.train.epoch import AnyStep, as_step, checked_rows, gather, train_epoch
+from jaxnn.train.evaluate import (
+    BATCH,
+    MEAN,
+    Measurement,
+    as_measures,
+    statistics,
+)
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import TrainStep
 
 Logs = dict[str, jax.Array]
 
 
+@entrance
 def run(
     step: Any,
     state: TrainState,
@@ -53,7 +63,8 @@ def run(
         state: a `TrainState` at the start of an epoch, not necessarily the first.
         data: a pytree of arrays `[N, ...]`; for a `train_step`, `(inputs, targets)`.
         epochs: the total number of epochs, as in `fit`.
-        batch_size: examples per step; the last batch of an epoch may be smaller.
+        batch_size: examples per step; the last batch of an epoch may be smaller, and
+            all examples are taken if there are fewer.
         validation: data in the same form; for a custom step a function
             `validation(state) -> logs`.
         early_stopping: an `EarlyStopping`; the returned state then has the best
@@ -82,14 +93,15 @@ def run(
     >>> logs["loss"].shape, int(logs["loss"][:, -1].argmin())
     ((3, 20), 2)
     """
-    check_epochs(epochs)
-    step, data = as_step(step), on_device(data)
+    positive_int("run", "epochs", epochs)
+    step, data = as_step(step), on_device(data, "run: data")
+    rows = None if rows is None else checked_rows("run", rows, length(data))
     examples = length(data) if rows is None else len(rows)
-    check_batch_size(batch_size, examples)
+    batch_size = fitting_batch_size("run", batch_size, examples)
     steps = -(-examples // batch_size)
     validate = _validation(step, validation, validation_rows)
-    watch = Watch(early_stopping, plateau)
-    state = watch.begin(jax.tree.map(jnp.asarray, state))
+    watch = checked_watch("run", early_stopping, plateau)
+    state = watch.begin("run", jax.tree.map(jnp.asarray, state))
 
     def epoch(state):
         state, logs = train_epoch(
@@ -97,7 +109,7 @@ def run(
         )
         logs |= {f"val_{name}": value for name, value in validate(state).items()}
         if watch.watches:
-            watch.check(logs)
+            watch.check("run", logs)
             state = watch.look(state, logs, steps_taken(state) // steps)
         scale = rate_scale(state)
         return state, logs | ({} if scale is None else {"rate_scale": scale.ravel()[0]})
@@ -136,25 +148,28 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
         return lambda state: {}
     if isinstance(step, TrainStep) and callable(data):
         raise TypeError(
-            "validation: with a network, give arrays (inputs, targets), got a function"
+            "run: validation must be arrays (inputs, targets) for a network, got a "
+            "function"
         )
     if not isinstance(step, TrainStep):
         if not callable(data):
             raise TypeError(
-                "validation: for a custom step, give a function "
-                "validation(state) -> logs"
+                "run: validation must be a function validation(state) -> logs for a "
+                f"custom step, got {describe(data):.100}"
             )
         return data
-    data = on_device(data, "validation")
+    if step.takes_pairs:
+        check_pair(data, "run: validation")
+    data = on_device(data, "run: validation")
     if rows is not None:
         data = jax.tree.map(lambda a: gather(a, rows), data)
-    measures = as_measures(step.loss, dict(step.metrics))
+    measures = as_measures("run", step.loss, dict(step.metrics))
     what = Measurement(step.net, step.loss, tuple(measures.items()))
     size = min(BATCH, length(data))
 
     def validate(state):
         stats = statistics(state.params, state.state, data, what=what, batch_size=size)
-        return {name: _value(m, stats[name]) for name, m in measures.items()}
+        return {name: _value(measures.get(name, MEAN), s) for name, s in stats.items()}
 
     return validate
 

@@ -3,7 +3,6 @@
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any, NamedTuple
@@ -14,11 +13,12 @@ import numpy as np
 
 from jaxnn.checks import needed
 from jaxnn.inputs.arrays import zeros
+from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import warn
 from jaxnn.train import checks
 from jaxnn.train.batch import length
 from jaxnn.train.epoch import epoch_order
 from jaxnn.train.reader import Reader
-from jaxnn.trees import describe
 
 #: An iterable's batches go to the device in groups of about this many bytes,
 GROUP_BYTES = 32 * 2**20
@@ -55,7 +55,7 @@ class ArraySource:
     """
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, key: jax.Array):
-        self.data = checks.on_device(data)
+        self.data = checks.on_device(data, "fit: data")
         self.batch_size, self.shuffle, self.key = batch_size, shuffle, key
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
@@ -140,13 +140,15 @@ class StreamSource:
                 seen += 1
             else:
                 if not seen:
-                    raise ValueError(f"data: gave no batch in epoch {epoch + 1}")
+                    raise ValueError(
+                        f"fit: data must give a batch, got none in epoch {epoch + 1}"
+                    )
                 self._check_length(epoch, seen)
                 epoch, step = epoch + 1, step - seen
             # (An iterator has no second epoch.)
             if self._ahead is not None or not step or self._last is self.batches:
                 self.first = f"batch {step}"
-                self.example = as_batch(batch, self.first)
+                self.example = as_batch(batch, f"fit: {self.first}")
                 if not self._counted and epoch >= self.epochs:  # nothing will be read
                     self._check_length(epoch, seen + 1 + sum(1 for _ in batches))
                 return epoch, step
@@ -155,16 +157,19 @@ class StreamSource:
         """A new iterator over the batches of an epoch."""
         draw = getattr(self.batches, "epoch", None)
         try:
-            batches = iterate(self.batches if draw is None else draw(epoch), "data")
+            batches = iterate(
+                self.batches if draw is None else draw(epoch), "fit: data"
+            )
         except StopIteration:
             raise ValueError(
-                f"data: has no batches for epoch {epoch + 1}; its function raised "
-                "StopIteration"
+                "fit: data must be a function that makes an iterator of batches; it "
+                f"raised StopIteration for epoch {epoch + 1}"
             ) from None
         if batches is self._last:
             raise ValueError(
-                f"data: this {type(batches).__name__} is used up after one epoch; "
-                "pass a list, a DataLoader, or a function that makes a new iterator"
+                "fit: data must give batches for each epoch, got a "
+                f"{type(batches).__name__}, which is used up after one; pass a list, a "
+                "DataLoader, or a function that makes a new iterator"
             )
         self._last = batches
         return batches
@@ -178,10 +183,12 @@ class StreamSource:
 
     def _read(self, batches: Iterator[Any], epoch: int, start: int) -> Iterator[Any]:
         number = start - 1
-        for number, batch in enumerate(watched(batches, self.steps, "data"), start):
+        for number, batch in enumerate(
+            watched(batches, self.steps, "fit: data"), start
+        ):
             if not self._counted and number == self.steps:
                 self._check_length(epoch, number + 1)
-            batch = as_batch(batch, f"batch {number}")
+            batch = as_batch(batch, f"fit: batch {number}")
             self.check(batch, number)
             yield batch
         self._check_length(epoch, number + 1)
@@ -191,9 +198,10 @@ class StreamSource:
         if not self._counted and seen != self.steps:
             more = "more than " if seen > self.steps else ""  # type: ignore[operator]
             raise ValueError(
-                f"data: its length says {self.steps} batches an epoch, and epoch "
-                f"{epoch + 1} gave {more}{min(seen, self.steps)}: "  # type: ignore
-                "where the run stopped cannot be told from its steps. Fix __len__, "
+                f"fit: data must give as many batches an epoch as its length, "
+                f"{self.steps}, but epoch {epoch + 1} gave "
+                f"{more}{min(seen, self.steps)}: "  # type: ignore
+                "where the run stopped cannot be told from its steps; fix __len__, "
                 "or pass a function, lambda: data, whose batches are read again"
             )
 
@@ -205,37 +213,46 @@ class StreamSource:
 def check_stream(batches: Any, epochs: int, what: str) -> None:
     """Raise if batches are empty, cannot be created, or last for too few epochs."""
     if count_of(batches) == 0:
-        raise ValueError(f"{what}: is empty; there is no batch")
+        raise ValueError(
+            f"{what} must hold batches, got an empty {type(batches).__name__}"
+        )
     is_function = callable(batches) and not hasattr(batches, "__iter__")
     if is_function and (names := needed(batches)):
         raise TypeError(
-            f"{what}: a function must make an iterator of batches and take no "
-            f"argument; this one takes {', '.join(names)}"
+            f"{what} must be a function without arguments that makes an iterator of "
+            f"batches; this one takes {', '.join(names)}"
         )
     if epochs > 1 and hasattr(batches, "__next__"):
         raise ValueError(
-            f"{what}: this {type(batches).__name__} is used up after one epoch of "
-            f"{epochs}; pass a list, a DataLoader, or a function that makes an iterator"
+            f"{what} must give batches for {epochs} epochs, got a "
+            f"{type(batches).__name__}, which is used up after one; pass a list, a "
+            "DataLoader, or a function that makes an iterator"
         )
 
 
-def iterate(batches: Any, what: str = "data") -> Iterator[Any]:
+def iterate(batches: Any, what: str, endless: bool = False) -> Iterator[Any]:
     """A new iterator over an iterable, or over what a function returns."""
     is_iterable = hasattr(batches, "__iter__") and not isinstance(batches, type)
     made: Any = batches if is_iterable else batches()
-    endless = isinstance(made, itertools.cycle | itertools.count)
-    if endless or (isinstance(made, itertools.repeat) and length_hint(made, -1) < 0):
+    if not endless and _never_ends(made):
         raise ValueError(
-            f"{what}: an itertools.{type(made).__name__} has no end, nor has an epoch "
-            "of it; cut it, lambda: itertools.islice(batches, 1000)"
+            f"{what} must end, got an itertools.{type(made).__name__}, which never "
+            "does; cut it, lambda: itertools.islice(batches, 1000), or for training "
+            "give steps_per_epoch=1000"
         )
     try:
         return iter(made)
     except TypeError:
         raise TypeError(
-            f"{what}: a function must make an iterator of batches; this one gave "
-            f"{describe(made):.100}"
+            f"{what} must be a function that makes an iterator of batches; this one "
+            f"gave {describe(made):.100}"
         ) from None
+
+
+def _never_ends(made: Any) -> bool:
+    if isinstance(made, itertools.repeat):
+        return length_hint(made, -1) < 0
+    return isinstance(made, itertools.cycle | itertools.count)
 
 
 def count_of(batches: Any) -> int | None:
@@ -250,11 +267,10 @@ def watched(batches: Iterator[Any], length: int | None, what: str) -> Iterator[A
     """The same batches; warns after so many that the source may be endless."""
     for number, batch in enumerate(batches):
         if number == ENDLESS and length is None:
-            warnings.warn(
-                f"{what}: one epoch has given {ENDLESS:,} batches and goes on; if the "
-                "source has no end, cut it into epochs with lambda: "
+            warn(
+                f"{what} has given {ENDLESS:,} batches in one epoch and goes on; if it "
+                "has no end, cut it into epochs with lambda: "
                 "itertools.islice(batches, 1000), where batches is one iterator",
-                stacklevel=2,
             )
         yield batch
 
@@ -266,7 +282,7 @@ def as_batch(batch: Any, what: str) -> Any:
     """
     batch = tuple(batch) if isinstance(batch, list) else batch
     if not jax.tree.leaves(batch):
-        raise ValueError(f"{what}: must hold arrays, got {describe(batch):.100}")
+        raise ValueError(f"{what} must hold arrays, got {describe(batch):.100}")
     return checks.as_arrays(batch, what, strict=False)
 
 
@@ -329,19 +345,19 @@ def _form(batch: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype]]]:
     return structure, [(a.shape, own(a.dtype)) for a in leaves]
 
 
-def is_stream(data: Any, what: str = "data") -> bool:
+def is_stream(data: Any, what: str) -> bool:
     """Whether data is an iterable of batches, and not a tree of arrays."""
     if isinstance(data, str | bytes):
         raise TypeError(
-            f"{what}: must be arrays (inputs, targets) or an iterable of batches, got "
+            f"{what} must be arrays (inputs, targets) or an iterable of batches, got "
             f"{data!r:.40}"
         )
     if isinstance(data, tuple | dict) or hasattr(data, "shape"):
         return False
     if isinstance(data, list) and data and hasattr(data[0], "shape"):
         raise TypeError(
-            f"{what}: got a list of arrays; write a tuple (inputs, targets) for "
-            "arrays, or a list of such tuples for batches"
+            f"{what} must be a tuple (inputs, targets) of arrays or a list of such "
+            "tuples, got a list of arrays; write (inputs, targets)"
         )
     return hasattr(data, "__iter__") or callable(data)
 

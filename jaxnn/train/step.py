@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of gradient descent as a pure function."""
 
+import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,18 +14,37 @@ import optax
 
 from jaxnn import trees
 from jaxnn.core import Layer, as_layer, fold_in
+from jaxnn.losses.combine import as_loss, parts_of
 from jaxnn.losses.contracts import example_weights
-from jaxnn.metrics import Metric, as_metric, beside
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe, shown
+from jaxnn.messages.tracebacks import entrance
+from jaxnn.metrics import Metric, as_metric, beside_each
 from jaxnn.spec import Spec
-from jaxnn.train.batch import unpack
+from jaxnn.train.batch import length
 from jaxnn.train.checks import check_each, check_function, check_optimizer
 from jaxnn.train.early_stopping import rate_scale
 from jaxnn.train.ensemble import Ensemble
-from jaxnn.train.freezing import freeze_statistics, frozen_patterns
-from jaxnn.train.state import TrainState
-from jaxnn.trees import describe
+from jaxnn.train.freezing import (
+    freeze_statistics,
+    frozen_patterns,
+    without_frozen,
+)
+from jaxnn.train.inside import inside, inside_metric
+from jaxnn.train.objective import (
+    VALUES,
+    Objective,
+    Weighted,
+    body_of,
+    unpack,
+    with_objective,
+)
+from jaxnn.train.part import Part
+from jaxnn.train.state import TrainState, check_step_call
 
 Logs = dict[str, Any]
+#: `loss(outputs, targets) -> [N]`, or a dict of losses by output.
+Loss = Callable[..., jax.Array] | Mapping[str, Any]
 
 
 class TrainStep(Spec):
@@ -34,66 +55,90 @@ class TrainStep(Spec):
     optimizer: optax.GradientTransformation
     metrics: tuple[tuple[str, Metric], ...] = ()
     augment: Callable[..., Any] | None = None
+    part: Part | None = None  # what it trains, if not all parameters
 
     @property
     def members(self) -> int:
         """How many networks the step trains."""
         return 1
 
-    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether a batch is `(inputs, targets)`, not what an objective takes."""
+        return body_of(self.net) is None
+
+    @entrance
+    def __call__(
+        self, state: TrainState, batch: Any, *more: Any
+    ) -> tuple[TrainState, Logs]:
+        check_step_call("train_step", state, batch, more)
         state, stats = self.advance(state, batch)
-        logs = {name: metric.compute(stats[name]) for name, metric in self.metrics}
-        loss = stats["loss"]
-        return state, {"loss": loss["total"] / _or_one(loss["weight"]), **logs}
+        logs = {name: metric.compute(stats.pop(name)) for name, metric in self.metrics}
+        return state, as_means(stats) | logs
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """The step, returning statistics that add up over batches instead of means."""
         key = self.key(state)
-        trained = self.trained(state.state, frozen_patterns(state.opt_state))
+        trained, part = self.as_trained(state), self.part
         batch = self.augmented(key, batch)
-        _, targets, weights = unpack(batch)
+        _, targets, weights = unpack(self.net, batch)
 
-        def objective(params):
+        def objective(own):
+            params = own if part is None else part.put(state.params, own)
             outputs, net_state, values = trained.forward(
                 params, state.state, key, batch
             )
             total, weight = self.weighted_sum(values, batch)
             return total / _or_one(weight), (outputs, net_state, total, weight)
 
+        own = state.params if part is None else part.of(state.params)
         descend = jax.value_and_grad(objective, has_aux=True)
-        (value, (outputs, net_state, total, weight)), grads = descend(state.params)
+        (value, (outputs, net_state, total, weight)), grads = descend(own)
         # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
         # needs JAX's standard promotion, even if the user has made it strict.
         scale = rate_scale(state)
         extra = {} if scale is None else {"rate_scale": scale}
+        optimizer = without_frozen(self.optimizer, self.net)
         with _updating(), jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = optax.with_extra_args_support(self.optimizer).update(
+            updates, opt_state = optax.with_extra_args_support(optimizer).update(
                 grads,
                 state.opt_state,
-                state.params,
+                own,
                 value=jnp.where(weight == 0, jnp.nan, value),  # never the best
                 grad=grads,
                 value_fn=lambda params: objective(params)[0],
                 **extra,
             )
-        _check_updates(updates, state.params, grads)
-        params = apply_updates(state.params, updates, scale)
+        _check_updates(updates, own, grads)
+        params = apply_updates(own, updates, scale)
+        params = params if part is None else part.put(state.params, params)
         new = state._replace(
             params=params, state=net_state, opt_state=opt_state, step=state.step + 1
         )
         stats = {"loss": {"total": total, "weight": weight}}
         examples = jax.tree.leaves(outputs)[0].shape[0]
-        counted = loss_weights(self.loss, targets, weights, examples) > 0
+        weights = loss_weights(self.loss, targets, weights, examples)
+        for name, values in parts_of(self.loss, outputs, targets).items():
+            total, weight = weighted_sum(values, weights)
+            stats[name] = {"total": total, "weight": weight}
+        counted = weights > 0
         for name, metric in self.metrics:
-            with in_metric(name):
+            with inside_metric(name, metric):
                 own = metric.update(outputs, targets, counted.astype(jnp.float32))
             stats[name] = own
         return new, stats
 
+    def as_trained(self, state: TrainState) -> "TrainStep":
+        """The step as it trains: what is frozen runs as in evaluation."""
+        frozen = frozen_patterns(state.opt_state)
+        if self.part is not None:
+            frozen += self.part.at_rest(state.state)
+        return self.trained(state.state, frozen)
+
     def trained(self, net_state: Any, frozen: tuple[str, ...]) -> "TrainStep":
-        """The step as it trains: layers that match run as in evaluation."""
+        """The step with the layers that match running as in evaluation."""
         net = freeze_statistics(self.net, net_state, *frozen)
-        return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
+        return dataclasses.replace(self, net=net)  # type: ignore[type-var]
 
     def key(self, state: TrainState) -> jax.Array:
         """The random key of the state's step."""
@@ -103,30 +148,40 @@ class TrainStep(Spec):
         """The batch with its inputs randomly augmented, if the step has `augment`."""
         if self.augment is None:
             return batch
-        x, targets, *weights = batch
         key = fold_in(key, "augment")
+        if isinstance(batch, Weighted):
+            return batch._replace(batch=self._varied(key, batch.batch))
+        return self._varied(key, batch)
+
+    def _varied(self, key: jax.Array, batch: Any) -> Any:
+        """The batch with its inputs, the first of a tuple, randomly augmented."""
+        assert self.augment is not None
+        x, *others = batch if isinstance(batch, tuple) else (batch,)
         if getattr(self.augment, "mixes", False):
+            targets, *weights = others
             return (*self.augment(key, x, targets), *weights)
         varied = self.augment(key, x)
         if jax.tree.map(jnp.shape, varied) != jax.tree.map(jnp.shape, x):
             raise ValueError(
-                "augment: must leave the shape of the inputs alone; made "
-                f"{describe(varied)} of {describe(x)}"
+                f"train_step: augment must keep the shape of the inputs, "
+                f"{describe(x)}, got {describe(varied)}"
             )
-        return (varied, targets, *weights)
+        return (varied, *others) if isinstance(batch, tuple) else varied
 
     def forward(self, params: Any, net_state: Any, key: jax.Array, batch: Any):
         """The outputs, new network state and loss of each example, in training mode."""
-        x, targets, _ = unpack(batch)
+        x, targets, _ = unpack(self.net, batch)
         outputs, net_state = self.net.apply(params, net_state, x, key=key, train=True)
-        return outputs, net_state, self.loss(outputs, targets)
+        with inside("the loss", self.loss):
+            values = self.loss(outputs, targets)
+        return outputs, net_state, values
 
     def weighted_sum(
         self, values: jax.Array, batch: Any
     ) -> tuple[jax.Array, jax.Array]:
         """Σ w·v and Σ w over the batch; the loss is their ratio."""
-        x, targets, weights = unpack(batch)
-        check_each("loss", values, len(jax.tree.leaves(x)[0]))
+        x, targets, weights = unpack(self.net, batch)
+        check_each("train_step", "loss", values, len(jax.tree.leaves(x)[0]))
         return weighted_sum(
             values, loss_weights(self.loss, targets, weights, len(values))
         )
@@ -171,11 +226,13 @@ class EnsembleStep(TrainStep):
         }
 
 
+@answered
 def train_step(
     net: Layer,
-    loss: Callable[..., jax.Array],
-    optimizer: optax.GradientTransformation,
+    loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     *,
+    objective: Objective | None = None,
     metrics: Mapping[str, Any] | None = None,
     augment: Callable[..., Any] | None = None,
 ) -> TrainStep:
@@ -186,17 +243,25 @@ def train_step(
 
     Args:
         net: a network.
-        loss: `loss(outputs, targets) -> [N]`, one value per example.
+        loss: `loss(outputs, targets) -> [N]`, one value per example; for a network that
+            returns a dict, a dict of losses (see `nn.losses.combine`).
         optimizer: an Optax optimizer.
+        objective: in place of a loss, `objective(run, batch) -> values [N]`, or
+            `(values, logs)`. `run(x)` calls the network and `run("name", x)` one of its
+            children, as often as needed; `run.key` is a random key, fresh in each step,
+            and `run.params` are the parameters. `logs` is a dict of numbers, one or
+            `[N]` for each name, averaged like the values. The batch is any tree of
+            arrays with a common first axis.
         metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
         augment: `augment(key, x) -> x`, drawn anew at each step, such as those of
             `nn.data.augment`; one with `mixes = True` is `augment(key, x, targets) ->
             (x, targets)`.
 
     Returns:
-        A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`; its logs
-        hold the batch's loss and metrics. A batch in which no example counts has a loss
-        of 0, which trains nothing; an epoch of such batches has a loss of NaN.
+        A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`, or whatever
+        the objective takes; its logs hold the batch's loss and metrics. A batch in
+        which no example counts has a loss of 0, which trains nothing; an epoch of such
+        batches has a loss of NaN.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> net, optimizer = nn.Dense(1), optax.sgd(0.1)
@@ -206,36 +271,83 @@ def train_step(
     >>> state, logs = step(state, (x, y))
     >>> int(state.step), list(logs)
     (1, ['loss'])
+
+    The same loss as an objective, with a log beside it:
+
+    >>> def squared_error(run, batch):
+    ...     x, y = batch
+    ...     error = run(x) - y
+    ...     return (error**2).mean(-1), {"error": abs(error).mean(-1)}
+    >>> step = jax.jit(nn.train_step(net, objective=squared_error, optimizer=optimizer))
+    >>> list(step(state, (x, y))[1])
+    ['error', 'loss']
     """
-    check_function("loss", loss)
-    check_optimizer(optimizer)
+    net, loss = as_trained("train_step", net, loss, objective, metrics)
+    return make_step("train_step", net, loss, optimizer, metrics, augment)
+
+
+def as_trained(
+    owner: str, net: Any, loss: Any, objective: Any, metrics: Any
+) -> tuple[Any, Any]:
+    """The network and its loss; of an objective, see `train/objective.py`.
+
+    Args:
+        owner: the function that was called, for messages.
+        net, loss, objective, metrics: what the user passed.
+    """
+    if objective is None:
+        return net, as_loss(loss, owner)
+    if loss is not None:
+        raise TypeError(f"{owner}: objective must stand in place of loss; give one")
+    if metrics:
+        raise TypeError(
+            f"{owner}: metrics belong to the objective, which returns (values, logs) "
+            "with logs such as {'accuracy': nn.metrics.accuracy(outputs, targets)}; "
+            "leave metrics out"
+        )
+    return with_objective(owner, net, objective), VALUES
+
+
+def make_step(
+    owner: str, net: Any, loss: Any, optimizer: Any, metrics: Any, augment: Any
+) -> TrainStep:
+    """A `train_step` for the function `owner`, which messages name."""
+    check_function(owner, loss)
+    check_optimizer(owner, optimizer)
     if augment is not None and not callable(augment):
         raise TypeError(
-            "augment: must be a function augment(key, x), such as "
-            f"nn.data.augment.rotate(15), got {augment!r:.60}"
+            f"{owner}: augment must be a function augment(key, x), such as "
+            f"nn.data.augment.rotate(15), got {shown(augment)}"
         )
-    net = as_layer(net, "train_step")
-    pairs = named_metrics(loss, metrics)
-    check_names("metrics", pairs)
+    net = as_layer(net, owner)
+    pairs = named_metrics(owner, loss, metrics)
+    check_names(f"{owner}: metrics", pairs)
     kind = EnsembleStep if isinstance(net, Ensemble) else TrainStep
     return kind(net, loss, optimizer, tuple(pairs.items()), augment)
 
 
-def named_metrics(loss: Any, metrics: Any) -> dict[str, Metric]:
+def named_metrics(owner: str, loss: Any, metrics: Any) -> dict[str, Metric]:
     """Metrics by name, as they count alongside a loss (or None)."""
     if loss is not None:
-        check_function("loss", loss)
+        check_function(owner, loss)
     if metrics is not None and not isinstance(metrics, Mapping):
         raise TypeError(
-            "metrics: must be a dict from names to metrics, as in "
-            f"{{'accuracy': nn.metrics.accuracy}}, got {metrics!r:.60}"
+            f"{owner}: metrics must be a dict from names to metrics, as in "
+            f"{{'accuracy': nn.metrics.accuracy}}, got {shown(metrics)}"
         )
     for name in metrics or {}:
         if not isinstance(name, str):
-            raise TypeError(f"metrics: a name must be a string, got {name!r:.60}")
+            raise TypeError(
+                f"{owner}: metrics must have strings as names, got {name!r:.60}"
+            )
     if loss is not None and "loss" in (metrics or {}):
-        raise ValueError("metrics: 'loss' is the loss's own name; use another")
-    return {n: beside(loss, as_metric(m)) for n, m in (metrics or {}).items()}
+        raise ValueError(
+            f"{owner}: metrics must not use the loss's own name, 'loss'; use another"
+        )
+    return {
+        n: beside_each(loss, as_metric(m, owner=owner))
+        for n, m in (metrics or {}).items()
+    }
 
 
 def check_names(what: str, names: Iterable[str]) -> None:
@@ -243,19 +355,14 @@ def check_names(what: str, names: Iterable[str]) -> None:
     for name in names:
         if name in ("epoch", "rate_scale") or str(name).startswith("val_"):
             raise ValueError(
-                f"{what}: {name!r} is a name of the history's own (epoch, rate_scale, "
-                "val_...); use another"
+                f"{what} must not use a name of the history's own (epoch, rate_scale, "
+                f"val_...), got {name!r}; use another"
             )
 
 
-@contextmanager
-def in_metric(name: str) -> Iterator[None]:
-    """Make errors raised inside name the metric they come from."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note("in the loss" if name == "loss" else f"in metric {name!r}")
-        raise
+def in_order(logs: Mapping[str, Any], names: Iterable[str]) -> Logs:
+    """Logs in the order of these names, since `jax.jit` sorts those of a dict."""
+    return {name: logs[name] for name in dict.fromkeys([*names, *logs]) if name in logs}
 
 
 @contextmanager
@@ -268,7 +375,9 @@ def _updating() -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        raise TypeError(f"optimizer: {rule}; its update failed: {error}") from error
+        raise TypeError(
+            f"train_step: the optimizer's update failed: {error}; {rule}"
+        ) from error
     except Exception as error:
         error.add_note(f"in the optimizer's update; {rule}")
         raise
@@ -282,14 +391,15 @@ def _check_updates(updates: Any, params: Any, grads: Any) -> None:
     ):
         if update is slope:
             raise ValueError(
-                f"optimizer: its update of {path} is the gradient itself, which makes "
-                "the loss larger; give a learning rate, as in optax.sgd(0.1), not None"
+                "train_step: optimizer must not give the gradient itself as its "
+                f"update, which makes the loss larger, but does for {path}; give a "
+                "learning rate, as in optax.sgd(0.1), not None"
             )
         if update.shape != param.shape:
             raise ValueError(
-                f"optimizer: its update of {path} must have the parameter's shape, "
-                f"{describe(param)}, got {describe(update)}; a learning rate is one "
-                "number"
+                f"train_step: optimizer must give updates of the parameters' shapes, "
+                f"{describe(param)} for {path}, got {describe(update)}; a learning "
+                "rate is one number"
             )
 
 
@@ -299,6 +409,7 @@ class FunctionStep(Spec):
     function: Callable[..., Any]
     metrics: tuple = ()
     members = 1  # (not a field)
+    takes_pairs = False
 
     def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:
         """The step; each logged value counts once for every example of its batch."""
@@ -311,9 +422,10 @@ class FunctionStep(Spec):
                 raise ValueError(
                     f"step: logs[{name!r}] must be one number, got {describe(value)}"
                 )
-        weight = jnp.float32(jax.tree.leaves(batch)[0].shape[0])
+        weight = jnp.float32(1 if batch is None else length(batch))
         totals = {n: jnp.asarray(v, jnp.float32) * weight for n, v in logs.items()}
-        return state, {n: {"total": t, "weight": weight} for n, t in totals.items()}
+        stats = {n: {"total": t, "weight": weight} for n, t in totals.items()}
+        return state, OrderedDict(stats)  # (jit sorts the keys of a plain dict)
 
 
 def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Array:
@@ -327,13 +439,18 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
     """Σ w·v and Σ w in float32 or wider; values of weight 0 are left out, even NaN."""
     if weights.shape != values.shape:
         raise ValueError(
-            f"weights: must be one number per example, [{len(values)}], got "
+            f"train_step: weights must be one number per example, [{len(values)}], got "
             f"{describe(weights)}"
         )
     values = values.astype(jnp.float32) if values.dtype.itemsize < 4 else values
     weights = weights.astype(values.dtype)
     kept = jnp.where(weights == 0, jnp.zeros_like(values), values)
     return (weights * kept).sum(), weights.sum()
+
+
+def as_means(stats: Mapping[str, Any]) -> Logs:
+    """Σ w·v / Σ w for each name."""
+    return {n: s["total"] / _or_one(s["weight"]) for n, s in stats.items()}
 
 
 def _or_one(weight: jax.Array) -> jax.Array:

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from jaxnn.checks import parameters
+from jaxnn.losses.combine import terms_of
 from jaxnn.losses.contracts import contract_of, ignored_label
+from jaxnn.messages.phrases import describe
 from jaxnn.metrics import Metric
-from jaxnn.trees import describe
 
 #: For each kind of outputs that a loss expects, the kinds of outputs that it rejects.
 REFUSED = {
@@ -23,21 +24,25 @@ REFUSED = {
 }
 
 
-def check_loss(loss: Callable[..., Any], kind: str | None) -> None:
+def check_loss(owner: str, loss: Callable[..., Any], kind: Any) -> None:
     """Raise if the network's outputs are not what the loss takes."""
+    if isinstance(kind, Mapping):
+        for name, term in terms_of(loss).items():
+            check_loss(owner, term, kind.get(name))
     contract = contract_of(loss)
-    if contract is None or kind not in REFUSED.get(contract.outputs, ()):
+    refused = () if contract is None else REFUSED.get(contract.outputs, ())
+    if contract is None or not isinstance(kind, str) or kind not in refused:
         return
     name = loss_name(loss)
     if kind == "raw":
         raise ValueError(
-            f"loss: {name} takes {contract.outputs}, but the network ends in raw "
-            f"outputs; end it in {_end_for(contract.outputs)}, or use the loss on "
+            f"{owner}: loss {name} takes {contract.outputs}, but the network ends in "
+            f"raw outputs; end it in {_end_for(contract.outputs)}, or use the loss on "
             "logits (softmax_cross_entropy, sigmoid_cross_entropy)"
         )
     raise ValueError(
-        f"loss: {name} takes {contract.outputs}, but the network already ends in "
-        f"{kind}; leave the {kind} out of the network"
+        f"{owner}: loss {name} takes {contract.outputs}, but the network already ends "
+        f"in {kind}; leave the {kind} out of the network"
         + (", or use the loss on probabilities" if "logits" in contract.outputs else "")
         + (f" ({_twin(kind)})" if "logits" in contract.outputs else "")
     )
@@ -64,39 +69,63 @@ def loss_name(loss: Any) -> str:
 
 
 def check_targets(
+    what: str,
     loss: Callable[..., Any] | None,
     outputs: Any,
     targets: Any,
-    what: str = "data",
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise if the targets are not what the loss takes for such outputs.
 
-    Without a loss, or for one without a contract, the metrics decide.
+    Without a loss, or for one without a contract, the metrics decide. In messages the
+    targets are called `what`: `fit: data targets`.
     """
-    name, contract = f"{what} targets", contract_of(loss)
+    contract = contract_of(loss)
     if not hasattr(outputs, "shape"):
+        if isinstance(outputs, Mapping) and isinstance(targets, Mapping):
+            _check_of_entries(what, outputs, metrics or {})
+            for name in terms_of(loss).keys() & outputs.keys() & targets.keys():
+                given = terms_of(loss)[name], outputs[name], targets[name]
+                check_targets(f"{what}[{name!r}]", *given)
         return
     if targets is None:
-        if contract is None:
+        if contract is None or contract.targets == "none":
             return
-        raise TypeError(f"{name}: must be an array for {loss_name(loss)}, got None")
+        raise TypeError(f"{what} must be an array for {loss_name(loss)}, got None")
     if not hasattr(targets, "shape"):
         return  # several arrays, as for `ctc`
     if loss is None or contract is None:
         for metric in (metrics or {}).values():
-            _check_labels(name, getattr(metric, "function", metric), outputs, targets)
+            _check_labels(what, getattr(metric, "function", metric), outputs, targets)
         return
     if jax.numpy.issubdtype(targets.dtype, np.complexfloating):
-        raise TypeError(f"{name}: must be real numbers, got {describe(targets)}")
+        raise TypeError(f"{what} must be real numbers, got {describe(targets)}")
     if contract.targets == "classes":
-        _check_classes(name, outputs, targets)
+        _check_classes(what, outputs, targets)
     else:
-        _check_shape(name, outputs, targets)
-    _check_labels(name, loss, outputs, targets)
+        _check_shape(what, outputs, targets)
+    _check_labels(what, loss, outputs, targets)
 
 
-def _check_labels(name: str, measure: Any, outputs: Any, targets: Any) -> None:
+def _check_of_entries(
+    what: str, outputs: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> None:
+    """Raise if a metric of one array is to measure a dict of outputs."""
+    for name, metric in metrics.items():
+        function = getattr(metric, "function", metric)
+        if contract_of(function) is None or name == "loss":
+            continue
+        owner = what.partition(":")[0]
+        entry = name if name in outputs else next(iter(outputs))
+        written = getattr(function, "__name__", repr(function))
+        raise TypeError(
+            f"{owner}: metrics[{name!r}] must be of one entry of the outputs, a dict "
+            f"of {', '.join(map(repr, outputs))}; write nn.metrics.select({entry!r}, "
+            f"nn.metrics.{written})"
+        )
+
+
+def _check_labels(what: str, measure: Any, outputs: Any, targets: Any) -> None:
     """Raise if the targets are out of the range that a loss or a metric takes."""
     contract = contract_of(measure)
     kind = "numbers" if contract is None else contract.targets
@@ -104,32 +133,32 @@ def _check_labels(name: str, measure: Any, outputs: Any, targets: Any) -> None:
     if kind == "classes" and classes == 1:  # scores of one of two classes
         kind = "signs"
     if kind == "binary":
-        _check_range(name, targets, 0, 1, "from 0 to 1", measure)
+        _check_range(what, targets, 0, 1, "from 0 to 1", measure)
     elif kind == "signs":
-        _check_range(name, targets, -1, 1, "from -1 to 1", measure)
+        _check_range(what, targets, -1, 1, "from -1 to 1", measure)
     elif kind == "classes" and not np.issubdtype(targets.dtype, np.integer):
-        _check_range(name, targets, 0, np.inf, "at least 0", measure)
+        _check_range(what, targets, 0, np.inf, "at least 0", measure)
     elif kind == "classes":
         rule = f"a class from 0 to {classes - 1}"
-        _check_range(name, targets, 0, classes - 1, rule, measure)
+        _check_range(what, targets, 0, classes - 1, rule, measure)
 
 
-def _check_classes(name: str, outputs: Any, targets: Any) -> None:
+def _check_classes(what: str, outputs: Any, targets: Any) -> None:
     if np.issubdtype(targets.dtype, np.integer):
         if targets.ndim != len(outputs.shape) - 1:
             raise ValueError(
-                f"{name}: class labels for outputs {_rows(outputs)} must be "
-                f"{_rows(outputs, -1)}, got {describe(targets)}"
-                + _one_hot_hint(outputs, targets)
+                f"{what} must be class labels {_rows(outputs, -1)} for outputs "
+                f"{_rows(outputs)}, got {describe(targets)}"
+                + (_one_hot_hint(outputs, targets) or _missing_layer(outputs, targets))
             )
     elif targets.ndim != len(outputs.shape) or targets.dtype == bool:
         raise TypeError(
-            f"{name}: class labels must be integers, got {describe(targets)}; convert "
-            "them with targets.astype('int32'), or give one-hot vectors "
+            f"{what} must be integers, as class labels are, got {describe(targets)}; "
+            "convert them with targets.astype('int32'), or give one-hot vectors "
             f"{_rows(outputs)}"
         )
     else:
-        _check_shape(name, outputs, targets)
+        _check_shape(what, outputs, targets)
 
 
 def _one_hot_hint(outputs: Any, targets: Any) -> str:
@@ -140,7 +169,17 @@ def _one_hot_hint(outputs: Any, targets: Any) -> str:
     return ""
 
 
-def _check_shape(name: str, outputs: Any, targets: Any) -> None:
+def _missing_layer(outputs: Any, targets: Any) -> str:
+    """What the network may lack if its outputs have more axes than the targets take."""
+    if targets.ndim != 1 or len(outputs.shape) < 3:
+        return ""
+    return (
+        "; a layer such as nn.Flatten(), nn.GlobalAvgPool() or, after recurrence, "
+        "nn.LastStep() is missing"
+    )
+
+
+def _check_shape(what: str, outputs: Any, targets: Any) -> None:
     """Raise unless targets have the outputs' shape apart from the first axis."""
     if tuple(targets.shape[1:]) == tuple(outputs.shape[1:]):
         return
@@ -149,14 +188,15 @@ def _check_shape(name: str, outputs: Any, targets: Any) -> None:
     hint = (
         "; write targets[:, None]" if column else "; write targets[:, 0]" if row else ""
     )
+    hint = hint or _missing_layer(outputs, targets)
     raise ValueError(
-        f"{name}: must have the shape of the network's outputs, {_rows(outputs)}, got "
+        f"{what} must have the shape of the network's outputs, {_rows(outputs)}, got "
         f"{describe(targets)}{hint}"
     )
 
 
 def _check_range(
-    name: str, targets: Any, low: float, high: float, rule: str, loss: Any
+    what: str, targets: Any, low: float, high: float, rule: str, loss: Any
 ) -> None:
     targets, ignored = np.asarray(targets), ignored_label(loss)
     bad = (targets < low) | (targets > high)
@@ -166,10 +206,19 @@ def _check_range(
         where = np.unravel_index(int(bad.argmax()), bad.shape)
         count = int(bad.sum())
         hint = _ignore_hint(loss, targets) if ignored is None else ""
+        if high < targets.max() and targets.dtype.kind in "iu" and "class" in rule:
+            hint = hint or _more_classes(targets, int(high) + 1)
         raise ValueError(
-            f"{name}: must be {rule}, but [{', '.join(map(str, where))}] is "
+            f"{what} must be {rule}, but [{', '.join(map(str, where))}] is "
             f"{targets[where]} ({count} such label{'s' if count > 1 else ''}){hint}"
         )
+
+
+def _more_classes(targets: np.ndarray, classes: int) -> str:
+    """What to change where the highest label is above the number of outputs."""
+    if targets.min() == 1 and targets.max() == classes:
+        return "; classes count from 0: targets - 1"
+    return f"; for {targets.max() + 1} classes end in nn.Dense({targets.max() + 1})"
 
 
 def _ignore_hint(loss: Callable[..., Any], targets: np.ndarray) -> str:

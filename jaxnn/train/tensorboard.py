@@ -16,7 +16,8 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.files.places import place
 from jaxnn.ops.grids import filters_grid
 from jaxnn.train.gradients import loss_gradients
-from jaxnn.train.history import Callback, History
+from jaxnn.train.history import Callback, History, scalars
+from jaxnn.train.step import as_trained
 
 IMAGES = 16  # of the batch's inputs are shown
 
@@ -55,7 +56,7 @@ def tensorboard(
     >>> import jaxnn as nn
     >>> callback = nn.callbacks.tensorboard("runs/first")  # doctest: +SKIP
     """
-    checks.positive_int("tensorboard", "every", every)
+    checks.positive_int("callbacks.tensorboard", "every", every)
     _need("tensorboardX", "tensorboardX")
     if images:
         _need("PIL", "pillow")
@@ -63,7 +64,7 @@ def tensorboard(
     runs: dict[str, _Run] = {}
 
     def write(epoch: int, state: Any, history: History) -> None:
-        for name, value in _scalars(history.last()).items():
+        for name, value in scalars(history.last()).items():
             own = "validation" if name.startswith("val_") else "training"
             run = runs.setdefault(own, _Run(home / own, epoch))
             run.add("scalar", name.removeprefix("val_"), value)
@@ -138,11 +139,6 @@ def _event(**parts: Any) -> Any:
     return buffers.Event(wall_time=time.time(), **parts)
 
 
-def _scalars(logs: dict[str, Any]) -> dict[str, float]:
-    """The logs that are single numbers."""
-    return {n: float(v) for n, v in logs.items() if np.ndim(v) == 0 and v is not None}
-
-
 def _add_histograms(run: _Run, kind: str, tree: Any) -> None:
     """One histogram for each array, by path; non-finite numbers are left out."""
     for path, a in trees.paths(tree).items():
@@ -154,13 +150,16 @@ def _add_histograms(run: _Run, kind: str, tree: Any) -> None:
 
 def _gradients(net: Any, loss: Any, state: Any, batch: Any, history: History) -> Any:
     settings = getattr(history, "settings", {})
+    objective = settings.get("objective") if loss is None else None
     net, loss = net or settings.get("net"), loss or settings.get("loss")
-    if net is None or loss is None:
+    if net is None or (loss is None and objective is None):
         raise ValueError(
-            "callbacks.tensorboard: histograms of the gradient need to know of what; "
-            "pass net= and loss= beside batch="
+            "callbacks.tensorboard: batch needs a network and a loss for histograms of "
+            "the gradient; pass net= and loss= too"
         )
-    return loss_gradients(as_layer(net, "tensorboard"), state, batch, loss)
+    owner = "callbacks.tensorboard"
+    net, loss = as_trained(owner, as_layer(net, owner), loss, objective, None)
+    return loss_gradients(net, state, batch, loss, owner=owner)
 
 
 def _add_images(run: _Run, params: Any, batch: Any) -> None:

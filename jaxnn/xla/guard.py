@@ -66,6 +66,20 @@ def is_needed() -> bool:
     return bool(found)
 
 
+def said() -> str:
+    """What the guard does in this process, in words; nothing is compiled."""
+    if os.environ.get("JAXNN_XLA_GUARD") == "0":
+        return "off: JAXNN_XLA_GUARD=0"
+    if not _is_on():
+        return f"off: XLA_FLAGS sets {OPTION}"
+    if jaxlib_version() < FIRST:
+        return "not needed for this jaxlib"
+    if jaxlib_version() > LAST:
+        return "tries this newer jaxlib before the first program on a CPU"
+    flagged = FLAG in os.environ.get("XLA_FLAGS", "")
+    return f"on: {FLAG}" if flagged else "too late: the flag is not in XLA_FLAGS"
+
+
 def is_wrong(program: str) -> bool:
     """Whether a compiled program, as text, has a fusion that XLA computes wrongly.
 

@@ -4,12 +4,12 @@
 import gzip
 import io
 import tarfile
-import wave
 import zipfile
 import zlib
 
 import numpy as np
 import pytest
+from packing import tar_gz, wav
 
 from jaxnn.data import cifar10, digits, mnist, pictures, spoken_digits, text
 from jaxnn.data.archives import read_npz, tar_files
@@ -123,36 +123,19 @@ def test_links_and_folders_in_a_tar_are_no_files(tmp_path):
 # --- the readers of data sets ---
 
 
-def wav():
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(range(200)))
-    return stream.getvalue()
-
-
-def packed(files):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as file:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            file.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
+RECORDING = wav(np.arange(200, dtype=np.uint8))
 
 
 def test_damaged_recordings_are_named_whatever_the_damage(nowhere):
     folder = nowhere[0] / "fsdd"
     folder.mkdir(parents=True)
     path = folder / FSDD.name
-    content = packed({"recordings/0_theo_0.wav": wav()})
+    content = tar_gz({"recordings/0_theo_0.wav": RECORDING})
     for case in range(40):
         path.write_bytes(spoilt(content, case))
         words = "Free Spoken Digit", str(path), "put a good copy in its place"
         assert only_value_errors(spoken_digits, *words)
-        bad = packed({"recordings/0_theo_0.wav": spoilt(wav()[:60], case)})
+        bad = tar_gz({"recordings/0_theo_0.wav": spoilt(RECORDING[:60], case)})
         path.write_bytes(bad)
         assert only_value_errors(spoken_digits, *words)
 
@@ -164,7 +147,7 @@ def test_damaged_recordings_are_named_whatever_the_damage(nowhere):
 def test_a_recording_of_another_name_is_named(name, nowhere):
     folder = nowhere[0] / "fsdd"
     folder.mkdir(parents=True)
-    (folder / FSDD.name).write_bytes(packed({name: wav()}))
+    (folder / FSDD.name).write_bytes(tar_gz({name: RECORDING}))
     with pytest.raises(ValueError, match=f"{name} is not named digit_speaker_take"):
         spoken_digits()
 

@@ -45,7 +45,7 @@ def test_padding_of_features():
 @pytest.mark.parametrize(
     ("sequences", "length", "message"),
     [
-        ([], None, "got no sequences"),
+        ([], None, "sequences must hold at least one, got none"),
         ([[1], [1, 2, 3]], 2, "sequence 1 has 3 steps, more than length=2"),
         ([[1], 2], None, "sequence 1 must be numbers"),
         (["abc"], None, "sequence 0 must be numbers .* encode a text first"),

@@ -2,11 +2,11 @@
 """CIFAR-10 from an archive, from JPEGs, from a server; and what is refused."""
 
 import io
-import tarfile
 from hashlib import sha256
 
 import numpy as np
 import pytest
+from packing import tar_gz
 
 from jaxnn.data import cifar10
 from jaxnn.data.cifar10 import CIFAR10, load
@@ -29,13 +29,7 @@ def record(picture, label):
 
 
 def archive(batches):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as file:
-        for name, content in batches.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            member.size = len(content)
-            file.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
+    return tar_gz(batches, "cifar-10-batches-bin/")
 
 
 @pytest.fixture

@@ -3,13 +3,16 @@
 
 import gzip
 import json
+import sys
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxnn import data
 from jaxnn.data import corpora, measurements
+from jaxnn.data.published import Collection
 
 TEXTS = {"de": ["Ein Hund.", "Zwei \x85 Hunde."], "en": ["A dog.", "Two dogs."]}
 SERIES = b'"Time","A"\r\n"1981-01-01",20.7\r\n"1981-01-02",3'
@@ -83,17 +86,17 @@ CASES = {
     "nab": (
         (measurements, "NAB"),
         {
-            "data/realTraffic/speed.csv": b"timestamp,value\n2015-09-08 11:39:00,73\n"
-            b"2015-09-08 11:44:00,62\n2015-09-08 11:49:00,6.5",
+            "data/realTraffic/speed_7578.csv": b"timestamp,value\n"
+            b"2015-09-08 11:39:00,73\n2015-09-08 11:44:00,62\n2015-09-08 11:49:00,6.5",
             "labels/combined_windows.json": json.dumps(
                 {
-                    "realTraffic/speed.csv": [
+                    "realTraffic/speed_7578.csv": [
                         ["2015-09-08 11:44:00.000000", "2015-09-08 11:46:00.000000"]
                     ]
                 }
             ).encode(),
         },
-        ("speed",),
+        ("speed_7578",),
         measurements.Anomalies(
             np.array(
                 ["2015-09-08T11:39:00", "2015-09-08T11:44:00", "2015-09-08T11:49:00"],
@@ -181,25 +184,22 @@ def test_a_file_nowhere_is_asked_for(small, server):
 
 
 def test_an_unknown_series_of_nab_is_named():
-    with pytest.raises(ValueError, match=r"nab: name .* did you mean 'nyc_taxi'\?"):
+    with pytest.raises(ValueError, match=r"nab: name .* \(nearest: 'nyc_taxi'\)"):
         data.nab("taxi")
 
 
-@pytest.mark.parametrize(
-    "collection",
-    [
-        corpora.TINY_SHAKESPEARE,
-        corpora.RT_POLARITY,
-        corpora.MULTI30K,
-        measurements.SERIES,
-        measurements.NAB,
-    ],
-    ids=lambda c: c.folder,
-)
-def test_published_files_have_a_digest_and_addresses(collection):
-    names = list(collection.digests())
-    assert names
-    for file in map(collection.file, names):
+def test_every_collection_has_a_case():
+    modules = [m for name, m in sys.modules.items() if name.startswith("jaxnn.data.")]
+    found = {c for m in modules for c in vars(m).values() if isinstance(c, Collection)}
+    assert found == {getattr(module, name) for (module, name), *_ in CASES.values()}
+
+
+@pytest.mark.parametrize("loader", CASES)
+def test_each_file_that_is_read_has_a_digest_and_addresses(loader):
+    (module, name), files, *_ = CASES[loader]
+    collection = getattr(module, name)
+    assert files.keys() <= collection.digests().keys(), "add to published.sha256"
+    for file in map(collection.file, collection.digests()):
         assert len(file.sha256) == 64 and int(file.sha256, 16)
         assert len(file.urls) >= 2
         for url in file.urls:
@@ -246,21 +246,27 @@ def test_the_real_series():
     assert np.isfinite(values).all()
 
 
+#: The steps and the marked windows of each series of NAB that is published.
+ANOMALIES = {
+    "nyc_taxi": (10_320, 5),
+    "ambient_temperature_system_failure": (7267, 2),
+    "machine_temperature_system_failure": (22_695, 4),
+    "ec2_request_latency_system_failure": (4032, 3),
+    "ec2_cpu_utilization_5f5533": (4032, 2),
+    "speed_7578": (1127, 4),
+    "TravelTime_387": (2500, 3),
+}
+
+
+def test_each_series_of_nab_has_a_digest():
+    series = [p for p in measurements.NAB.digests() if p.startswith("data/")]
+    assert {Path(path).stem for path in series} == ANOMALIES.keys()
+
+
 @pytest.mark.needs("nab")
-@pytest.mark.parametrize(
-    ("name", "steps", "windows"),
-    [
-        ("nyc_taxi", 10_320, 5),
-        ("ambient_temperature_system_failure", 7267, 2),
-        ("machine_temperature_system_failure", 22_695, 4),
-        ("ec2_request_latency_system_failure", 4032, 3),
-        ("ec2_cpu_utilization_5f5533", 4032, 2),
-        ("speed_7578", 1127, 4),
-        ("TravelTime_387", 2500, 3),
-    ],
-)
-def test_the_real_anomalies(name, steps, windows):
-    series = data.nab(name)
+@pytest.mark.parametrize("name", ANOMALIES)
+def test_the_real_anomalies(name):
+    (steps, windows), series = ANOMALIES[name], data.nab(name)
     assert series.times.shape == series.values.shape == (steps,)
     assert series.windows.shape == (windows, 2)
     begins = np.diff(series.anomalous.astype(int)) == 1

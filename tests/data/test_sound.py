@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnn.data import log_mel, mel_frames, pad, spoken_digits
+from jaxnn.data import griffin_lim, log_mel, mel_frames, pad, spoken_digits
 from jaxnn.data.sound import mel_bank
 
 RATE = 8000
@@ -147,3 +147,45 @@ def test_real_digits_are_heard():
     chosen = [digits.clips[i] for i in range(0, 3000, 250)]
     bands = log_mel(pad(chosen).values, digits.rate)
     assert np.isfinite(bands).all() and bands.max() > 0 > bands.min()
+
+
+def test_waves_of_a_spectrogram_have_that_spectrogram():
+    t = np.arange(2000) / RATE
+    chirp = np.sin(2 * np.pi * (300 * t + 2000 * t**2)).astype(np.float32)
+    options = {"window": 0.032, "hop": 0.008}
+    bands = log_mel(np.stack([chirp, 0.1 * chirp]), RATE, **options)
+    waves = griffin_lim(bands, RATE, key=jax.random.key(0), **options)
+    assert waves.shape == (2, (bands.shape[1] - 1) * 64 + 256)
+    assert waves.dtype == jnp.float32
+    once = griffin_lim(bands, RATE, key=jax.random.key(0), steps=0, **options)
+    bands = np.asarray(bands)[:, 4:-4]  # whole frames
+    loud = bands > bands.max((1, 2), keepdims=True) - 4
+
+    def apart(waves):
+        return np.abs(np.asarray(log_mel(waves, RATE, **options))[:, 4:-4] - bands)
+
+    assert apart(waves)[loud].mean() < 0.35
+    assert apart(once)[loud].mean() > 1.5 * apart(waves)[loud].mean()
+
+
+def test_silence_is_quiet():
+    silence = griffin_lim(
+        np.full((3, 40), -60.0, np.float32), RATE, key=jax.random.key(0)
+    )
+    assert float(jnp.abs(silence).max()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("bands", "options", "message"),
+    [
+        (np.ones((3, 4), np.int32), {}, "bands must be floats"),
+        (np.ones(4, np.float32), {}, r"bands must be \[..., frames, mels\]"),
+        (np.ones((0, 4), np.float32), {}, r"bands must be \[..., frames, mels\]"),
+        (np.ones((3, 4), np.float32), {"steps": -1}, "steps must be an int of 0"),
+        (np.ones((3, 4), np.float32), {"hop": 0.025}, "window must be longer than hop"),
+        (np.ones((3, 4), np.float32), {"key": 0}, "key must be a random key"),
+    ],
+)
+def test_what_is_no_spectrogram_is_refused(bands, options, message):
+    with pytest.raises((TypeError, ValueError), match=f"griffin_lim: {message}"):
+        griffin_lim(bands, RATE, **{"key": jax.random.key(0), **options})

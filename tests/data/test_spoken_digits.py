@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spoken digits from an archive, from a packed file; and what is refused."""
 
-import io
-import tarfile
-import wave
-
 import numpy as np
 import pytest
+from packing import tar_gz, wav
 
 from jaxnn.data import spoken_digits as load_published
 from jaxnn.data.spoken_digits import (
     FSDD,
     PACKED,
-    RATE,
     SPEAKERS,
     _digest,
     _Packed,
@@ -29,24 +25,8 @@ def places(nowhere):
     return data / "fsdd", cache / "fsdd"
 
 
-def wav(samples, channels=1, width=2, rate=RATE):
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate)
-        file.writeframes(samples.tobytes())
-    return stream.getvalue()
-
-
 def archive(files):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as file:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"free-spoken-digit-dataset-26eb9aa/{name}")
-            member.size = len(content)
-            file.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
+    return tar_gz(files, "free-spoken-digit-dataset-26eb9aa/")
 
 
 @pytest.fixture

@@ -157,7 +157,9 @@ def test_a_vocabulary_of_nothing_is_refused():
         text.words("a b c", size=4)
     with pytest.raises(ValueError, match="min_count must be a positive int, got 0"):
         text.words("a", min_count=0)
-    with pytest.raises(ValueError, match=r"specials: must be of .* got \['mask'\]"):
+    with pytest.raises(
+        ValueError, match=r"words: specials must be of .* got \['mask'\]"
+    ):
         text.words("a", specials=["mask"])
 
 

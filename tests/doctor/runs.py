@@ -30,14 +30,6 @@ class Run(NamedTuple):
         return nn.diagnose(net, state, history, train, validation, **given)
 
 
-class Case(NamedTuple):
-    """A run with a planted fault, `expected`; None for a healthy one."""
-
-    name: str
-    expected: str | None
-    run: Callable[[], Run]
-
-
 def fitted(
     net, train, validation, loss, optimizer, epochs, batch_size=64, seed=0, metrics=None
 ) -> Run:

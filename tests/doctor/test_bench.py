@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests' half of the doctor's bench; `benchmarks/doctor.py` runs both halves."""
+"""The cases kept as tests; `benchmarks/doctor.py` runs the others too."""
 
 from pathlib import Path
 
-import planted
 import pytest
+from cases import SETS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-#: One run for each kind of check stays in the quick setting; the others take minutes.
+#: A few runs stay in the quick setting; the others take minutes.
 QUICK = {
-    *("bent surface by a plane", "7 sigmoid layers"),
-    *("sigmoids driven flat", "two softmaxes", "table in thousands", "20 rows"),
-    *("a third of labels wrong", "split in order of class", "biases -6"),
-    *("MLP on digits", "blurred rings, small net", "autoencoder"),
+    *("bent surface by a plane", "7 sigmoid layers", "two softmaxes"),
+    *("table in thousands", "split in order of class", "MLP on digits"),
 }
 
 
@@ -24,14 +22,15 @@ def marked(cases):
     ]
 
 
-@pytest.mark.parametrize("case", marked(planted.PLANTED))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", marked(c for c in SETS["kept"] if c.expected))
 def test_a_planted_fault_is_named_first(case):
     report = case.run().diagnose()
     assert report.names[0] == case.expected, str(report)
     assert not report.healthy
 
 
-@pytest.mark.parametrize("case", marked(planted.HEALTHY))
+@pytest.mark.parametrize("case", marked(c for c in SETS["kept"] if not c.expected))
 def test_a_healthy_run_is_called_healthy(case):
     report = case.run().diagnose()
     assert report.healthy, str(report)
@@ -39,7 +38,7 @@ def test_a_healthy_run_is_called_healthy(case):
 
 
 def test_the_quick_cases_exist():
-    assert {case.name for case in planted.PLANTED + planted.HEALTHY} >= QUICK
+    assert {case.name for case in SETS["kept"]} >= QUICK
 
 
 def test_the_bench_counts_hits(tmp_path, monkeypatch, capsys):

@@ -6,8 +6,8 @@ import copy
 import jax
 import numpy as np
 import optax
-import planted
 import pytest
+from cases import SETS
 from runs import blobs, dense, fitted, table
 
 import jaxnn as nn
@@ -132,7 +132,7 @@ def test_a_pair_of_params_and_state_will_do(slow_run):
 
 
 def test_the_error_of_a_run_that_turned_nan_is_enough():
-    run = planted.too_fast_until_nan()
+    run = next(c for c in SETS["kept"] if c.name == "SGD 3, NaN").run()
     assert isinstance(run.state, nn.NonFiniteError)
     report = run.diagnose()
     assert report.names[0] == "learning rate too large"
@@ -149,41 +149,45 @@ def test_parameters_that_are_nan_are_seen(slow_run):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"history": nn.History()}, ValueError, "history: is empty.*NonFiniteError"),
-        ({"history": None}, TypeError, "history: must be the History"),
+        (
+            {"history": nn.History()},
+            ValueError,
+            "^diagnose: history must hold .*NonFiniteError",
+        ),
+        ({"history": None}, TypeError, "^diagnose: history must be the History"),
         ({"net": nn.ensemble(dense(16, 3), 2)}, ValueError, "nn.member"),
-        ({"state": 3}, TypeError, "state: must be a TrainState or a pair"),
-        ({"train": np.ones((3, 8))}, TypeError, "train: must be a tuple"),
+        ({"state": 3}, TypeError, "^diagnose: state must be a TrainState or a"),
+        ({"train": np.ones((3, 8))}, TypeError, "^diagnose: train must be a tuple"),
         (
             {"validation": (np.ones((4, 7), np.float32), np.zeros(4, np.int32))},
             ValueError,
-            r"validation inputs: must have the shape .*float32\[4,7\]",
+            r"^diagnose: validation inputs must have the shape .*float32\[4,7\]",
         ),
         (
             {"validation": (np.ones((4, 8), np.float32), np.zeros((4, 3)))},
             ValueError,
-            "validation targets: must have the shape",
+            "^diagnose: validation targets must have the shape",
         ),
         (
             {"train": (np.ones((4, 8), np.float32), np.full(4, 7))},
             ValueError,
-            "train targets: must be a class from 0 to 2",
+            "^diagnose: train targets must be a class from 0 to 2",
         ),
         (
             {"train": (np.full((4, 8), np.nan, np.float32), np.zeros(4, np.int32))},
             ValueError,
-            "train inputs: must be finite",
+            "^diagnose: train inputs must be finite",
         ),
         (
             {"optimizer": optax.adam(1e-3)},
             ValueError,
-            "optimizer: must be that of the run, .* this optimizer ScaleByAdamState",
+            "^diagnose: optimizer must be that .* this optimizer ScaleByAdamState",
         ),
-        ({"optimizer": optax.adam}, TypeError, "optimizer: must be an Optax optimizer"),
+        ({"optimizer": optax.adam}, TypeError, "^diagnose: optimizer must be an Optax"),
         (
             {"loss": lambda y, t: CROSS_ENTROPY(y, t).mean()},
             ValueError,
-            r"loss: must give one value per example, .* got float32\[\]",
+            r"^diagnose: loss must give one value per example, .* got float32\[\]",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -203,7 +207,8 @@ def test_data_that_do_not_fit_the_network(slow_run):
 def test_the_state_of_an_ensemble_is_known(slow_run):
     trees = nn.ensemble(slow_run.net, 2).init(jax.random.key(0), slow_run.train[0])
     with pytest.raises(
-        ValueError, match=r"state: is that of an .* nn\.member\(state, 0"
+        ValueError,
+        match=r"^diagnose: state must be that of a single .* nn\.member\(state, 0",
     ):
         slow_run._replace(state=trees).diagnose()
     assert (
@@ -215,12 +220,14 @@ def test_the_memory_of_one_batch_is_refused(slow_run, key):
     net, x = nn.Sequential(nn.lstm(2), nn.Dense(3)), np.ones((4, 5, 2), np.float32)
     live, train = nn.stateful(net), (x, np.zeros((4, 5), np.int32))
     run = slow_run._replace(train=train, validation=None, optimizer=None)
-    with pytest.raises(ValueError, match=r"net: is stateful, .* that nn.stateful was"):
+    with pytest.raises(
+        ValueError, match=r"^diagnose: net must not be .* that nn.stateful was"
+    ):
         run._replace(net=live, state=live.init(key, x)).diagnose()
 
 
 def test_examples_must_be_positive(slow_run):
-    with pytest.raises(ValueError, match="examples: must be a positive int, got 0"):
+    with pytest.raises(ValueError, match=r"^diagnose: examples must be a positive int"):
         slow_run.diagnose(examples=0)
 
 

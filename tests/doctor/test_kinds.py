@@ -219,11 +219,11 @@ def test_validation_sequences_may_be_longer():
     assert report.healthy, str(report)
     rigid = nn.Sequential(nn.Flatten(), nn.Dense(2))
     params = {"dense_1": {"w": jnp.zeros((20, 2)), "b": jnp.zeros(2)}}
-    with pytest.raises(ValueError, match="validation inputs: must have the shape"):
+    with pytest.raises(ValueError, match="validation inputs must have the shape"):
         diagnosed(rigid, params, train, validation, CROSS_ENTROPY)
     short = validation[0], validation[1][:, None]
     params = {"dense_1": {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}}
-    with pytest.raises(ValueError, match="validation targets: must have the shape"):
+    with pytest.raises(ValueError, match="validation targets must have the shape"):
         diagnosed(net, params, train, short, CROSS_ENTROPY)
 
 

@@ -26,8 +26,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import jaxnn as nn
 from jaxnn import io, trees
 from jaxnn.files import tree_files
+from jaxnn.messages.phrases import describe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = f"{v1.FLOATS} {v1.RARE} {v1.INTEGERS} bool".split()
@@ -49,7 +51,7 @@ def assert_same(left, right):
     assert jax.tree.structure(left) == jax.tree.structure(right)
     for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         assert type(a) is type(b)
-        assert trees.describe(a) == trees.describe(b)
+        assert describe(a) == describe(b)
         assert bits(a) == bits(b)
 
 
@@ -166,6 +168,49 @@ def test_empty_containers_and_bare_leaves(tmp_path):
         io.save(tmp_path / "x", bare)
         assert_same(io.load(tmp_path / "x", like=bare), bare)
         assert_same(io.load(tmp_path / "x"), bare)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ({"dense_1": {"w": np.ones((2, 3))}}, {}),
+        [np.ones(2), np.zeros(3)],
+        (np.ones(2),),
+        tuple(np.full(1, i) for i in range(11)),
+        ({}, {}),
+        (),
+        [],
+    ],
+)
+def test_a_tuple_or_a_list_comes_back_as_one(tree, tmp_path):
+    io.save(tmp_path / "x", tree)
+    back = io.load(tmp_path / "x")
+    assert type(back) is type(tree)
+    assert_same(back, tree)
+
+
+def test_a_pair_that_was_saved_is_what_predict_takes(tmp_path, key):
+    net, x = nn.Dense(3), np.ones((2, 4), np.float32)
+    io.save(tmp_path / "x", net.init(key, x))
+    params, state = io.load(tmp_path / "x")
+    assert params["w"].shape == (4, 3) and state == {}
+    assert nn.predict(net, io.load(tmp_path / "x"), x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["net.npz", "net.pt", "net.keras"])
+def test_a_name_that_promises_another_format_is_said(name, tmp_path):
+    with pytest.warns(UserWarning, match="is a safetensors file, whatever its name"):
+        io.save(tmp_path / name, {"w": np.ones(3)})
+    assert io.load(tmp_path / name)["w"].shape == (3,)
+
+
+def test_a_pair_of_an_earlier_version_still_loads(tmp_path):
+    tensors = {"0/w": np.ones(3, np.float32)}
+    write_note(tmp_path / "x", {**NOTE, "empty": {"1": {}}}, tensors)
+    assert_same(io.load(tmp_path / "x"), {"0": {"w": tensors["0/w"]}, "1": {}})
+    for wrong in ({"sequence": "set"}, {"sequence": []}, {"sequence": "tuple"}):
+        write_note(tmp_path / "x", {**NOTE, **wrong}, {"w": np.ones(3, np.float32)})
+        raises(["load: the jaxnn header of"], io.load, tmp_path / "x")
 
 
 def test_without_like_fields_and_indices_become_keys(tmp_path, key):
@@ -302,11 +347,11 @@ def assert_untouched(file):
 
 
 def test_the_path_is_taken_exactly(tmp_path):
-    for name in ("net", "net.v1", "net.npz"):
+    for name in ("net", "net.v1", "net.bin"):
         io.save(str(tmp_path / "a" / "b" / name), OLD)
         assert_same(io.load(str(tmp_path / "a" / "b" / name)), OLD)
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
-    assert names == ["net", "net.npz", "net.v1"]
+    assert names == ["net", "net.bin", "net.v1"]
 
 
 def test_a_relative_path_and_an_overwrite(file, monkeypatch):
@@ -517,6 +562,7 @@ def test_the_nearest_name_is_not_looked_for_among_all(tmp_path, monkeypatch):
     assert len(looked) == 20 and max(looked) <= 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["None", "jax.ShapeDtypeStruct", "np.empty"])
 def test_loading_takes_the_memory_of_one_file(kind, tmp_path):
     """No whole second copy, neither of the bytes nor of the arrays."""

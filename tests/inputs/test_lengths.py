@@ -22,7 +22,9 @@ REFUSES = {
     *("conv_transpose", "conv_transpose_groups", "separable_conv", "conv_depthwise"),
     *("max_pool", "max_pool_overlapping", "max_pool_1d", "avg_pool", "avg_pool_3d"),
     *("adaptive_max_pool", "adaptive_avg_pool", "upsample", "upsample_bilinear"),
-    *("pixel_shuffle", "pixel_unshuffle", "squeeze_excite"),
+    *("pixel_shuffle", "pixel_unshuffle", "squeeze_excite", "upsample_bicubic"),
+    *("conv_transpose_output_padding", "max_unpool", "pad", "pad_reflect"),
+    "minibatch_std",
 }
 #: One of each way to treat steps: each alone, with its neighbors, with those before it,
 #: with all (in order, by attention, by statistics), all as one; without lengths.
@@ -58,7 +60,7 @@ def check_padding_changes_nothing(net: nn.Layer, shape: tuple[int, ...]) -> None
     """Outputs and gradients are those of the sequence alone, with NaN behind it."""
     alone = jax.random.normal(jax.random.key(3), shape)[:, :2]
     padded = jnp.concatenate([alone, jnp.full_like(alone[:, :1], jnp.nan)], 1)
-    params, state = net.init(jax.random.key(1), alone)
+    params, state = jax.jit(net.init)(jax.random.key(1), alone)
 
     def loss(params, x, lengths=None):
         given = x if lengths is None else (x, lengths)
@@ -66,7 +68,7 @@ def check_padding_changes_nothing(net: nn.Layer, shape: tuple[int, ...]) -> None
         real = y[:, :2] if y.ndim > 2 else y
         return (real.astype(float) ** 2).sum(), real
 
-    slope = jax.grad(loss, argnums=(0, 1), has_aux=True)
+    slope = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
     expected = slope(params, alone)
     (by_params, by_x), y = slope(params, padded, LENGTHS)
     assert not by_x[:, 2:].any()
@@ -113,7 +115,8 @@ def test_most_layers_take_sequences():
     assert {e.name for e in ENTRIES} >= AFTER
     taking = {e.name for e in ENTRIES if taken(e) is not None}
     assert len(taking) > 50
-    assert REFUSES - taking <= {"conv_1d", "avg_pool_3d", "pixel_unshuffle"}
+    too_large = {"conv_1d", "avg_pool_3d", "pixel_unshuffle", "max_unpool"}
+    assert REFUSES - taking <= too_large
 
 
 X = jax.random.normal(jax.random.key(0), (2, 4, 4))
@@ -351,6 +354,7 @@ def test_taps_and_summaries_show_arrays():
     assert "Steps" not in shown and "float32[2,4,1]" in shown
 
 
+@pytest.mark.slow
 def test_a_stateful_network_heeds_lengths_between_its_layers():
     attend = nn.MultiHeadAttention(2, causal=True)
     net = nn.Sequential(nn.SinusoidalPositions(), jax.nn.relu, attend)

@@ -100,6 +100,7 @@ def net_and_params(layer, x):
     return layer.init(jax.random.key(1), x)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"causal": True, "rotary": True}])
 def test_padding_changes_nothing_whatever_stands_there(options):
     """Outputs to the last bit, and gradients; NaN past the end included."""

@@ -153,6 +153,34 @@ def test_causal_attention():
     )
 
 
+@pytest.mark.parametrize("averaged", [True, False])
+def test_attention_weights_averaged_and_by_head(averaged):
+    with jax.enable_x64(True):
+        layer, x, memory = (
+            nn.MultiHeadAttention(2),
+            numbers(0, N, T, C),
+            numbers(1, N, S, C),
+        )
+        given = nn.Attend(jnp.asarray(x), jnp.asarray(memory), None, LENGTHS)
+        params = randomized(layer, given)
+        weights = layer.weights(params, given)
+        weights = weights.mean(1) if averaged else weights
+    theirs = torch.nn.MultiheadAttention(C, 2, batch_first=True).double()
+    there = {
+        k.removeprefix("a."): v for k, v in tensors(attention(params, "a")).items()
+    }
+    theirs.load_state_dict(there)
+    x, memory = torch.tensor(x), torch.tensor(memory)
+    _, expected = theirs(
+        x,
+        memory,
+        memory,
+        key_padding_mask=past_the_end(S),
+        average_attn_weights=averaged,
+    )
+    np.testing.assert_allclose(weights, expected.detach().numpy(), atol=1e-12)
+
+
 def test_attention_to_a_padded_memory():
     lengths = jnp.array([5, 3])
     padding = torch.tensor(np.arange(S)[None] >= np.array([[5], [3]]))

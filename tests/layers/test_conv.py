@@ -14,19 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from oracles.windows import same_pads
 
 import jaxnn as nn
 
 # --- the oracle: slide, multiply, add, one place after the other ---
-
-
-def same_pads(size, kernel, stride, dilation):
-    """What "SAME" means: the least padding that gives ceil(size / stride) windows."""
-    span, windows = (kernel - 1) * dilation + 1, -(-size // stride)
-    total = 0
-    while (size + total - span) // stride + 1 < windows:
-        total += 1
-    return total // 2, total - total // 2
 
 
 def cell(i, size, mode):
@@ -391,6 +383,7 @@ def test_an_ensemble_is_its_members(way):
         chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_exported_for_batches_of_any_size():
     """One program, also where images would be taken some at a time."""
     net = nn.Sequential(
@@ -441,9 +434,13 @@ print("equal")
 """
 
 
-@pytest.mark.parametrize(("way", "kind"), [("shard_map", "Auto"), ("jit", "Auto")])
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [pytest.param("shard_map", "Auto", marks=pytest.mark.slow), ("jit", "Auto")],
+)
 def test_two_devices_have_the_gradients_of_the_whole_batch(way, kind):
-    flags = "--xla_force_host_platform_device_count=2"
+    own = os.environ.get("XLA_FLAGS", "")
+    flags = f"{own} --xla_force_host_platform_device_count=2"
     done = subprocess.run(
         [
             sys.executable,

@@ -219,6 +219,32 @@ def test_conv_transpose(case, dtype):
     compare(layer, oracle, sizes, channels, dtype)
 
 
+# Sizes, kernel, stride, padding, output padding, dilation.
+OUTPUT_PADDING = [
+    ((4, 3), 3, 2, 1, 1, 1),
+    ((4, 3), 2, 2, 0, 1, 1),
+    ((3, 4), 3, (3, 2), (0, 1), (2, 0), 1),
+    ((5,), (2,), (1,), (0,), (2,), 3),
+    ((2, 3, 2), 2, 2, 0, 1, 1),
+]
+
+
+@pytest.mark.parametrize("case", OUTPUT_PADDING, ids=str)
+def test_conv_transpose_output_padding(case):
+    sizes, kernel, stride, padding, more, dilation = case
+    spread = lambda a: a if isinstance(a, tuple) else (a,) * len(sizes)  # noqa: E731
+    pads = tuple((p, p - q) for p, q in zip(spread(padding), spread(more), strict=True))
+    options = dict(stride=spread(stride), dilation=dilation)
+    layer = nn.ConvTranspose(3, spread(kernel), padding=pads, **options)
+
+    def oracle(x, w, b):
+        return torch_conv_transpose(
+            x, w, b, padding=padding, output_padding=more, **options
+        )
+
+    compare(layer, oracle, sizes, 2, np.float64)
+
+
 def cropped(size, kernel, stride, dilation):
     """Which of all outputs "SAME" keeps, and how many have to be put behind them."""
     span = (kernel - 1) * dilation + 1

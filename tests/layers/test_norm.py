@@ -1,5 +1,6 @@
 """Normalization: accuracy, statistics over several devices, degenerate inputs."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -280,7 +281,9 @@ print("equal")
 
 
 def test_synchronized_over_four_devices_is_the_whole_batch(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    own = os.environ.get("XLA_FLAGS", "")
+    flags = f"{own} --xla_force_host_platform_device_count=4"
+    monkeypatch.setenv("XLA_FLAGS", flags)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     command = [sys.executable, "-c", SHARDED]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -514,7 +517,7 @@ def test_squeeze_excite_keeps_at_least_one_feature(key):
         (lambda: nn.RMSNorm(eps=0.0), "RMSNorm: eps must be"),
         (lambda: nn.LocalResponseNorm(0), "LocalResponseNorm: size must be a positive"),
         (lambda: nn.LocalResponseNorm(k=0), "LocalResponseNorm: k must be a number"),
-        (lambda: nn.WeightNorm(3), "WeightNorm: a child must be a layer"),
+        (lambda: nn.WeightNorm(3), "WeightNorm: a layer must be an nn.Layer"),
         (lambda: nn.SpectralNorm(nn.Dense(3), 0), "SpectralNorm: iterations must be"),
         (lambda: nn.SpatialDropout(2), "SpatialDropout: rate must be from 0 to 1"),
         (lambda: nn.SqueezeExcite(0.5), "SqueezeExcite: reduction must be a positive"),

@@ -11,20 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+from oracles.windows import same_pads
 
 import jaxnn as nn
 from jaxnn.ops import pool
 
 # --- the oracle: every window visited by a loop ---
-
-
-def same_pads(size, kernel, stride, dilation):
-    """What "SAME" means: the least padding that gives ceil(size / stride) windows."""
-    span, windows = (kernel - 1) * dilation + 1, -(-size // stride)
-    total = 0
-    while (size + total - span) // stride + 1 < windows:
-        total += 1
-    return total // 2, total - total // 2
 
 
 def windows_of(sizes, kernel, stride, pads, dilation):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.pictures import compare
 
 import jaxnn as nn
 
@@ -44,27 +45,6 @@ def kind(name: str, sizes):
 def picture(sizes, dtype, ties=False):
     x = np.random.default_rng(0).standard_normal((2, *sizes, 3))
     return (np.maximum(np.round(x), 0) if ties else x).astype(dtype)
-
-
-def compare(layer, theirs, x):
-    """Outputs, and the gradients of an uneven sum of them."""
-    with jax.enable_x64(x.dtype == np.float64):
-
-        @jax.jit
-        def run(x):
-            y, pull = jax.vjp(lambda x: layer.apply({}, {}, x)[0], x)
-            slopes = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
-            return y, slopes, pull(slopes)[0]
-
-        y, slopes, gradient = map(np.asarray, run(x))
-    x = torch.tensor(np.moveaxis(x, -1, 1).copy(), requires_grad=True)
-    expected = theirs(x)
-    expected.backward(torch.tensor(np.moveaxis(slopes, -1, 1).copy()))
-    expected, back = expected.detach().numpy(), x.grad.numpy()
-    exact = dict(rtol=1e-12, atol=1e-13) if y.dtype == np.float64 else dict(atol=1e-6)
-    assert y.dtype == gradient.dtype == expected.dtype
-    np.testing.assert_allclose(y, np.moveaxis(expected, 1, -1), **exact)
-    np.testing.assert_allclose(gradient, np.moveaxis(back, 1, -1), **exact)
 
 
 @both
@@ -136,3 +116,116 @@ def test_not_a_number_is_not_swallowed(name):
     np.testing.assert_array_equal(
         np.isnan(ours), np.isnan(np.moveaxis(expected, 1, -1))
     )
+
+
+# Windows that touch, overlap, are spread, or are so wide that `reduce_window` pools.
+WITH_NAN = [
+    ((6, 6), 2, 2, 0, 1),
+    ((6, 7), 3, 2, 1, 1),
+    ((7, 7), 3, 1, 0, 2),
+    ((12,), (10,), (1,), (4,), 1),
+]
+
+
+@both
+@pytest.mark.parametrize("case", WITH_NAN, ids=str)
+def test_the_gradient_of_a_window_goes_to_its_nan(case, dtype):
+    sizes, kernel, stride, padding, dilation = case
+    options = dict(stride=stride, padding=padding, dilation=dilation)
+    x = picture(sizes, dtype, ties=True)
+    x.reshape(2, -1, 3)[0, 7, 1] = x.reshape(2, -1, 3)[1, 2, 0] = np.nan
+    compare(nn.MaxPool(kernel, **options), kind("MaxPool", sizes)(kernel, **options), x)
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("case", MAX, ids=str)
+def test_max_pool_indices(case, ties):
+    sizes, kernel, stride, padding, dilation, ceil_mode = case
+    options = dict(stride=stride, padding=padding, dilation=dilation)
+    x = picture(sizes, np.float32, ties)
+    x[0, 1, ..., 2] = np.nan
+    layer = nn.MaxPoolIndices(kernel, **options, ceil_mode=ceil_mode)
+    (y, indices), _ = jax.jit(layer.apply)({}, {}, jnp.asarray(x))
+    theirs = kind("MaxPool", sizes)(
+        kernel, **options, ceil_mode=ceil_mode, return_indices=True
+    )
+    expected = theirs(torch.tensor(np.moveaxis(x, -1, 1).copy()))
+    for ours, there in zip((y, indices), expected, strict=True):
+        np.testing.assert_array_equal(ours, np.moveaxis(there.numpy(), 1, -1))
+
+
+def test_a_window_of_minus_infinity_has_its_maximum_in_the_image():
+    layer = nn.MaxPoolIndices(3, stride=2, padding=1)
+    (_, indices), _ = layer.apply({}, {}, jnp.full((1, 3, 3, 1), -jnp.inf))
+    assert indices[0, :, :, 0].tolist() == [[0, 1], [3, 4]]
+
+
+class Both(nn.Composite):
+    pool: nn.Layer
+    unpool: nn.Layer
+
+    def forward(self, run, x):
+        y, indices = run("pool", x)
+        return run("unpool", (y**2, indices))
+
+
+# Sizes, kernel, stride, padding, and the size to return to.
+UNPOOL = [
+    ((6, 4), 2, None, 0, None),
+    ((7, 5), 2, None, 0, (7, 5)),
+    ((7, 8), 3, 2, 1, (7, 8)),
+    ((7,), (3,), (3,), (1,), None),
+    ((4, 4, 6), (2, 2, 3), None, 0, None),
+]
+
+
+@pytest.mark.parametrize("case", UNPOOL, ids=str)
+def test_max_unpool(case):
+    sizes, kernel, stride, padding, size = case
+    x = picture(sizes, np.float64)
+    options = dict(stride=stride, padding=padding)
+    net = Both(
+        nn.MaxPoolIndices(kernel, **options), nn.MaxUnpool(kernel, **options, size=size)
+    )
+    there = kind("MaxPool", sizes)(kernel, **options, return_indices=True)
+    back = kind("MaxUnpool", sizes)(kernel, **options)
+
+    def theirs(x):
+        y, indices = there(x)
+        return back(y**2, indices, output_size=size)
+
+    if stride is None or stride == kernel:  # else PyTorch counts shared maxima twice
+        return compare(net, theirs, x)
+    y, _ = net.apply({}, {}, jnp.asarray(x, jnp.float32))
+    expected = theirs(torch.tensor(np.moveaxis(x, -1, 1).copy()).float())
+    np.testing.assert_allclose(y, np.moveaxis(expected.numpy(), 1, -1), rtol=1e-6)
+
+
+def test_same_padding_unpools_to_size_times_stride():
+    x = jnp.asarray(picture((6, 9), np.float32))
+    maxima, _ = nn.MaxPoolIndices(3, padding="SAME").apply({}, {}, x)
+    y, _ = nn.MaxUnpool(3, padding="SAME").apply({}, {}, maxima)
+    assert y.shape == x.shape
+    np.testing.assert_array_equal(y[y != 0], x[y != 0])
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (jnp.ones((1, 2, 2, 1)), TypeError, r"x must be \(y, indices\)"),
+        ((jnp.ones((1, 2, 2, 1)),) * 2, TypeError, "indices must be integers"),
+        (
+            (jnp.ones((1, 2, 2, 1)), jnp.ones((1, 2, 1, 1), int)),
+            ValueError,
+            r"y and indices must have one shape, got .* and int32\[1,2,1,1\]",
+        ),
+        (
+            (jnp.ones((1, 2, 2, 1)), jnp.ones((1, 2, 2, 1), int)),
+            ValueError,
+            r"size must be within a stride of \(4, 4\), got 6",
+        ),
+    ],
+)
+def test_what_unpooling_refuses(x, error, message):
+    with pytest.raises(error, match=f"MaxUnpool: {message}"):
+        nn.MaxUnpool(2, size=6).apply({}, {}, x)

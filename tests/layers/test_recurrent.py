@@ -161,6 +161,7 @@ def loops(name):
     return fast, plain, arrays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_second_derivatives_and_vmap_are_those_of_the_formula(name):
     with jax.enable_x64(True):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+from oracles.pictures import compare
 
 import jaxnn as nn
 from jaxnn.ops import resize
@@ -19,23 +20,6 @@ NAMES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 def picture(sizes, dtype, channels=3):
     x = np.random.default_rng(0).standard_normal((2, *sizes, channels))
     return x.astype(dtype)
-
-
-def compare(layer, theirs, x):
-    """Outputs and gradients are PyTorch's."""
-    torch = pytest.importorskip("torch")
-    with jax.enable_x64(x.dtype == np.float64):
-        y, pull = jax.vjp(lambda x: layer.apply({}, {}, x)[0], jnp.asarray(x))
-        slopes = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
-        y, slopes, gradient = map(np.asarray, (y, slopes, pull(slopes)[0]))
-    x = torch.tensor(np.moveaxis(x, -1, 1).copy(), requires_grad=True)
-    expected = theirs(x)
-    expected.backward(torch.tensor(np.moveaxis(slopes, -1, 1).copy()))
-    expected, back = expected.detach().numpy(), x.grad.numpy()
-    close = dict(rtol=1e-12, atol=1e-12) if y.dtype == np.float64 else dict(atol=2e-6)
-    assert y.dtype == gradient.dtype == expected.dtype
-    np.testing.assert_allclose(y, np.moveaxis(expected, 1, -1), **close)
-    np.testing.assert_allclose(gradient, np.moveaxis(back, 1, -1), **close)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -51,6 +35,47 @@ def test_upsample(sizes, factor, method, dtype):
         align_corners=False if linear else None,
     )
     compare(nn.Upsample(factor, method=method), theirs, picture(sizes, dtype))
+
+
+#: Sizes, and a new size or a factor.
+RESIZED = [
+    ((5, 4), dict(size=(8, 3))),
+    ((5, 4), dict(size=(5, 1))),
+    ((3, 4), dict(size=6)),
+    ((1, 3), dict(size=(4, 7))),
+    ((3, 4), dict(factor=(2, 3))),
+]
+METHODS = [
+    ("nearest", False),
+    ("bilinear", False),
+    ("bilinear", True),
+    ("bicubic", False),
+    ("bicubic", True),
+]
+
+
+@pytest.mark.parametrize(("method", "align_corners"), METHODS)
+@pytest.mark.parametrize(("sizes", "new"), RESIZED, ids=str)
+def test_upsample_to_a_size_and_with_aligned_corners(sizes, new, method, align_corners):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Upsample(
+        size=new.get("size"),
+        scale_factor=new.get("factor"),
+        mode=method,
+        align_corners=None if method == "nearest" else align_corners,
+    )
+    layer = nn.Upsample(**new, method=method, align_corners=align_corners)
+    compare(layer, theirs, picture(sizes, np.float64))
+
+
+@pytest.mark.parametrize(("sizes", "size"), [((5,), (7,)), ((3, 4, 2), (4, 3, 5))])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_upsample_to_a_size_along_one_and_three_axes(sizes, size, align_corners):
+    torch = pytest.importorskip("torch")
+    options = dict(size=size, align_corners=align_corners)
+    theirs = torch.nn.Upsample(mode=NAMES[len(sizes)], **options)
+    layer = nn.Upsample(method="bilinear", **options)
+    compare(layer, theirs, picture(sizes, np.float64))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -130,7 +155,10 @@ def test_half_precision_is_interpolated_in_float32():
         (lambda: nn.Upsample(0), r"Upsample: factor must be a positive int or pair"),
         (lambda: nn.Upsample(1.5), "factor must be a positive int or pair, got 1.5"),
         (lambda: nn.Upsample((2, -1)), r"got \(2, -1\)"),
-        (lambda: nn.Upsample(2, method="linear"), "nearest, bilinear, got 'linear'"),
+        (lambda: nn.Upsample(2, method="linear"), "bicubic, got 'linear'"),
+        (lambda: nn.Upsample(2, size=4), "give a factor or a size, got factor=2"),
+        (lambda: nn.Upsample(size=(0, 4)), "size must be a positive int or pair"),
+        (lambda: nn.Upsample(align_corners=True), "align_corners is for method"),
         (lambda: nn.PixelShuffle(0), "PixelShuffle: factor must be a positive int"),
         (lambda: nn.PixelUnshuffle(-2), "PixelUnshuffle: factor must be a positive"),
     ],

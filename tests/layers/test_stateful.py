@@ -159,7 +159,7 @@ def test_what_can_not_go_on_is_refused_with_its_path():
     with pytest.raises(ValueError, match="in reverse") as caught:
         nn.stateful(nn.Sequential(body=nn.lstm(2, bidirectional=True)))
     assert "in body/layer1/backward" in caught.value.__notes__[0]
-    with pytest.raises(ValueError, match="no layer with a memory"):
+    with pytest.raises(ValueError, match="no layer with a carry"):
         nn.stateful(nn.Dense(2))
     with pytest.raises(ValueError, match="length must be a positive int"):
         nn.stateful(nn.rnn(2), length=0)

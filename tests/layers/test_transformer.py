@@ -85,6 +85,7 @@ def test_repeated_blocks_are_the_same_blocks():
     np.testing.assert_allclose(decoder.apply(params, {}, memory)[0], y, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeat", [False, True])
 def test_padding_changes_nothing_and_outputs_past_the_end_are_zero(repeat):
     net = nn.TransformerEncoder(2, 2, repeat=repeat)
@@ -121,6 +122,7 @@ def test_a_causal_encoder_does_not_see_what_comes():
     assert jnp.abs(y[:, 2:] - other[:, 2:]).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeat", [False, True])
 def test_a_stateful_transformer_is_the_whole_one(repeat):
     net = nn.Sequential(

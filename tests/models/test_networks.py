@@ -78,6 +78,7 @@ def test_parameters_of_small_images(name):
     assert trees.count(shapes(net, shape)[0]) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_code_shapes_and_dtype(name):
     """`repr` builds an equal network; logits have the dtype of the images."""

@@ -102,6 +102,31 @@ def test_default_leaves_biases_and_norms_alone(wrap):
     same(chosen["body"]["w"], bare["body"]["w"])
 
 
+def _partition(sgd, *patterns):
+    return nn.partition({pattern: sgd for pattern in patterns}, default=sgd)
+
+
+PATTERNED = {
+    "freeze": nn.freeze,
+    "partition": _partition,
+    "only": lambda sgd, *patterns: optax.masked(sgd, opt.only(*patterns)),
+    "weight_decay": lambda sgd, *patterns: opt.weight_decay(sgd, 0.1, *patterns),
+    "max_norm": lambda sgd, *patterns: opt.max_norm(sgd, 0.1, *patterns),
+}
+
+
+@pytest.mark.parametrize("wrap", PATTERNED)
+def test_a_pattern_of_folders_says_how_to_reach_into_them(wrap):
+    params = {f"stage{i}": {"conv": {"w": jnp.ones(2)}} for i in range(1, 6)}
+    with pytest.raises(ValueError) as error:
+        PATTERNED[wrap](SGD, "stage?").init(params)
+    assert str(error.value).endswith(
+        "pattern 'stage?' matches no parameter, only stage1, stage2, stage3, ...; "
+        "write 'stage?/*'"
+    )
+    PATTERNED[wrap](SGD, "stage?/*").init(params)
+
+
 @pytest.mark.parametrize("wrap", ["weight_decay", "l2", "l1", "max_norm"])
 def test_unknown_patterns_are_errors(wrap):
     optimizer = getattr(opt, wrap)(SGD, 0.1, "body", "bdoy/w")
@@ -450,8 +475,8 @@ def test_statistics_refuse_what_is_no_state_and_spare_other_networks():
     same(opt.refresh_statistics(net, state, X, batch_size=8), state)
     with pytest.raises(TypeError, match="state must be a TrainState"):
         opt.refresh_statistics(net, state.params, X, batch_size=8)
-    with pytest.raises(ValueError, match="batch_size"):
-        opt.refresh_statistics(NET, fit(SGD, epochs=1), X, batch_size=25)
+    with pytest.raises(ValueError, match=r"^refresh_statistics: batch_size"):
+        opt.refresh_statistics(NET, fit(SGD, epochs=1), X, batch_size=0)
     stack = jax.vmap(lambda key: nn.train_state(net, SGD, X, key=key))
     with pytest.raises(ValueError, match="must be one random key"):
         opt.refresh_statistics(net, stack(jax.random.split(KEY, 2)), X, batch_size=8)

@@ -199,9 +199,9 @@ def test_gradient_of_zero_is_marked(plain):
 
 
 def test_gradients_refuse_what_training_refuses(plain):
-    with pytest.raises(ValueError, match="batch targets: must be a class from 0 to 2"):
+    with pytest.raises(ValueError, match=r"^gradients: batch targets must be a class"):
         pictures.gradients(NET, plain, (X, LABELS + 1), ENTROPY)
-    with pytest.raises(TypeError, match="batch: must be a tuple"):
+    with pytest.raises(TypeError, match=r"^gradients: batch must be a tuple"):
         pictures.gradients(NET, plain, X, ENTROPY)
     with pytest.raises(ValueError, match="the network has no parameters"):
         pictures.gradients(nn.Identity(), ({}, {}), (X, X), SQUARED)
@@ -298,7 +298,7 @@ def test_impossible_boundaries(plain):
         pictures.decision_boundary(lambda x: x[:, :, None], ({}, {}), (X, LABELS))
     with pytest.raises(ValueError, match="points must be a positive int, got 0"):
         pictures.decision_boundary(NET, plain, (X, LABELS), points=0)
-    with pytest.raises(TypeError, match="data: must be a tuple"):
+    with pytest.raises(TypeError, match=r"^decision_boundary: data must be a tuple"):
         pictures.decision_boundary(NET, plain, X)
 
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +110,29 @@ def test_without_seeds_all_trials_have_the_key_of_the_sweep(line):
     close(line.state, state)
 
 
+def test_results_are_a_few_lines(grid, line):
+    head, best, last = repr(line).splitlines()
+    assert head.startswith("SweepResult: sweep of 4 settings: 16 epochs in 1 program")
+    assert best.startswith("best val_loss 0.") and "learning_rate=" in best
+    assert last == "print(result) shows a table of them"
+    score = rf"learning_rate={line.best.settings['learning_rate']}: 0\.\d+"
+    assert re.fullmatch(rf"Row\({score}, 1 trial\)", repr(line.rows[0]))
+    assert re.fullmatch(rf"Best\({score}, Sequential\(.*\)", repr(line.best))
+    every = ", ".join(f"{n}={v:.4g}" for n, v in grid.rows[0].settings.items())
+    assert re.fullmatch(rf"Row\({every}: .* ± .*, 2 trials\)", repr(grid.rows[0]))
+    assert list(grid.logs) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+def test_a_notebook_shows_the_table_of_a_sweep(grid):
+    table = ElementTree.fromstring(grid._repr_html_())
+    rows = [[*row.itertext()] for row in table.iter("tr")]
+    assert rows[0][:3] == ["learning_rate", "dropout", "width"]  # (the first is empty)
+    assert len(rows) == 17 and "sweep of 16 settings x 2 seeds" in table[0].text
+    assert [" ".join(row).split() for row in rows[:2]] == [
+        line.split() for line in grid.table().splitlines()[:2]
+    ]
+
+
 def test_the_best_goes_on_like_any_state(line):
     """Predicts, evaluates and trains on with the network and optimizer of `best`."""
     best, state = line.best, line.state
@@ -154,6 +179,7 @@ def test_an_optimizer_that_keeps_its_settings_begins_with_them():
     close(result.state, state)
 
 
+@pytest.mark.slow
 def test_early_stopping_and_plateaus_are_each_trials_own():
     options = {
         "early_stopping": nn.EarlyStopping(patience=1),
@@ -218,6 +244,16 @@ def test_folds_train_without_what_they_hold_out():
     assert row.score == pytest.approx(np.mean(scores))
     assert row.spread == pytest.approx(np.std(scores, ddof=1))
     assert result.best.score == row.score
+
+
+def test_a_batch_size_beyond_the_data_takes_them_all():
+    over = {"learning_rate": [0.1], "batch_size": [40, 1000]}
+    with pytest.warns(UserWarning, match="sweep: batch_size 1000 .* 40 ex") as caught:
+        result = sweep(over, batch_size=None, epochs=2)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    whole, all_of_it = (t.logs["val_loss"] for t in result.trials)
+    np.testing.assert_array_equal(whole, all_of_it)
+    assert result.rows[0].score == result.rows[1].score
 
 
 # --- The table, the winner, and trials that diverge --------------------------------
@@ -432,24 +468,46 @@ def test_a_part_of_a_grid_has_no_setting_twice():
 # --- Bad input: said before anything is compiled -----------------------------------
 
 WRONG = [
-    ({"over": {}}, TypeError, "over: must be a dict"),
-    ({"over": {"learning_rate": []}}, ValueError, "learning_rate is an empty list"),
+    ({"over": {}}, TypeError, "^sweep: over must be a dict"),
+    (
+        {"over": {"learning_rate": []}},
+        ValueError,
+        r"^sweep: over\[\'learning_rate\'\] must hold at least one value",
+    ),
     (
         {"over": {"learning_rate": 0.1}},
         TypeError,
-        "must be a list of values or a range",
+        r"^sweep: over\[\'learning_rate\'\] must be a list of values or a range",
     ),
-    ({"over": {"learning_rate": [0.1, 0.1]}}, ValueError, "holds 0.1 twice"),
+    (
+        {"over": {"learning_rate": [0.1, 0.1]}},
+        ValueError,
+        "must hold each value once, got 0.1 twice",
+    ),
     ({"over": {"learning_rat": [0.1]}}, ValueError, "nearest: 'learning_rate'"),
+    (
+        {"over": {"lr": [0.1]}},
+        ValueError,
+        r"got 'lr'; .*; loss is fixed: \w+ \(nearest: 'learning_rate'\)$",
+    ),
+    (
+        {
+            "net": lambda width: nn.Dense(width),
+            "optimizer": lambda rate: optax.sgd(rate),
+            "over": {"width": [3], "rate": [0.1], "zoom": [1]},
+        },
+        ValueError,
+        r"got 'zoom'; net takes width; optimizer takes rate; loss is fixed: \w+$",
+    ),
     (
         {"over": {"learning_rate": [0.1], "depth": [1]}},
         ValueError,
-        "no function takes 'depth'; net takes width, dropout; optimizer takes learning",
+        "takes, got 'depth'; net takes width, dropout; optimizer takes learning",
     ),
     (
         {"over": {"width": [4]}},
         ValueError,
-        "optimizer needs learning_rate, which is not",
+        "^sweep: optimizer needs learning_rate, which is not",
     ),
     (
         {"over": {"width": [4], "learning_rate": [0.1]}, "net": net()},
@@ -457,32 +515,31 @@ WRONG = [
         "net is fixed: Sequential.*lambda width: nn.Sequential",
     ),
     ({"optimizer": optax.sgd(0.1)}, ValueError, "optimizer=lambda learning_rate"),
-    ({"net": nn.ensemble(nn.Dense(3), 2)}, TypeError, "sweep its network"),
+    ({"net": nn.ensemble(nn.Dense(3), 2)}, TypeError, "give its network"),
     ({"net": 3}, TypeError, "net must be a layer or a function"),
     ({"optimizer": 0.1}, TypeError, "optimizer must be an Optax optimizer or a func"),
     ({"over": {"learning_rate": nn.search.uniform(0.0, 1.0)}}, ValueError, "samples="),
-    ({"samples": 0}, ValueError, "samples: must be a positive int"),
+    ({"samples": 0}, ValueError, "^sweep: samples must be a positive int"),
     ({"samples": 9}, ValueError, "at most the number of settings, got 9 for 2"),
-    ({"folds": 3}, ValueError, "validation: must be None with folds="),
+    ({"folds": 3}, ValueError, "^sweep: validation must be None with folds="),
     (
         {"folds": 1, "validation": None},
         ValueError,
-        "folds: must be an int of 2 or more",
+        "^sweep: folds must be an int of 2 or more",
     ),
     (
         {"folds": 41, "validation": None},
         ValueError,
         "number of examples, got 41 for 40",
     ),
-    ({"folds": 2, "validation": None, "batch_size": 30}, ValueError, "30 for 20 examp"),
-    ({"halving": 1}, ValueError, "halving: must be an int of 2 or more"),
+    ({"halving": 1}, ValueError, "^sweep: halving must be an int of 2 or more"),
     ({"halving": 3}, ValueError, "needs at least 3 settings and 3 epochs, got 2 and 4"),
     ({"monitor": "val_los"}, ValueError, "nearest: 'val_loss'"),
     ({"validation": None}, ValueError, "give validation= or folds="),
     (
         {"monitor": "val_accuracy", "metrics": {"accuracy": nn.metrics.accuracy}},
         ValueError,
-        "mode: say whether 'val_accuracy'",
+        "^sweep: mode must say whether 'val_accuracy'",
     ),
     (
         {
@@ -491,17 +548,17 @@ WRONG = [
             "mode": "min",
         },
         ValueError,
-        r"one number an epoch; 'val_counts' is \w+\[3,3\]",
+        r"one number an epoch, but 'val_counts' is \w+\[3,3\]",
     ),
-    ({"mode": "least"}, ValueError, "mode: must be 'min' or 'max'"),
-    ({"at_once": 0}, ValueError, "at_once: must be a positive int"),
+    ({"mode": "least"}, ValueError, "^sweep: mode must be 'min' or 'max'"),
+    ({"at_once": 0}, ValueError, "^sweep: at_once must be a positive int"),
     ({"key": 3}, TypeError, "key must be a random key"),
-    ({"batch_size": None}, TypeError, "batch_size: is needed"),
-    ({"batch_size": 99}, ValueError, "got 99 for 40 examples"),
+    ({"batch_size": None}, TypeError, "^sweep: batch_size is needed"),
+    ({"batch_size": 0}, ValueError, "^sweep: batch_size must be a positive int, got 0"),
     (
         {"over": {"learning_rate": [0.1], "batch_size": [5]}},
         ValueError,
-        "batch_size: is swept",
+        "^sweep: batch_size must be left out",
     ),
     ({"over": {"learning_rate": [0.1], "seed": [-1]}}, ValueError, "ints from 0 on"),
     ({"over": {"learning_rate": [0.1], "seed": [2**40]}}, ValueError, r"below 2\*\*32"),
@@ -513,12 +570,12 @@ WRONG = [
     (
         {"validation": (np.array(["a"] * 10), Y[:10])},
         TypeError,
-        "validation inputs: must hold numbers",
+        "^sweep: validation inputs must hold numbers",
     ),
     (
         {"over": {"learning_rate": [0.1], "seed": nn.search.integers(0, 9)}},
         ValueError,
-        "seed must be a list",
+        r"over\[\'seed\'\] must be a list",
     ),
     (
         {"over": {"learning_rate": [0.1], "dropout": [0.5, 1.5]}},
@@ -528,12 +585,20 @@ WRONG = [
     (
         {"loss": nn.losses.cross_entropy},
         ValueError,
-        "cross_entropy takes probabilities",
+        "^sweep: loss cross_entropy takes probabilities",
     ),
-    ({"data": iter([TRAIN])}, TypeError, "a sweep needs arrays"),
-    ({"data": (X, Y - 1)}, ValueError, "must be a class from 0 to 2"),
+    ({"data": iter([TRAIN])}, TypeError, "^sweep: data must be arrays"),
+    (
+        {"data": (X, Y - 1)},
+        ValueError,
+        "^sweep: data targets must be a class from 0 to 2",
+    ),
     ({"validation": (X[:, :3], Y)}, Exception, "3"),
-    ({"early_stopping": nn.EarlyStopping(monitor="no_loss")}, ValueError, "not logged"),
+    (
+        {"early_stopping": nn.EarlyStopping(monitor="no_loss")},
+        ValueError,
+        "must monitor a",
+    ),
 ]
 
 
@@ -575,6 +640,7 @@ def test_a_last_batch_of_one_is_refused_before_compiling(options, monkeypatch):
     assert any("has 1 example: choose a batch_size" in n for n in error.value.__notes__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
 def test_what_is_done_is_not_lost(kind, monkeypatch):
     """An error in the midst has the sweep up to there."""

@@ -15,7 +15,8 @@ import pytest
 import safetensors.numpy
 
 import jaxnn as nn
-from jaxnn import core, trees
+from jaxnn import core
+from jaxnn.messages.phrases import describe
 
 torch = pytest.importorskip("torch")
 from oracles import networks  # noqa: E402 - needs torch
@@ -160,7 +161,7 @@ def test_there_and_back(name, net, build, shape):
     trees_ = from_torch(net, x, before)
     expected = jax.eval_shape(net.init, jax.random.key(0), images((2, *shape)))
     for got, want in zip(trees_, expected, strict=True):
-        assert jax.tree.map(trees.describe, got) == jax.tree.map(trees.describe, want)
+        assert jax.tree.map(describe, got) == jax.tree.map(describe, want)
     arrays = to_torch(net, trees_, names=naming)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -482,7 +483,7 @@ def test_names_of_ones_own():
     np.testing.assert_array_equal(params["a"]["w"], -w.T)
     back = to_torch(net, (params, state), names=names)
     assert back.keys() == given.keys()
-    with pytest.raises(ValueError, match=r"no layer with arrays at 'bb'.*nearest: 'b'"):
+    with pytest.raises(ValueError, match=r"layers with arrays, got 'bb'.*nearest: 'b'"):
         from_torch(net, x, given, names={"bb": "second"})
 
 
@@ -700,7 +701,7 @@ except ImportError as error:
 
 def test_layers_without_a_counterpart_are_named():
     net, x = nn.Sequential(nn.Maxout(3)), np.ones((1, 3), np.float32)
-    words = ["Maxout at 'maxout_1' has no counterpart"]
+    words = ["from_torch: Maxout(3) at 'maxout_1' has no counterpart"]
     refused(words, from_torch, net, x, {}, error=TypeError)
 
 

@@ -133,7 +133,7 @@ def test_a_scaled_step_is_the_step_at_that_rate():
     chex.assert_trees_all_close(state.params, slow.params, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.filterwarnings("ignore:validation. no example counts")
+@pytest.mark.filterwarnings("ignore:fit. validation has no example")
 def test_a_validation_of_nothing_is_never_the_best():
     loss = functools.partial(CROSS_ENTROPY, ignore_label=-1)
     nothing = X[:11], np.full(11, -1)
@@ -161,7 +161,8 @@ def test_a_validation_of_nothing_is_never_the_best():
 )
 def test_decisions_by_hand(values, mode, stops_at):
     watch = Watch(nn.EarlyStopping(2, monitor="m", mode=mode, min_delta=0.1))
-    state = watch.begin(nn.train_state(NET, optax.sgd(0.1), X, key=jax.random.key(0)))
+    state = nn.train_state(NET, optax.sgd(0.1), X, key=jax.random.key(0))
+    state = watch.begin("run", state)
     stops = []
     for epoch, value in enumerate(values, 1):
         state = watch.look(state, {"m": value}, epoch)
@@ -173,7 +174,7 @@ def test_decisions_by_hand(values, mode, stops_at):
     ("options", "message"),
     [
         ({"patience": 0}, "EarlyStopping: patience must be 1 or more epochs, got 0"),
-        ({"monitor": "val_accuracy"}, "is 'val_accuracy' better small or large"),
+        ({"monitor": "val_accuracy"}, "mode must say whether 'val_accuracy' is better"),
         ({"mode": "least"}, "mode must be 'min' or 'max', got 'least'"),
         ({"min_delta": -1}, "min_delta must be a number 0 or more, got -1"),
     ],
@@ -184,12 +185,77 @@ def test_wrong_options_are_refused(options, message):
 
 
 def test_what_is_not_logged_is_refused_before_training():
-    with pytest.raises(ValueError, match=r"not logged; .* give validation="):
+    with pytest.raises(
+        ValueError, match=r"^fit: early_stopping must monitor .* give validation="
+    ):
         fit(early_stopping=nn.EarlyStopping())
     wrong = nn.EarlyStopping(monitor="val_los_loss")
     with pytest.raises(ValueError, match="nearest: 'val_loss'"):
         fit(early_stopping=wrong, validation=VALIDATION)
-    with pytest.raises(TypeError, match=r"early_stopping: must be an nn.EarlyStopping"):
+    with pytest.raises(
+        TypeError, match=r"^fit: early_stopping must be an nn.EarlyStopping"
+    ):
         fit(early_stopping=3)
     with pytest.raises(ValueError, match="factor must be a number above 0, below 1"):
         nn.Plateau(factor=1.0)
+
+
+ACCURACY = {"accuracy": nn.metrics.accuracy}
+MONITORS = {
+    "an abbreviation": (
+        {"metrics": ACCURACY, "validation": VALIDATION},
+        "got 'val_acc'; the run logs accuracy, loss, "
+        "val_accuracy, val_loss (nearest: 'val_accuracy')",
+    ),
+    "no metric": (
+        {"validation": VALIDATION},
+        "the run logs loss, val_loss; a metric is logged by its name in metrics=",
+    ),
+    "no validation": (
+        {"metrics": ACCURACY},
+        "the run logs accuracy, loss; give validation= (nearest: 'val_accuracy')",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MONITORS)
+@pytest.mark.parametrize("kind", ["early_stopping", "plateau"])
+def test_a_monitor_that_is_not_logged_names_what_is(case, kind, monkeypatch):
+    monkeypatch.setattr("jaxnn.train.loop.run_steps", lambda *_, **__: 1 / 0)
+    options, message = MONITORS[case]
+    watch = {"early_stopping": nn.EarlyStopping, "plateau": nn.Plateau}[kind]
+    with pytest.raises(ValueError) as error:
+        fit(**{kind: watch(monitor="val_acc", mode="max")}, **options)
+    assert str(error.value).startswith(
+        f"fit: {kind} must monitor a logged value, got 'val_acc'"
+    )
+    assert message in str(error.value)
+
+
+def test_a_monitor_of_several_numbers_is_refused_before_training(monkeypatch):
+    monkeypatch.setattr("jaxnn.train.loop.run_steps", lambda *_, **__: 1 / 0)
+    metrics = {"counts": nn.metrics.ConfusionMatrix(3)}
+    for monitor in ("counts", "val_counts"):
+        watch = nn.EarlyStopping(monitor=monitor, mode="min")
+        with pytest.raises(ValueError, match=rf"an epoch, but '{monitor}' is int32"):
+            fit(early_stopping=watch, metrics=metrics, validation=VALIDATION)
+
+
+def test_a_custom_steps_monitor_is_refused_before_training(monkeypatch):
+    """What its validation function logs is known later; what the step logs is not."""
+    monkeypatch.setattr("jaxnn.train.loop.run_steps", lambda *_, **__: 1 / 0)
+    inner = nn.train_step(NET, CROSS_ENTROPY, SGD)
+
+    def step(state, batch):
+        return inner(state, batch)
+
+    with pytest.raises(ValueError, match=r"got 'los_loss'; the run logs"):
+        nn.fit(
+            step,
+            (X, Y),
+            epochs=1,
+            batch_size=16,
+            state=nn.train_state(NET, SGD, X, key=KEY),
+            validation=lambda state: {"loss": 1.0},
+            early_stopping=nn.EarlyStopping(monitor="los_loss"),
+        )

@@ -152,7 +152,8 @@ assert jnp.allclose(jnp.array(history["val_loss"]), jnp.array(other["val_loss"])
 
 
 def test_a_mesh_spreads_members_over_devices():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    own = os.environ.get("XLA_FLAGS", "")
+    flags = {"XLA_FLAGS": f"{own} --xla_force_host_platform_device_count=4"}
     run = subprocess.run(
         [sys.executable, "-c", MESH],
         env={**os.environ, **flags},
@@ -168,7 +169,7 @@ def test_a_mesh_spreads_members_over_devices():
         (lambda: nn.ensemble(NET, 0), ValueError, "ensemble: n must be a positive int"),
         (lambda: nn.ensemble(nn.ensemble(NET, 2), 3), TypeError, r"ensemble\(net, 6\)"),
         (lambda: nn.ensemble(NET, 2.0), ValueError, "ensemble: n must be a positive"),
-        (lambda: nn.ensemble(3, 2), TypeError, "a child must be a layer"),
+        (lambda: nn.ensemble(3, 2), TypeError, "ensemble: a layer must be an nn.Layer"),
         (lambda: nn.ensemble(NET, 2, average="mean"), ValueError, "average must be"),
         (lambda: nn.ensemble(NET, 2, mesh=4), TypeError, "mesh must be a jax.sharding"),
         (

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from pathlib import Path
 
 import chex
 import jax
@@ -25,6 +26,34 @@ class Foreign:
     """An array of another library: it has a shape, and a dtype that is not NumPy's."""
 
     shape, ndim, dtype = (70, 6), 2, "foreign.float32"
+
+
+class Several(nn.Composite):
+    """Returns a dict of outputs."""
+
+    digit: nn.Layer = nn.Dense(3)
+    ink: nn.Layer = nn.Dense(1)
+
+    def forward(self, run, x):
+        return {"digit": run("digit", x), "ink": run("ink", x)}
+
+
+def several(metrics):
+    losses = {"digit": CROSS_ENTROPY, "ink": MSE}
+    data = X, {"digit": Y, "ink": X[:, :1]}
+    return fit(data, net=Several(), loss=losses, metrics=metrics)
+
+
+class Hooked:
+    """A callback as Keras has it."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        pass
+
+
+class HookedToo(nn.callbacks.Callback):  # type: ignore[misc]
+    def on_train_end(self, logs=None):
+        pass
 
 
 class Reader(nn.Composite):
@@ -56,6 +85,25 @@ CASES = {
         lambda: fit((X, changed(Y, 37, 3))),
         [r"\[37\] is 3", "0 to 2"],
     ),
+    "labels of more classes": (
+        lambda: fit((X, Y + 5), net=nn.Dense(5)),
+        ["but [0] is", "; for 8 classes end in nn.Dense(8)"],
+    ),
+    "labels from 1": (
+        lambda: fit((X, Y + 1)),
+        ["a class from 0 to 2", "; classes count from 0: targets - 1"],
+    ),
+    "outputs with more axes": (
+        lambda: fit((np.zeros((70, 5, 4), np.float32), Y), net=nn.Dense(3)),
+        [
+            "class labels [N, 5] for outputs [N, 5, 3], got int64[70]; a layer such as "
+            "nn.Flatten(), nn.GlobalAvgPool() or, after recurrence, nn.LastStep() is"
+        ],
+    ),
+    "numbers with more axes": (
+        lambda: fit((np.zeros((70, 5, 4)), X[:, 0]), net=nn.Dense(1), loss=MSE),
+        ["outputs, [N, 5, 1], got float32[70]; a layer such as nn.Flatten()"],
+    ),
     "many": (lambda: fit((X, Y - 1)), ["such labels"]),
     "float labels": (lambda: fit((X, Y.astype(np.float32))), ["integers", "astype"]),
     "one-hot ints": (lambda: fit((X, np.eye(3, dtype=int)[Y])), ["astype"]),
@@ -73,17 +121,25 @@ CASES = {
         lambda: fit((X, changed(X, (2, 2), np.nan)), net=nn.Dense(6), loss=MSE),
         ["targets", r"\[2, 2\]"],
     ),
-    "lengths": (lambda: fit((X, Y[:-1])), ["inputs has 70", "targets has 69"]),
-    "empty": (lambda: fit((X[:0], Y[:0])), ["empty"]),
-    "batch size": (lambda: fit(batch_size=71), ["71", "70"]),
+    "lengths": (
+        lambda: fit((X, Y[:-1])),
+        ["fit: data must", "got 70 in inputs, 69 in targets"],
+    ),
+    "empty": (
+        lambda: fit((X[:0], Y[:0])),
+        ["fit: data must hold examples, got (float32[0,6], int"],
+    ),
     "a last batch of one": (
         lambda: fit(net=nn.Sequential(nn.Dense(3), nn.BatchNorm()), batch_size=23),
         ["in batch_norm_1", "the last batch of an epoch has 1 example"],
     ),
     "zero batch": (lambda: fit(batch_size=0), ["positive int"]),
     "float batch": (lambda: fit(batch_size=8.0), ["positive int"]),
-    "no batch size": (lambda: fit(batch_size=None), ["batch_size: is needed"]),
-    "zero epochs": (lambda: fit(epochs=0), ["epochs: must be a positive int, got 0"]),
+    "no batch size": (lambda: fit(batch_size=None), ["fit: batch_size is needed"]),
+    "zero epochs": (
+        lambda: fit(epochs=0),
+        ["fit: epochs must be a positive int, got 0"],
+    ),
     "negative epochs": (lambda: fit(epochs=-3), ["got -3"]),
     "no key": (lambda: fit(key=None), ["jax.random.key", "no default seed"]),
     "old key": (lambda: fit(key=jax.random.PRNGKey(0)), ["wrap_key_data"]),
@@ -126,7 +182,10 @@ CASES = {
     "not a net": (lambda: nn.fit(3, (X, Y), epochs=1), ["a layer or a step"]),
     "a class": (lambda: nn.fit(nn.Flatten, (X, Y), epochs=1), ["a layer or a step"]),
     "lists": (lambda: fit(([1.0, 2.0], [0, 1])), ["must be an array", "np.asarray"]),
-    "list of arrays": (lambda: fit([X, Y]), ["write a tuple"]),
+    "list of arrays": (
+        lambda: fit([X, Y]),
+        ["fit: data must be", "write (inputs, targets)"],
+    ),
     "only inputs": (lambda: fit((X,)), ["(inputs, targets)"]),
     "validation labels": (
         lambda: fit(validation=(X, Y + 1)),
@@ -138,12 +197,18 @@ CASES = {
     ),
     "validation list": (
         lambda: fit(validation=[X, Y]),
-        ["validation: got a list of arrays"],
+        ["fit: validation must be", "got a list of arrays"],
     ),
-    "no validation batch": (lambda: fit(validation=[]), ["validation: is empty"]),
+    "no validation batch": (
+        lambda: fit(validation=[]),
+        ["fit: validation must hold batches, got an empty list"],
+    ),
     "validation of a state": (
         lambda: fit(validation=lambda state: {}),
-        ["validation: a function", "this one takes state"],
+        [
+            "fit: validation must be a function without arguments",
+            "this one takes state",
+        ],
     ),
     "a step and its loss": (
         lambda: fit(net=nn.train_step(NET, CROSS_ENTROPY, SGD)),
@@ -151,16 +216,16 @@ CASES = {
     ),
     "foreign arrays": (
         lambda: fit((Foreign(), Y)),
-        ["data inputs: must be an array of NumPy or JAX", "Foreign", "np.asarray"],
+        ["fit: data inputs must be an array of NumPy or JAX", "Foreign", "np.asarray"],
     ),
     "named classes": (lambda: fit(class_weight={"cat": 2.0}), ["which are ints"]),
     "class weight in words": (
         lambda: fit(class_weight={0: "heavy"}),
-        ["class_weight: the weight of class 0 must be a number, got 'heavy'"],
+        ["fit: class_weight[0] must be a number, got 'heavy'"],
     ),
     "two weights of a class": (
         lambda: fit(class_weight={0: [1.0, 2.0]}),
-        ["the weight of class 0 must be a number, got [1.0, 2.0]"],
+        ["fit: class_weight[0] must be a number, got [1.0, 2.0]"],
     ),
     "one class weight": (lambda: fit(class_weight=2.0), ["a list of weights"]),
     "patience": (
@@ -176,28 +241,173 @@ CASES = {
         ["every must be 1 or more epochs, got '1'"],
     ),
     "callbacks": (lambda: fit(callbacks=3), ["must be a list of functions"]),
+    "a path for callbacks": (
+        lambda: fit(callbacks="run.safetensors"),
+        ["got 'run.safetensors'; to save there, nn.callbacks.checkpoint(path)"],
+    ),
+    "a path among callbacks": (
+        lambda: fit(callbacks=[Path("run.safetensors")]),
+        ["run.safetensors')", "nn.callbacks.checkpoint(path)"],
+    ),
+    "a callback of Keras": (
+        lambda: fit(callbacks=[Hooked()]),
+        ["on_epoch_end of Hooked would never be called; write def callback(epoch, st"],
+    ),
+    "a class of nn.callbacks.Callback with hooks": (
+        lambda: fit(callbacks=[HookedToo]),
+        ["on_train_end of HookedToo would never be called", "a class with __call__"],
+    ),
+    "a callback without a name": (
+        lambda: fit(callbacks=[object()]),
+        [r"callback\(epoch, state, history\), got object$"],
+    ),
+    "early stopping among callbacks": (
+        lambda: fit(callbacks=[nn.EarlyStopping(2)]),
+        ["got EarlyStopping(2); give it as early_stopping=nn.EarlyStopping(...)"],
+    ),
+    "a plateau as callbacks": (
+        lambda: fit(callbacks=nn.Plateau(patience=2)),
+        ["give it as plateau=nn.Plateau(...)"],
+    ),
+    "a monitor in place of patience": (
+        lambda: nn.EarlyStopping("val_loss"),
+        ["patience must be 1 or more epochs, got 'val_loss'; write monitor='val_loss'"],
+    ),
+    "a callback's class": (
+        lambda: fit(callbacks=[Foreign]),
+        ["and Foreign is a class; give an instance, Foreign(...)"],
+    ),
+    "a callback that is not made": (
+        lambda: fit(callbacks=[nn.callbacks.checkpoint]),
+        ["checkpoint takes (path, every); it makes a callback, nn.callbacks.ch"],
+    ),
+    "tensorboard that is not made": (
+        lambda: fit(callbacks=[nn.callbacks.tensorboard]),
+        ["tensorboard takes (folder, ", "makes a callback, nn.callbacks.tensorboard"],
+    ),
+    "a callback of two": (
+        lambda: fit(callbacks=[lambda epoch, logs: None]),
+        ["callback(epoch, state, history), and <lambda> takes (epoch, logs)"],
+    ),
+    "a callback of four": (
+        lambda: fit(callbacks=[lambda a, b, c, d: None]),
+        ["<lambda> takes (a, b, c, d)"],
+    ),
+    "a method of one": (
+        lambda: fit(callbacks=[[].append]),
+        ["append takes (object)"],
+    ),
     "sample weights": (lambda: fit(sample_weight=np.ones(3)), ["[70]"]),
     "negative weight": (
         lambda: fit(sample_weight=changed(np.ones(70), 3, -1)),
         [r"\[3\] is -1"],
     ),
-    "class weight": (lambda: fit(class_weight={7: 2.0}), ["none of its classes"]),
+    "class weight": (
+        lambda: fit(class_weight={7: 2.0}),
+        ["fit: class_weight must name classes of the targets, got [7]"],
+    ),
     "weights for a stream": (
         lambda: fit([(X, Y)], class_weight={0: 2.0}),
         ["iterable"],
     ),
     "weights column": (lambda: fit((X, Y, np.ones((70, 1)))), ["data weights", "[70]"]),
     "weights below 0": (lambda: fit((X, Y, -np.ones(70))), ["0 or more", "[0] is -1"]),
-    "weights all 0": (lambda: fit((X, Y, np.zeros(70))), ["all 0"]),
+    "weights all 0": (
+        lambda: fit((X, Y, np.zeros(70))),
+        ["fit: data weights must not all be zero"],
+    ),
     "metrics list": (lambda: fit(metrics=[nn.metrics.accuracy]), ["dict from names"]),
+    "the name of an optimizer": (
+        lambda: fit(optimizer="adam"),
+        ["got 'adam'; write optax.adam(1e-3)"],
+    ),
+    "an optimizer that is not made": (
+        lambda: fit(optimizer=optax.lamb),
+        [r"got the function lamb; write optax.lamb\(1e-3\)$"],
+    ),
+    "a rate for an optimizer": (
+        lambda: fit(optimizer=0.01),
+        ["got 0.01; write optax.adam(0.01)"],
+    ),
+    "a list of optimizers": (
+        lambda: fit(optimizer=[optax.clip(1.0), optax.adam(1e-3)]),
+        ["got [GradientTransformation", "; write optax.chain(...)"],
+    ),
+    "the name of a loss": (
+        lambda: fit(loss="sparse_categorical_crossentropy"),
+        ["; write nn.losses.softmax_cross_entropy (on logits;"],
+    ),
+    "the name of a loss of ours": (
+        lambda: nn.evaluate(ONE, ONE.init(KEY, X), (X, X), loss="huber"),
+        ["evaluate: loss must be a function of outputs", "; write nn.losses.huber"],
+    ),
+    "a misspelled loss": (lambda: fit(loss="hubber"), ["(nearest: 'huber')"]),
+    "a list of losses": (
+        lambda: fit(loss=[CROSS_ENTROPY, MSE]),
+        ["got [function, function]; several are a dict"],
+    ),
+    "an objective as loss": (
+        lambda: fit(loss=lambda run, batch: run(batch[0]).mean(-1)),
+        ["got the function <lambda> of run and batch; give it as objective="],
+    ),
+    "the name of a metric": (
+        lambda: fit(metrics={"a": "f1"}),
+        ["got 'f1'; write nn.metrics.F1(10) (with the number of classes)"],
+    ),
+    "a metric alone": (
+        lambda: fit(metrics=nn.metrics.accuracy),
+        ["got the function accuracy"],
+    ),
+    "groups of rates": (
+        lambda: nn.partition({"head": 1e-3}),
+        ["partition: groups['head'] must be an Optax", "write optax.adam(0.001)"],
+    ),
+    "a default rate": (
+        lambda: nn.partition({"head": optax.adam(0.1)}, default=optax.sgd),
+        ["partition: default must be an Optax", "write optax.sgd(0.1, momentum=0.9)"],
+    ),
+    "groups by name": (
+        lambda: nn.partition(optax.adam(0.1)),
+        ["partition: groups must be a dict from patterns to optimizers"],
+    ),
+    "a metric of several outputs": (
+        lambda: several({"digit": nn.metrics.accuracy}),
+        [
+            "fit: metrics['digit'] must be of one entry of the outputs, a dict of "
+            "'digit', 'ink'; write nn.metrics.select('digit', nn.metrics.accuracy)"
+        ],
+    ),
+    "a streaming metric of several outputs": (
+        lambda: several({"f1": nn.metrics.F1(3)}),
+        ["write nn.metrics.select('digit', nn.metrics.F1(classes=3"],
+    ),
+    "an entry of a tuple": (
+        lambda: nn.metrics.select(0, nn.metrics.accuracy),
+        ["select: name must be a key of the outputs, which must be a dict", "got 0"],
+    ),
+    "weights of losses": (
+        lambda: fit(loss_weights={"digit": 1.0}),
+        ["write pairs (scale, loss): loss={"],
+    ),
     "optimizer class": (lambda: fit(optimizer=optax.sgd), ["Optax optimizer"]),
-    "loss name": (lambda: fit(loss="mse"), ["must be a function"]),
+    "loss name": (lambda: fit(loss="mse"), ["fit: loss must be a function"]),
     "callback": (lambda: fit(callbacks=[3]), ["list of functions"]),
     "history dict": (lambda: fit(history={}), ["must be a History"]),
     "chunks": (lambda: fit(chunk_seconds="1"), ["chunk_seconds"]),
     "strings": (lambda: fit((X, Y.astype(str))), ["must hold numbers"]),
-    "one array": (lambda: fit(data=X.reshape(70, 6)), ["data: must be a tuple"]),
-    "balanced": (lambda: fit(class_weight="balanced"), ["class_weight"]),
+    "one array": (lambda: fit(data=X.reshape(70, 6)), ["fit: data must be a tuple"]),
+    "almost balanced": (
+        lambda: fit(class_weight="balance"),
+        ["fit: class_weight must be 'balanced', a dict", "(nearest: 'balanced')"],
+    ),
+    "balanced numbers": (
+        lambda: fit((X, X[:, :1]), net=ONE, loss=MSE, class_weight="balanced"),
+        ["fit: class_weight needs targets that are class numbers [N] or [N, 1]"],
+    ),
+    "balanced stream": (
+        lambda: fit([(X, Y)], class_weight="balanced"),
+        ["fit: sample_weight and class_weight need arrays"],
+    ),
     "longer loss": (
         lambda: fit((X, X[:, :3]), loss=lambda o, t: ((o - t) ** 2).reshape(-1)),
         ["one value per example, [16]", "[48]"],
@@ -208,19 +418,19 @@ CASES = {
     ),
     "metric named epoch": (
         lambda: fit(metrics={"epoch": nn.metrics.accuracy}),
-        ["metrics: 'epoch' is a name of the history's own"],
+        ["fit: metrics must not use a name of the history's own", "got 'epoch'"],
     ),
     "metric named rate_scale": (
         lambda: fit(metrics={"rate_scale": nn.metrics.accuracy}),
-        ["metrics: 'rate_scale' is a name"],
+        ["fit: metrics must not use a name", "got 'rate_scale'"],
     ),
     "metric named val_loss": (
         lambda: fit(metrics={"val_loss": nn.metrics.accuracy}),
-        ["metrics: 'val_loss' is a name"],
+        ["fit: metrics must not use a name", "got 'val_loss'"],
     ),
     "metric without a name": (
         lambda: fit(metrics={1: nn.metrics.accuracy}),
-        ["metrics: a name must be a string, got 1"],
+        ["fit: metrics must have strings as names, got 1"],
     ),
     "a log named epoch": (
         lambda: nn.fit(
@@ -231,7 +441,7 @@ CASES = {
             state={"n": jnp.int32(0)},
             key=KEY,
         ),
-        ["step: logs: 'epoch' is a name"],
+        ["step: logs must not use a name", "got 'epoch'"],
     ),
     "rate in quotes": (
         lambda: fit(optimizer=optax.sgd("0.1")),
@@ -239,33 +449,42 @@ CASES = {
     ),
     "rate None": (
         lambda: fit(optimizer=optax.sgd(None)),
-        ["is the gradient itself", "not None"],
+        ["must not give the gradient itself", "not None"],
     ),
     "rates": (
         lambda: fit(optimizer=optax.sgd(jnp.ones((1, 1, 3))), net=nn.Dense(3)),
         ["learning rate"],
     ),
-    "a dict for an optimizer": (lambda: fit(optimizer={}), ["an Optax optimizer"]),
+    "a dict for an optimizer": (
+        lambda: fit(optimizer={}),
+        ["fit: optimizer must be an Optax optimizer"],
+    ),
     "optimizer of a state": (
         lambda: nn.train_state(NET, "sgd", X, key=KEY),
-        ["optimizer: must be an Optax optimizer", "'sgd'"],
+        ["train_state: optimizer must be an Optax optimizer", "'sgd'"],
     ),
-    "loss class": (lambda: fit(loss=Foreign), ["Foreign is a class; build one"]),
+    "loss class": (
+        lambda: fit(loss=Foreign),
+        ["fit: loss must be a function, got the class Foreign; build one"],
+    ),
     "loss pair": (
         lambda: fit(loss=lambda y, t: (CROSS_ENTROPY(y, t),) * 2),
-        ["loss: must give one value per example, [16]; got (float32[16], float32[16])"],
+        [
+            "train_step: loss must give one value per example, [16], got (float32[16], "
+            "float32[16])"
+        ],
     ),
     "loss of ints": (
         lambda: fit(loss=lambda y, t: (y.argmax(-1) == t).astype(jnp.int32)),
-        ["loss: must give floating-point numbers, got int32[16]"],
+        ["train_step: loss must give floating-point numbers, got int32[16]"],
     ),
     "loss name, evaluated": (
         lambda: nn.evaluate(ONE, ONE.init(KEY, X), (X, Y), loss="mse"),
-        ["loss: must be a function"],
+        ["evaluate: loss must be a function"],
     ),
     "metric class": (
         lambda: fit(metrics={"f1": nn.metrics.F1}),
-        ["metric F1 is a class"],
+        ["fit: a metric must not be a class, got F1"],
     ),
     "metric pair": (
         lambda: fit(metrics={"two": lambda y, t: (y, y)}),
@@ -281,91 +500,110 @@ CASES = {
     ),
     "class weight of a name": (
         lambda: fit(class_weight={0: "a"}),
-        ["class_weight: the weight of class 0 must be a number, got 'a'"],
+        ["fit: class_weight[0] must be a number, got 'a'"],
     ),
     "class weights of numbers": (
         lambda: fit((X, X[:, :1]), net=ONE, loss=MSE, class_weight={0: 2.0}),
-        ["class_weight: needs class numbers [N] or [N, 1]"],
+        ["fit: class_weight needs targets that are class numbers [N] or [N, 1]"],
     ),
     "weights of words": (
         lambda: fit(sample_weight=["a"] * 70),
-        ["sample_weight: must hold numbers"],
+        ["fit: sample_weight must hold numbers"],
     ),
     "tiny weights": (
         lambda: fit(sample_weight=np.full(70, 1e-38)),
-        ["sample_weight: must be 0, or from 1e-20 to 1e+20", "divide them"],
+        ["fit: sample_weight must be 0, or from 1e-20 to 1e+20", "divide them"],
     ),
     "huge weights": (
         lambda: fit((X, Y, np.full(70, 1e38))),
-        ["data weights: must be 0, or from 1e-20", "divide them"],
+        ["fit: data weights must be 0, or from 1e-20", "divide them"],
     ),
     "weights beyond float32": (
         lambda: fit(class_weight={0: 1e39}),
-        ["class_weight: must fit float32"],
+        ["fit: class_weight must fit float32"],
     ),
     "uint8": (lambda: fit((X.astype(np.uint8), Y)), ["floating-point", "255"]),
     "no targets": (
         lambda: fit((X, None)),
-        ["data targets: must be an array for softmax_cross_entropy, got None"],
+        ["fit: data targets must be an array for softmax_cross_entropy, got None"],
     ),
     "no validation targets": (
         lambda: fit(validation=(X, None)),
-        ["validation targets: must be an array for softmax_cross_entropy, got None"],
+        [
+            "fit: validation targets must be an array for softmax_cross_entropy, "
+            "got None"
+        ],
     ),
-    "no inputs": (lambda: fit((None, Y)), ["data inputs: must be arrays [N, ...]"]),
-    "inputs of nothing": (lambda: fit(({}, Y)), ["data inputs: must be", "got {}"]),
-    "no features": (lambda: fit((X[:, :0], Y)), ["data inputs: has no features"]),
-    "no outputs": (lambda: fit((X, X[:, :0])), ["data targets: has no features"]),
-    "deleted": (lambda: fit((deleted(X), Y)), ["data inputs: this jax.Array was del"]),
+    "no inputs": (lambda: fit((None, Y)), ["fit: data inputs must be arrays [N, ...]"]),
+    "inputs of nothing": (lambda: fit(({}, Y)), ["fit: data inputs must be", "got {}"]),
+    "no features": (
+        lambda: fit((X[:, :0], Y)),
+        ["fit: data inputs must have features"],
+    ),
+    "no outputs": (
+        lambda: fit((X, X[:, :0])),
+        ["fit: data targets must have features"],
+    ),
+    "deleted": (lambda: fit((deleted(X), Y)), ["fit: data inputs must still exist"]),
     "deleted state": (
         lambda: fit(state=jax.tree.map(deleted, {"params": X})),
-        ["state params: this jax.Array was deleted"],
+        ["fit: state params must still exist, but this jax.Array was deleted"],
     ),
-    "an int": (lambda: fit((X, 3)), ["data targets: must be an array, got int"]),
-    "a word": (lambda: fit(("abc", Y)), ["data inputs: must be an array, got str"]),
-    "a number": (lambda: fit(net=NET, data=np.float32(3)), ["data: must be a tuple"]),
-    "a bare word": (lambda: fit("abc"), ["data: must be arrays", "got 'abc'"]),
+    "an int": (lambda: fit((X, 3)), ["fit: data targets must be an array, got int"]),
+    "a word": (lambda: fit(("abc", Y)), ["fit: data inputs must be an array, got str"]),
+    "a number": (
+        lambda: fit(net=NET, data=np.float32(3)),
+        ["fit: data must be a tuple"],
+    ),
+    "a bare word": (lambda: fit("abc"), ["fit: data must be arrays", "got 'abc'"]),
     "int64": (
         lambda: fit((X, X.astype(int) + 3_000_000_000), net=nn.Dense(6), loss=MSE),
-        ["data targets: must fit int32", "[0, 0] is 3000000000", "(420 such numbers)"],
+        [
+            "fit: data targets must fit int32",
+            "[0, 0] is 3000000000",
+            "(420 such numbers)",
+        ],
     ),
     "milliseconds": (
         lambda: fit((1_700_000_000_000 + np.zeros((70, 6), int), Y)),
-        ["data inputs: must fit int32", "subtract an offset"],
+        ["fit: data inputs must fit int32", "subtract an offset"],
     ),
     "validation int64": (
         lambda: fit(validation=(X, Y + 2**32)),
-        ["validation targets: must fit int32"],
+        ["fit: validation targets must fit int32"],
     ),
     "float64": (
         lambda: fit((changed(X.astype(float), (3, 1), 1e300), Y)),
-        ["data inputs: must fit float32", "[3, 1] is 1e+300", "jax_enable_x64"],
+        ["fit: data inputs must fit float32", "[3, 1] is 1e+300", "jax_enable_x64"],
     ),
     "complex targets": (
         lambda: fit((X, X + 1j), net=nn.Dense(6), loss=MSE),
-        ["data targets: must be real numbers, got complex64[70,6]"],
+        ["fit: data targets must be real numbers, got complex64[70,6]"],
     ),
     "complex weights": (
         lambda: fit((X, Y, np.ones(70) + 1j)),
-        ["data weights: must be real numbers"],
+        ["fit: data weights must be real numbers"],
     ),
     "complex sample weights": (
         lambda: fit(sample_weight=np.ones(70) + 1j),
-        ["sample_weight: must be real numbers"],
+        ["fit: sample_weight must be real numbers"],
     ),
     "sample weights in words": (
         lambda: fit(sample_weight=np.ones(70).astype(str)),
-        ["sample_weight: must hold numbers"],
+        ["fit: sample_weight must hold numbers"],
     ),
     "masked": (
         lambda: fit((np.ma.masked_array(X, X > 2), Y)),
-        ["data inputs: must not be masked", "filled"],
+        ["fit: data inputs must not be masked", "filled"],
     ),
     "masked weights": (
         lambda: fit(sample_weight=np.ma.masked_array(np.ones(70), X[:, 0] > 1)),
-        ["sample_weight: must not be masked"],
+        ["fit: sample_weight must not be masked"],
     ),
-    "objects": (lambda: fit((X.astype(object), Y)), ["data inputs: must hold numbers"]),
+    "objects": (
+        lambda: fit((X.astype(object), Y)),
+        ["fit: data inputs must hold numbers"],
+    ),
     "width of the net": (
         lambda: fit(net=nn.Sequential(a=nn.Reshape((5,)), b=nn.Dense(3))),
         ["in a: Reshape"],
@@ -387,14 +625,105 @@ def test_bad_input_is_named_before_compiling(case, monkeypatch):
         assert re.search(word if "\\" in word else re.escape(word), said), said
 
 
+def wrong_shape(outputs, targets):
+    return (outputs[:, :2] - targets) ** 2
+
+
+def in_numpy(outputs, targets):
+    return np.log(outputs).mean(-1)
+
+
+def in_python(outputs, targets):
+    return float(outputs.mean()) + targets
+
+
+def objective_in_numpy(run, batch):
+    return np.log(run(batch[0])).mean(-1)
+
+
+TRACED = "use jax.numpy, not float() or numpy, on traced values"
+
+
+@pytest.mark.parametrize(
+    ("options", "notes"),
+    [
+        (
+            {"loss": wrong_shape},
+            ["in the loss wrong_shape(outputs, targets): outputs come first"],
+        ),
+        (
+            {"loss": functools.partial(in_numpy)},
+            ["in the loss in_numpy(outputs, targets): outputs come first", TRACED],
+        ),
+        (
+            {"metrics": {"acc": in_python}},
+            ["in metric 'acc' in_python(outputs, targets): outputs come first", TRACED],
+        ),
+        (
+            {"loss": None, "objective": objective_in_numpy},
+            ["in the objective objective_in_numpy(run, batch)", TRACED],
+        ),
+        ({"metrics": {"top": nn.metrics.top_k_accuracy}}, ["in metric 'top'"]),
+    ],
+)
+def test_an_error_in_a_function_of_the_user_says_where_and_what_comes_first(
+    options, notes
+):
+    with pytest.raises(Exception) as caught:
+        fit(**options)
+    own = [note for note in caught.value.__notes__ if note.startswith(("in ", "use "))]
+    assert own == notes
+
+
+@pytest.mark.parametrize(
+    "given", [object(), [object()], {"a": object()}, [optax.adam, 3]]
+)
+@pytest.mark.parametrize(
+    "name", ["net", "loss", "optimizer", "metrics", "callbacks", "augment", "objective"]
+)
+def test_no_message_shows_an_address(name, given):
+    options = {"loss": None} if name == "objective" else {}
+    with pytest.raises((TypeError, ValueError)) as caught:
+        fit(**options, **{name: given})
+    assert "0x" not in str(caught.value)
+
+
+def test_a_metric_that_is_a_mean_is_named():
+    def share_right(outputs, targets):
+        return (outputs.argmax(-1) == targets).mean()
+
+    with pytest.raises(ValueError, match="must give one value") as caught:
+        fit(metrics={"acc": share_right})
+    assert str(caught.value) == (
+        "metric: share_right must give one value per example, [16], got float32[]; "
+        "leave the mean over examples to the trainer"
+    )
+
+
+def test_callbacks_may_be_methods_objects_and_functions_of_anything():
+    seen = []
+
+    class Called:
+        def __call__(self, epoch, state, history, *, more=0):
+            seen.append(("object", epoch, more))
+
+        def method(self, *given):
+            seen.append(("method", *given[:1]))
+
+    kept = functools.partial(lambda tag, *given: seen.append((tag, given[0])), "part")
+    fit(callbacks=iter([Called(), Called().method, kept]), epochs=1)
+    assert seen == [("object", 1, 0), ("method", 1), ("part", 1)]
+    assert len(fit(callbacks=None, epochs=1)[1]) == 1
+
+
 def test_a_state_of_another_network_or_optimizer():
     state, _ = fit(epochs=1)
     with pytest.raises(
-        ValueError, match="params are not those of this network"
+        ValueError, match="fit: state must hold the params of this network"
     ) as caught:
         fit(net=nn.Sequential(nn.Dense(9), nn.Dense(3)), state=state)
     assert "dense_1/w" in str(caught.value)
-    with pytest.raises(ValueError, match="opt_state are not those of this optimizer"):
+    with pytest.raises(ValueError, match="must hold the opt_state of this optimizer"):
         fit(optimizer=optax.adam(0.1), state=state)
     with pytest.raises(TypeError, match="TrainState"):
         fit(state=state.params)
@@ -519,7 +848,7 @@ def test_the_validation_of_a_step_of_ones_own_gives_a_dict():
     def step(state, batch):
         return state, {"loss": jnp.float32(1)}
 
-    with pytest.raises(TypeError, match="validation: must give a dict of numbers"):
+    with pytest.raises(TypeError, match="fit: validation must give a dict of numbers"):
         nn.fit(
             *(step, (X, Y)),
             **{"epochs": 1, "batch_size": 20, "state": {"n": jnp.int32(0)}},
@@ -562,20 +891,27 @@ def test_a_non_finite_step_of_ones_own():
 def test_evaluate_and_predict_and_a_range_test_say_the_same(name):
     state = NET.init(KEY, X)
     x, words = {
-        "int64": (np.full((70, 6), 3_000_000_000), "must fit int32"),
-        "float64": (np.full((70, 6), 1e300), "must fit float32"),
-        "masked": (np.ma.masked_array(X, X > 2), "must not be masked"),
+        "int64": (np.full((70, 6), 3_000_000_000), "fit int32"),
+        "float64": (np.full((70, 6), 1e300), "fit float32"),
+        "masked": (np.ma.masked_array(X, X > 2), "not be masked"),
         "deleted": (deleted(X), "this jax.Array was deleted"),
-        "no features": (X[:, :0], "features"),
+        "no features": (X[:, :0], "have features"),
     }[name]
-    for call in (
-        lambda: nn.evaluate(NET, state, (x, Y), loss=CROSS_ENTROPY),
-        lambda: nn.predict(NET, state, x),
-        lambda: nn.find_learning_rate(
+    for owner, call in {
+        "evaluate: data inputs": lambda: nn.evaluate(
+            NET, state, (x, Y), loss=CROSS_ENTROPY
+        ),
+        "predict: inputs": lambda: nn.predict(NET, state, x),
+        "find_learning_rate: data inputs": lambda: nn.find_learning_rate(
             NET, (x, Y), loss=CROSS_ENTROPY, batch_size=10, key=KEY
         ),
-        lambda: loss_gradients(NET, state, (x, Y), CROSS_ENTROPY, key=KEY),
-        lambda: nn.sweep(
+        "loss_gradients: batch inputs": lambda: loss_gradients(
+            NET, state, (x, Y), CROSS_ENTROPY, key=KEY
+        ),
+        "gradients: batch inputs": lambda: nn.pictures.gradient_norms(
+            NET, state, (x, Y), CROSS_ENTROPY, key=KEY
+        ),
+        "sweep: data inputs": lambda: nn.sweep(
             NET,
             (x, Y),
             over={"learning_rate": [0.1]},
@@ -585,8 +921,10 @@ def test_evaluate_and_predict_and_a_range_test_say_the_same(name):
             batch_size=10,
             key=KEY,
         ),
-    ):
-        with pytest.raises(ValueError, match=words):
+    }.items():
+        if owner == "predict: inputs" and name == "no features":
+            owner = "Dense: x"  # a network without a Dense might take them
+        with pytest.raises(ValueError, match=f"^{owner} must .*{words}"):
             call()
 
 

@@ -232,3 +232,15 @@ def test_a_last_batch_of_one_is_no_trouble_for_frozen_statistics():
     nn.fit(net, (X, Y), optimizer=nn.freeze(SGD, "body"), **given)
     with pytest.raises(ValueError, match="more than one value per channel"):
         nn.fit(net, (X, Y), optimizer=SGD, **given)
+
+
+def test_frozen_statistics_do_not_lose_the_lengths():
+    net = nn.Sequential(nn.BatchNorm(), nn.GlobalAvgPool())
+    x = jnp.arange(24.0).reshape(2, 4, 3)
+    padded = x, jnp.array([4, 2])
+    params, state = net.init(jax.random.key(0), padded)
+    frozen = nn.freeze_statistics(net, state, "batch_norm_1")
+    chex.assert_trees_all_equal(
+        frozen.apply(params, state, padded, train=True)[0],
+        net.apply(params, state, padded)[0],
+    )

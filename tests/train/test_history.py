@@ -1,16 +1,18 @@
-"""History, progress and the persistent cache: what people see."""
+"""History and the persistent cache: what people see."""
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from common import X, Y, fit
 
 import jaxnn as nn
-from jaxnn.train import progress
 
 
 @pytest.fixture(scope="module")
@@ -94,30 +96,84 @@ def test_history_as_a_picture(history, tmp_path):
         nn.History().plot()
 
 
+def test_a_log_scale_can_be_read_and_epochs_are_whole():
+    history = nn.History()
+    for epoch in range(1, 4):
+        history.add(epoch, {"loss": 0.9 / 5**epoch})
+    (axes,) = history.plot().axes
+    assert axes.get_yscale() == "log"
+    axes.figure.canvas.draw()
+    assert {"0.02", "0.03", "0.1"} <= {t.get_text() for t in axes.get_yticklabels()}
+    one = nn.History()
+    one.add(1, {"loss": 0.5})
+    (axes,) = one.plot().axes
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_a_plot_without_matplotlib_says_what_to_install(history, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         history.plot()
 
 
-def test_plain_lines_where_nobody_watches(capsys):
-    fit(progress=True, validation=(X, Y), epochs=2)
-    out = capsys.readouterr().out.splitlines()
-    assert len(out) == 2
-    assert out[0].startswith("epoch 1/2  loss ")
-    assert "val_loss" in out[1]
-    fit(progress=None, epochs=1)
-    fit(progress=False, epochs=1)
-    assert capsys.readouterr().out == ""
+def test_history_is_a_few_lines(history):
+    first, *lines = repr(history).splitlines()
+    assert first.startswith("History of 3 epochs, trace ") and len(lines) == 3
+    assert re.fullmatch(
+        r"  epoch 3  loss [\d.]+  accuracy [\d.]+ %  val_loss [\d.]+  "
+        r"val_accuracy [\d.]+ %",
+        lines[2],
+    )
+    assert lines[1] == "  ..."
+    assert repr(nn.History()) == "History of 0 epochs"
+    stopped = nn.History()
+    stopped.add(1, {"loss": 0.5, "confusion": np.eye(2)})
+    stopped.stopped = "Ctrl-C"
+    expected = ["History of 1 epoch", "  epoch 1  loss 0.5000", "  stopped: Ctrl-C"]
+    assert repr(stopped).splitlines() == expected
 
 
-def test_a_bar_in_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_is_live", lambda: True)
-    fit(epochs=2, chunk_seconds=0.0)
-    seen = capsys.readouterr()
-    assert "epoch 2/2" in seen.out
-    assert "step/s" in seen.err
-    assert "loss" in seen.err
+def test_a_notebook_shows_at_most_ten_epochs_of_a_history():
+    history = nn.History()
+    for epoch in range(1, 1001):
+        history.add(epoch, {"loss": 1 / epoch, "<b>": 2.0, "confusion": np.eye(2)})
+    shown = history._repr_html_()
+    assert shown.count("<tr>") == 11 and "<td" in shown
+    assert ">1</td>" in shown and ">1000</td>" in shown
+    assert "&lt;b&gt;" in shown and "<b>2" not in shown and "confusion" not in shown
+    assert nn.History()._repr_html_().count("<tr>") == 1
+
+
+def test_names_stay_in_the_order_in_which_they_were_given(tmp_path):
+    metrics = {
+        "zero": nn.metrics.accuracy,
+        "recall": nn.metrics.Recall(3),
+        "again": nn.metrics.accuracy,
+    }
+    every = ["loss", *metrics, "val_loss", *(f"val_{name}" for name in metrics)]
+    file = tmp_path / "run.safetensors"
+    _, history = fit(
+        validation=(X, Y), metrics=metrics, callbacks=[nn.callbacks.checkpoint(file)]
+    )
+    assert history.keys() == every
+    assert nn.History.load(file).keys() == every
+    history.to_csv(tmp_path / "h.csv")
+    assert nn.History.from_csv(tmp_path / "h.csv").keys() == every
+    assert re.findall(r"[a-z_]+(?= [\d.])", repr(history).splitlines()[-1])[1:] == every
+
+
+def test_the_logs_of_a_step_stay_in_their_order():
+    def step(state, batch):
+        return state + 1, {"z_loss": batch.mean(), "a_loss": batch.sum(), "loss": state}
+
+    _, history = nn.fit(
+        *(step, jnp.ones((4, 2))),
+        state=jnp.zeros(()),
+        epochs=1,
+        batch_size=2,
+        key=jax.random.key(0),
+    )
+    assert history.keys() == ["z_loss", "a_loss", "loss"]
 
 
 def test_the_cache_is_one_call_away(tmp_path):
@@ -128,7 +184,7 @@ import jax, numpy as np, optax
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 x = np.ones((8, 4), np.float32)
 nn.fit(nn.Dense(2), (x, x[:, :2]), loss=nn.losses.mean_squared_error, epochs=1,
-       optimizer=optax.sgd(0.1), batch_size=4, key=jax.random.key(0))
+       optimizer=optax.sgd(0.1), batch_size=4, key=jax.random.key(0), progress=False)
 print(json.dumps(str(folder)))
 """
     run = subprocess.run(

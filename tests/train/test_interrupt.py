@@ -32,7 +32,8 @@ def script(body, **options):
     y = x[:, :1]
     def fit(data=(x, y), **kw):
         usual = dict(loss=nn.losses.mean_squared_error, optimizer=optax.sgd(0.1),
-                     epochs=10**6, key=jax.random.key(0), chunk_seconds=0.01)
+                     epochs=10**6, key=jax.random.key(0), chunk_seconds=0.01,
+                     progress=False)
         usual["batch_size"] = 8 if isinstance(data, tuple) else None
         return nn.fit(nn.Dense(1), data, **{**usual, **kw})
     """

@@ -64,11 +64,19 @@ def check_against_a_sweep(net, optimizer, epochs, tolerance=0.02):
 def test_suggestion_trains_as_well_as_the_best_of_a_sweep(tmp_path):
     found = check_against_a_sweep(MLP, optax.adam, epochs=5)
     assert str(found) == found.reason
+    title = "RangeTest of 200 learning rates from 1e-06 to 10"
+    assert repr(found) == f"{title}\n  {found.reason}"
+    shown = found._repr_html_()
+    assert title in shown and shown.count("<tr>") == 9 and "1e-06" in shown
     assert f"learning rate {found.suggestion:.2g}" in found.reason
     figure = found.plot(tmp_path / "new" / "range.png")
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     assert found.suggestion in axes.lines[-1].get_xdata()
+    assert axes.get_title() == (
+        f"suggested rate {found.suggestion:.2g}: a tenth of the largest at which the "
+        "loss stays low"
+    )
     assert (tmp_path / "new" / "range.png").stat().st_size > 5000
 
 
@@ -182,12 +190,21 @@ def test_augmentation_is_applied():
             TypeError,
             "must be a function from a",
         ),
-        ({"batch_size": 71}, ValueError, "batch_size: must be at most the number"),
+        ({"batch_size": 0}, ValueError, "batch_size must be a positive int, got 0"),
+        ({"batch_size": None}, TypeError, "batch_size is needed to train on arrays"),
         ({"key": 3}, TypeError, "key must be a random key"),
-        ({"loss": nn.losses.cross_entropy}, ValueError, "the network ends in raw"),
+        (
+            {"loss": nn.losses.cross_entropy},
+            ValueError,
+            "^find_learning_rate: loss .* the network ends in raw",
+        ),
         ({"data": [(X, Y)]}, TypeError, "data must be arrays"),
-        ({"data": (X, Y + 1)}, ValueError, "must be a class from 0 to 2"),
-        ({"data": (X,)}, TypeError, "data"),
+        (
+            {"data": (X, Y + 1)},
+            ValueError,
+            "^find_learning_rate: data targets must be a class from 0 to 2",
+        ),
+        ({"data": (X,)}, TypeError, "^find_learning_rate: data must be a tuple"),
         ({"net": 3}, TypeError, "find_learning_rate"),
     ],
 )

@@ -43,9 +43,11 @@ def test_an_iterable_is_the_arrays_in_order(data):
 def test_a_generator_serves_one_epoch():
     state, _ = fit((batch for batch in BATCHES), epochs=1)
     same(state, fit(shuffle=False, epochs=1)[0])
-    with pytest.raises(ValueError, match="generator is used up after one epoch of 2"):
+    with pytest.raises(
+        ValueError, match="for 2 epochs, got a generator, which is used"
+    ):
         fit((batch for batch in BATCHES), epochs=2)
-    with pytest.raises(ValueError, match="validation: this generator is used up"):
+    with pytest.raises(ValueError, match="fit: validation must give batches for 2 ep"):
         fit(epochs=2, validation=(batch for batch in BATCHES))
 
 
@@ -120,19 +122,21 @@ def test_a_bad_batch_is_named_and_the_run_is_kept(bad, words, monkeypatch):
 
 def test_a_function_that_gives_the_same_iterator_again():
     batches = iter([(X[:8], Y[:8]), (X[8:16], Y[8:16])])
-    with pytest.raises(ValueError, match="list_iterator is used up after one epoch"):
+    with pytest.raises(ValueError, match="got a list_iterator, which is used up"):
         fit(lambda: batches)
 
 
 def test_an_epoch_without_batches():
     parts = iter([[(X[:8], Y[:8])], [(X[:8], Y[:8])], []])
-    with pytest.raises(ValueError, match="data: gave no batch in epoch 3") as raised:
+    with pytest.raises(
+        ValueError, match="fit: data must give a batch, got none in epoch 3"
+    ) as raised:
         fit(lambda: next(parts))
     assert len(raised.value.history) == 2
 
 
 def test_an_empty_iterable():
-    with pytest.raises(ValueError, match="no batch"):
+    with pytest.raises(ValueError, match="fit: data must hold batches, got an empty"):
         fit([])
     with pytest.raises(ValueError, match="brings its own"):
         fit(BATCHES, batch_size=16)

@@ -226,7 +226,7 @@ def test_a_wrong_length_resumes_exactly_or_says_so(length, steps):
     if length == 5 or steps < length:
         same(fit(Claims(length), epochs=4, state=state)[0], whole)
     else:
-        said = rf"data: its length says {length} batches an epoch, and epoch \d gave"
+        said = rf"fit: data must give as many .* length, {length}, but epoch \d gave"
         with pytest.raises(ValueError, match=said):
             fit(Claims(length), epochs=4, state=state)
     same(fit(lambda: Claims(length), epochs=4, state=state)[0], whole)
@@ -242,7 +242,7 @@ def test_an_iterator_goes_on_in_the_middle_of_its_epoch():
     whole, _ = fit(iter(BATCHES), epochs=1)
     state = stopped(lambda: iter(BATCHES), 3)
     same(fit(iter(BATCHES), epochs=1, state=state)[0], whole)
-    with pytest.warns(UserWarning, match="seen 1 epochs already, and epochs=1 is the"):
+    with pytest.warns(UserWarning, match="seen 1 epoch already, and epochs=1 is the"):
         same(fit(iter(BATCHES), epochs=1, state=whole)[0], whole)
 
 
@@ -289,13 +289,13 @@ def test_a_source_that_draws_its_epochs_resumes_exactly():
     "make", [lambda: itertools.cycle(BATCHES), lambda: itertools.repeat(BATCHES[0])]
 )
 def test_an_iterator_that_never_ends_is_refused(make):
-    said = "has no end, nor has an epoch of it; cut it, lambda: itertools.islice"
+    said = "must end, got an itertools.*; cut it, lambda: itertools.islice"
     for data in (make, make()):
-        with pytest.raises(ValueError, match=f"data: an itertools.* {said}"):
+        with pytest.raises(ValueError, match=f"^fit: data {said}"):
             fit(data, epochs=1)
-        with pytest.raises(ValueError, match=f"data: an itertools.* {said}"):
+        with pytest.raises(ValueError, match=f"^evaluate: data {said}"):
             nn.evaluate(nn.Dense(3), ({}, {}), data, loss=MSE)
-        with pytest.raises(ValueError, match=f"validation: an itertools.* {said}"):
+        with pytest.raises(ValueError, match=f"^fit: validation {said}"):
             fit(validation=data, epochs=1)
     fit(itertools.repeat(BATCHES[0], 3), epochs=1)
 
@@ -303,7 +303,7 @@ def test_an_iterator_that_never_ends_is_refused(make):
 def test_a_source_that_may_have_no_end_is_warned_of_once(monkeypatch):
     monkeypatch.setattr(source, "ENDLESS", 10)
     with pytest.warns(
-        UserWarning, match="data: one epoch has given 10 batches"
+        UserWarning, match="fit: data has given 10 batches in one epoch"
     ) as caught:
         fit(lambda: iter(BATCHES * 3), epochs=1)
     assert len(caught) == 1 and "itertools.islice" in str(caught[0].message)
@@ -342,7 +342,9 @@ def test_a_batch_without_weight_counts_nothing_in_evaluate():
 
 def test_a_function_without_a_next_iterator():
     parts = iter([BATCHES])
-    with pytest.raises(ValueError, match=r"no batches for epoch 2.*StopIteration") as e:
+    with pytest.raises(
+        ValueError, match=r"^fit: data .* StopIteration for epoch 2"
+    ) as e:
         fit(lambda: next(parts))
     assert len(e.value.history) == 1 and int(e.value.state.step) == 8
 
@@ -410,7 +412,9 @@ def test_batches_of_torch_are_the_same():
             return iter(zip(*tensors, strict=True))
 
     same(fit(data.DataLoader(Endless(), 8))[0], fit(BATCHES)[0])
-    with pytest.raises(TypeError, match="batch 0 inputs: Tensor does not become a Num"):
+    with pytest.raises(
+        TypeError, match="fit: batch 0 inputs must become a NumPy array"
+    ):
         fit([(tensors[0].requires_grad_(), tensors[1])])
 
 
@@ -426,26 +430,27 @@ def test_other_dtypes_come_together_with_their_like():
 @pytest.mark.parametrize(
     ("batch", "kind", "words"),
     [
-        ({"x": X, "y": Y}, TypeError, "batch 1: must be a tuple"),
-        ((X, None), TypeError, "batch 1 targets: must be an array for softmax_cross"),
-        ((None, Y), TypeError, "batch 1 inputs: must be arrays"),
-        ((X, 3), ValueError, "batch 1 targets: must have a first axis"),
-        (("abc", Y), TypeError, "batch 1 inputs: must hold numbers"),
-        ((X, Y + 3_000_000_000), ValueError, "batch 1 targets: must fit int32"),
-        ((X, Y, 1j * np.ones(70)), TypeError, "batch 1 weights: must be real"),
-        ((np.ma.masked_array(X, X > 0), Y), ValueError, "batch 1 inputs: must not be"),
-        ((X[:, :0], Y), ValueError, "batch 1 inputs: has no features"),
-        ((1e300 * X.astype(float), Y), ValueError, "batch 1 inputs: must fit float32"),
-        (None, ValueError, "batch 1: must hold arrays"),
-        ([], ValueError, "batch 1: must hold arrays"),
+        ({"x": X, "y": Y}, TypeError, "batch 1 must be a tuple"),
+        ((X, None), TypeError, "batch 1 targets must be an array for softmax_cross"),
+        ((None, Y), TypeError, "batch 1 inputs must be arrays"),
+        ((X, 3), ValueError, "batch 1 targets must have a first axis"),
+        (("abc", Y), TypeError, "batch 1 inputs must hold numbers"),
+        ((X, Y + 3_000_000_000), ValueError, "batch 1 targets must fit int32"),
+        ((X, Y, 1j * np.ones(70)), TypeError, "batch 1 weights must be real"),
+        ((np.ma.masked_array(X, X > 0), Y), ValueError, "batch 1 inputs must not be"),
+        ((X[:, :0], Y), ValueError, "batch 1 inputs must have features"),
+        ((1e300 * X.astype(float), Y), ValueError, "batch 1 inputs must fit float32"),
+        (None, ValueError, "batch 1 must hold arrays"),
+        ([], ValueError, "batch 1 must hold arrays"),
     ],
 )
 def test_a_batch_that_is_none_is_named(batch, kind, words):
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=f"^fit: {words}"):
         fit([BATCHES[0], batch])
-    with pytest.raises(kind, match=words.replace("batch 1", "batch 0")):
+    words = words.replace("batch 1", "batch 0")
+    with pytest.raises(kind, match=f"^fit: {words}"):
         fit([batch])
-    with pytest.raises(kind, match=words.replace("batch 1", "validation batch 0")):
+    with pytest.raises(kind, match=f"^fit: validation {words}"):
         fit(validation=[batch])
 
 
@@ -458,16 +463,22 @@ def test_a_batch_whose_dict_lacks_a_key_is_named():
 
     data = [({"left": x}, y) for x, y in BATCHES[:2]]
     data.append(({"leff": BATCHES[2][0]}, BATCHES[2][1]))
-    with pytest.raises(ValueError, match="batch 2 inputs: must hold 'left' as the fir"):
+    with pytest.raises(
+        ValueError, match="batch 2 inputs must hold 'left' as the first"
+    ):
         fit(data, Reader(nn.Dense(3)))
 
 
 def test_what_is_no_iterable_of_batches():
-    with pytest.raises(TypeError, match=r"data: must be arrays .* got 'abc'"):
+    with pytest.raises(TypeError, match=r"^fit: data must be arrays .* got 'abc'"):
         fit("abc")
-    with pytest.raises(TypeError, match=r"data: a function must make .* int"):
+    with pytest.raises(
+        TypeError, match=r"^fit: data must be a function that makes .* int"
+    ):
         fit(lambda: 3)
-    with pytest.raises(TypeError, match=r"validation: must be arrays .* got b'abc'"):
+    with pytest.raises(
+        TypeError, match=r"^fit: validation must be arrays .* got b'abc'"
+    ):
         fit(validation=b"abc")
 
 

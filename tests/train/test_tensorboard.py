@@ -183,7 +183,7 @@ def test_gradient_of_what_is_not_said(tmp_path):
     state = nn.train_state(NET, optax.sgd(0.1), X, key=jax.random.key(0))
     history = nn.History()
     history.add(1, {"loss": 0.5})
-    with pytest.raises(ValueError, match="pass net= and loss= beside batch="):
+    with pytest.raises(ValueError, match="pass net= and loss= too"):
         callback(1, state, history)
     named = tensorboard(
         tmp_path, batch=BATCH, images=False, net=NET, loss=CROSS_ENTROPY
@@ -205,6 +205,19 @@ def test_gradients_of_an_ensemble_are_its_members(tmp_path):
     assert last.sum_squares == pytest.approx(sum(squares), rel=1e-4)
 
 
+def test_gradients_of_an_objective_are_those_of_its_loss(tmp_path):
+    def objective(run, batch):
+        return CROSS_ENTROPY(run(batch[0]), batch[1])
+
+    found = []
+    for options in ({}, {"loss": None, "objective": objective}):
+        folder = tmp_path / str(len(found))
+        fit(callbacks=[tensorboard(folder, batch=BATCH)], **options)
+        histograms = values(folder / "training", "histo")["gradients/dense_1/w"]
+        found.append([h.sum_squares for h in histograms.values()])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("module", "package"), [("tensorboardX", "tensorboardX"), ("PIL", "pillow")]
 )
@@ -215,5 +228,7 @@ def test_missing_packages_are_named(monkeypatch, tmp_path, module, package):
 
 
 def test_every_must_be_a_positive_int(tmp_path):
-    with pytest.raises(ValueError, match="tensorboard: every must be a positive int"):
+    with pytest.raises(
+        ValueError, match=r"callbacks.tensorboard: every must be a positive int"
+    ):
         tensorboard(tmp_path, every=0)

@@ -71,7 +71,8 @@ def loss(y, t):  # a sum over a product with a constant, inside fit's own progra
     return ((y @ jax.numpy.full((64, 64), 0.5)) * y).sum(1)
 data = (x, x)
 options = dict(optimizer=optax.sgd(0.0), batch_size=64, key=jax.random.key(0))
-state, history = nn.fit(nn.Identity(), data, loss=loss, epochs=1, **options)
+options |= dict(epochs=1, progress=False)
+state, history = nn.fit(nn.Identity(), data, loss=loss, **options)
 found = nn.evaluate(nn.Identity(), state, data, loss=loss, batch_size=64)
 want = (0.5 * x.astype(np.float64).sum(1) ** 2).mean()
 print([round(float(v / want), 3) for v in (history["loss"][0], found["loss"])])
@@ -261,3 +262,21 @@ def test_a_step_of_training_is_right_at_sizes_where_fusions_begin(net, optimizer
         return state._replace(key=()), logs
 
     _fast_is_right(descend, state, (x, targets))
+
+
+@pytest.mark.parametrize(
+    ("version", "environment", "said"),
+    [
+        ((0, 11), {"XLA_FLAGS": guard.FLAG}, f"on: {guard.FLAG}"),
+        ((0, 11), {"XLA_FLAGS": ""}, "too late: the flag is not in XLA_FLAGS"),
+        ((0, 11), {"JAXNN_XLA_GUARD": "0"}, "off: JAXNN_XLA_GUARD=0"),
+        ((0, 11), {"XLA_FLAGS": f"--{guard.OPTION}=-all"}, "off: XLA_FLAGS sets"),
+        ((0, 8, 0), {"XLA_FLAGS": ""}, "not needed for this jaxlib"),
+        ((9, 0, 0), {"XLA_FLAGS": ""}, "tries this newer jaxlib before the first"),
+    ],
+)
+def test_what_the_guard_does_is_said(version, environment, said, monkeypatch):
+    monkeypatch.setattr(guard, "jaxlib_version", lambda: version)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert guard.said().startswith(said)

@@ -35,3 +35,6 @@ from jaxnn.data.augment.show import show as show
 from jaxnn.data.augment.values import brightness as brightness
 from jaxnn.data.augment.values import contrast as contrast
 from jaxnn.data.augment.values import noise as noise
+from jaxnn.messages import public
+
+public.show(__name__)
