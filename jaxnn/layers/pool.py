@@ -230,10 +230,10 @@ class GlobalMaxPool(Layer):
     with_lengths = "uses"
 
     def apply(self, params, state, x, *, key=None, train=False):
-        x, lengths, axes = _space("GlobalMaxPool", x)
+        x, lengths, _ = _space("GlobalMaxPool", x)
         if (where := real(x, lengths)) is not None:
             x = jnp.where(where, x, jnp.full((), -jnp.inf, x.dtype))
-        return jnp.max(x, axis=axes), state
+        return pool.global_max(x), state
 
 
 class GlobalAvgPool(Layer):

@@ -123,6 +123,34 @@ def avg_pool(
     return (total / _over_space(counts, total.dtype)).astype(x.dtype)
 
 
+@jax.custom_jvp
+def global_max(x: jax.Array) -> jax.Array:
+    """The maximum of each channel, `[N, ..., C]` to `[N, C]`; equal ones share alike."""
+    return jnp.max(x, axis=tuple(range(1, x.ndim - 1)))
+
+
+@global_max.defjvp
+def _global_max_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    y, inside = global_max(x), tuple(range(1, x.ndim - 1))
+    # XLA computes `x` once for the maximum and again for the comparison, and may round
+    # it otherwise (a fused multiply-add in one of them): then none equals the maximum,
+    # and the gradient of `jnp.max`, which divides by their number, is infinite. The
+    # first maximum is always known, but it takes 2.5 times as long to find.
+    equal = x == jnp.expand_dims(y, inside)
+    largest = lax.cond(equal.any(inside).all(), lambda: equal, lambda: _is_first_max(x))
+    change = jnp.where(largest, dx, jnp.zeros_like(dx)).sum(inside)
+    return y, change / largest.sum(inside).astype(dx.dtype)
+
+
+def _is_first_max(x: jax.Array) -> jax.Array:
+    """Whether each value of `[N, ..., C]` is the first maximum of its channel."""
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    places = lax.broadcasted_iota(jnp.int32, flat.shape, 1)
+    first = lax.argmax(flat, 1, jnp.int32)
+    return (places == jnp.expand_dims(first, 1)).reshape(x.shape)
+
+
 def adaptive_max_pool(x: jax.Array, size: Ints) -> jax.Array:
     """The maxima of `size` bins that cover the image; see `bins`.
 

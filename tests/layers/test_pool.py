@@ -201,6 +201,22 @@ def test_the_gradient_of_equal_maxima_goes_to_the_first():
     np.testing.assert_array_equal(shared, np.full_like(x, 1 / 8))
 
 
+@pytest.mark.parametrize("steps", [2, 3])
+def test_a_maximum_that_xla_rounds_twice_has_the_right_gradient(steps):
+    """`jnp.max` gives inf here, where only one of two programs fuses `x * s + b`."""
+    with jax.enable_x64(True):
+        x, w = jax.random.normal(jax.random.key(3), (2, 1, steps, 24))
+        c, film = x[:, 0], nn.FiLM(w_init=nn.initializers.normal(0.5))
+        params, _ = film.init(jax.random.key(1), (x, c))
+
+        def loss(b):
+            y, _ = film.apply({**params, "b": b}, {}, (x, c))
+            return (nn.GlobalMaxPool().apply({}, {}, y)[0] * w[:, 0]).sum()
+
+        gradient = jax.jit(jax.grad(loss))(params["b"])
+        np.testing.assert_array_equal(gradient[24:], w[0, 0])
+
+
 @pytest.mark.parametrize("low", [-1e30, -np.inf], ids=str)
 def test_padding_is_never_the_largest(low):
     layer = nn.MaxPool(3, stride=1, padding=1)
