@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from jaxnn import models as models
     from jaxnn import optimizers as optimizers
     from jaxnn import pictures as pictures
+    from jaxnn import rl as rl
     from jaxnn import schedules as schedules
     from jaxnn import search as search
     from jaxnn import sklearn as sklearn
@@ -150,7 +151,7 @@ guard.protect()  # before anything creates an array
 # Imported on first use: they would take two thirds of the time of `import jaxnn`.
 _MODULES = (
     *("data", "decode", "diffusion", "doctor", "losses", "metrics", "models"),
-    *("optimizers", "pictures", "schedules", "search", "sklearn", "train"),
+    *("optimizers", "pictures", "rl", "schedules", "search", "sklearn", "train"),
 )
 #: Maps a flat name to the module it is in.
 _LATER = {

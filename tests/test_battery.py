@@ -107,6 +107,7 @@ def test_jit_is_eager(entry, key):
     chex.assert_trees_all_close(eager, again, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entry", [e for e in CATALOGUE if not e.mixes], ids=lambda e: e.name
 )
@@ -144,6 +145,7 @@ def test_gradients_in_evaluation_agree_with_finite_differences_too(entry, key):
         check_grads(jax.jit(f), (params, x), order=1, modes=["fwd", "rev"], eps=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_bfloat16_inputs_give_bfloat16_outputs_over_float32_parameters(entry, key):
     params, state, x = built(entry, jnp.bfloat16)

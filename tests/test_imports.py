@@ -53,6 +53,7 @@ FLOORS = [
         "optimizers/": "what the recipe adds to Optax",
         "decode": "generation, as one program",
         "diffusion/": "diffusion models and flows: schedules, objectives, samplers",
+        "rl/": "environments, agents, games and tree search",
         "pictures/": "pictures of a network and its training",
         "doctor/": "what is wrong with a training run",
         "search/": "sweeps",

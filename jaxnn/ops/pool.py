@@ -125,7 +125,7 @@ def avg_pool(
 
 @jax.custom_jvp
 def global_max(x: jax.Array) -> jax.Array:
-    """The maximum of each channel, `[N, ..., C]` to `[N, C]`; equal ones share alike."""
+    """The maximum of each channel, `[N, ..., C]` to `[N, C]`; ties share equally."""
     return jnp.max(x, axis=tuple(range(1, x.ndim - 1)))
 
 
@@ -145,7 +145,7 @@ def _global_max_jvp(primals, tangents):
 
 def _is_first_max(x: jax.Array) -> jax.Array:
     """Whether each value of `[N, ..., C]` is the first maximum of its channel."""
-    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    flat = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
     places = lax.broadcasted_iota(jnp.int32, flat.shape, 1)
     first = lax.argmax(flat, 1, jnp.int32)
     return (places == jnp.expand_dims(first, 1)).reshape(x.shape)

@@ -19,14 +19,14 @@ from jaxnn.metrics import Mean
 from jaxnn.ops.shuffle import permutation
 from jaxnn.train.batch import length
 from jaxnn.train.checks import fitting_batch_size, on_device
+from jaxnn.train.custom_step import CustomStep, FunctionStep
 from jaxnn.train.early_stopping import put_back, set_aside
-from jaxnn.train.players import PlayersStep
 from jaxnn.train.programs import KEPT, program
 from jaxnn.train.state import TrainState, steps_taken
-from jaxnn.train.step import FunctionStep, TrainStep
+from jaxnn.train.step import TrainStep
 from jaxnn.train.traced_once import traced_once
 
-AnyStep = TrainStep | FunctionStep | PlayersStep
+AnyStep = TrainStep | FunctionStep | CustomStep
 Stats = dict[str, Any]
 
 

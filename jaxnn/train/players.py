@@ -15,12 +15,13 @@ from jaxnn.messages.phrases import describe, shown, unmatched
 from jaxnn.messages.tracebacks import entrance, warn
 from jaxnn.spec import Spec
 from jaxnn.train.checks import check_optimizer
+from jaxnn.train.custom_step import CustomStep
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.objective import VALUES, Objective, check_objective, with_objective
 from jaxnn.train.part import Part
 from jaxnn.train.start import train_state
 from jaxnn.train.state import TrainState
-from jaxnn.train.step import Logs, TrainStep, as_means, check_names
+from jaxnn.train.step import Logs, TrainStep, check_names
 
 _NONE = optax.identity()
 
@@ -57,14 +58,11 @@ class Player(Spec):
         object.__setattr__(self, "params", tuple(patterns))
 
 
-class PlayersStep(Spec):
+class PlayersStep(CustomStep):
     """A pure `step(state, batch) -> (state, logs)` of several players."""
 
     net: Layer
     players: tuple[tuple[str, Player], ...]
-    metrics: tuple = ()
-    members = 1  # (not a field)
-    takes_pairs = False
 
     @entrance
     def start(self, x: Any, *, key: jax.Array) -> TrainState:
@@ -87,11 +85,6 @@ class PlayersStep(Spec):
             for name, player in self.players
         }
         return state._replace(opt_state=jax.tree.map(jnp.asarray, begun))
-
-    @entrance
-    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
-        state, stats = self.advance(state, batch)
-        return state, as_means(stats)
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """The step, returning statistics that add up over batches instead of means."""

@@ -114,6 +114,8 @@ def find(step: Any, state: Any, batch: Any, rows: np.ndarray | None) -> Finding:
     """
     if isinstance(step, PlayersStep):
         return _find_player(step, state, batch, rows)
+    if hasattr(step, "find"):
+        return step.find(state)
     if not isinstance(step, TrainStep):
         return Finding(None, "the step's logs", [])
     if isinstance(step, EnsembleStep):

@@ -2,7 +2,6 @@
 """One step of gradient descent as a pure function."""
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +20,6 @@ from jaxnn.messages.phrases import describe, shown
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.metrics import Metric, as_metric, beside_each
 from jaxnn.spec import Spec
-from jaxnn.train.batch import length
 from jaxnn.train.checks import check_each, check_function, check_optimizer
 from jaxnn.train.early_stopping import rate_scale
 from jaxnn.train.ensemble import Ensemble
@@ -401,31 +399,6 @@ def _check_updates(updates: Any, params: Any, grads: Any) -> None:
                 f"{describe(param)} for {path}, got {describe(update)}; a learning "
                 "rate is one number"
             )
-
-
-class FunctionStep(Spec):
-    """Wraps any function `step(state, batch) -> (state, logs)` for the trainer."""
-
-    function: Callable[..., Any]
-    metrics: tuple = ()
-    members = 1  # (not a field)
-    takes_pairs = False
-
-    def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:
-        """The step; each logged value counts once for every example of its batch."""
-        state, logs = self.function(state, batch)
-        if not isinstance(logs, Mapping):
-            raise TypeError(f"step: logs must be a dict, got {describe(logs):.100}")
-        check_names("step: logs", logs)
-        for name, value in logs.items():
-            if jnp.shape(value) != ():
-                raise ValueError(
-                    f"step: logs[{name!r}] must be one number, got {describe(value)}"
-                )
-        weight = jnp.float32(1 if batch is None else length(batch))
-        totals = {n: jnp.asarray(v, jnp.float32) * weight for n, v in logs.items()}
-        stats = {n: {"total": t, "weight": weight} for n, t in totals.items()}
-        return state, OrderedDict(stats)  # (jit sorts the keys of a plain dict)
 
 
 def loss_weights(loss: Any, targets: Any, weights: Any, examples: int) -> jax.Array:

@@ -35,6 +35,13 @@ AFTER = {
 #: `Asks` turns the steps around in a `forward` of its own; one step has no variance.
 ENTRIES = [e for e in CATALOGUE if not isinstance(e.layer, Asks)]
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+few_first = pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(e, marks=[] if e.name in AFTER else pytest.mark.slow, id=e.name)
+        for e in ENTRIES
+    ],
+)
 
 
 def fits(net: nn.Layer, shape: tuple[int, ...]) -> bool:
@@ -85,7 +92,7 @@ def check_padding_or_refusal(net: nn.Layer, shape: tuple[int, ...], *names) -> N
         jax.eval_shape(net.init, jax.random.key(1), (x, LENGTHS))
 
 
-@each
+@few_first
 def test_padding_changes_nothing_in_a_layer_nor_behind_it(entry):
     if (shape := taken(entry)) is None:
         return
