@@ -21,6 +21,8 @@ from jaxnn.rl.alphazero import AlphaZero as AlphaZero
 from jaxnn.rl.alphazero import alphazero as alphazero
 from jaxnn.rl.dqn import DQN as DQN
 from jaxnn.rl.dqn import dqn as dqn
+from jaxnn.rl.drawings import animate as animate
+from jaxnn.rl.drawings import draw as draw
 from jaxnn.rl.environment import Environment as Environment
 from jaxnn.rl.environment import EnvState as EnvState
 from jaxnn.rl.environment import Outcome as Outcome

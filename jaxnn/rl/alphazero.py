@@ -7,14 +7,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.checks import positive_int
+from jaxnn.checks import not_negative, positive_int
 from jaxnn.core import Layer, as_layer, fold_in
 from jaxnn.keys import Key, check_key
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.rl.agent import added, mean
 from jaxnn.rl.games.game import Game, check_game
-from jaxnn.rl.search import NetworkJudge, Player, needs_mctx, search, search_player
+from jaxnn.rl.search import (
+    NetworkJudge,
+    Player,
+    RandomPlayer,
+    needs_mctx,
+    search,
+    search_player,
+)
 from jaxnn.spec import Spec
 from jaxnn.train.checks import check_optimizer
 from jaxnn.train.custom_step import CustomStep
@@ -45,6 +52,7 @@ class AlphaZero(CustomStep):
     capacity: int = 20_000
     batch_size: int = 256
     updates: int = 1
+    random_moves: int = 0
 
     def __post_init__(self):
         check_game("alphazero", self.game)
@@ -52,6 +60,7 @@ class AlphaZero(CustomStep):
         check_optimizer("alphazero", self.optimizer)
         for name in ("games", "simulations", "capacity", "batch_size", "updates"):
             positive_int("alphazero", name, getattr(self, name))
+        not_negative("alphazero", "random_moves", self.random_moves)
         least = max(self.batch_size, 2 * self.games * self.game.longest)
         if self.capacity < least:
             raise ValueError(
@@ -91,16 +100,13 @@ class AlphaZero(CustomStep):
 
     def _begin(self, key: Key) -> TrainState:
         learner = train_state(self.net, self.optimizer, self._example, key=key)
-        first = self.game.start()
         slots = -(-self.capacity // self.games)
 
         def room(shape, dtype):
             return jnp.zeros((slots, self.games, *shape), dtype)
 
         own = {
-            "positions": jax.tree.map(
-                lambda a: jnp.broadcast_to(a, (self.games, *a.shape)), first
-            ),
+            "positions": self._fresh(fold_in(key, "openings")),
             "moves": Moves(
                 room(self._example.shape[1:], jnp.float32),
                 room((self.game.actions,), jnp.float32),
@@ -169,7 +175,28 @@ class AlphaZero(CustomStep):
             return jnp.where(ended.reshape(-1, *(1,) * (old.ndim - 1)), fresh, old)
 
         moved = Moves(seen, weights, positions.turn, ended, outcome)
-        return jax.tree.map(again, self.game.start(), after), moved
+        fresh = self._fresh(fold_in(key, "openings"))
+        return jax.tree.map(again, fresh, after), moved
+
+    def _fresh(self, key: Key) -> Any:
+        """Games that begin, each after up to `random_moves` random moves."""
+        game, player = self.game, RandomPlayer(self.game)
+
+        def opening(key):
+            count = jax.random.randint(key, (), 0, self.random_moves + 1)
+
+            def move(i, position):
+                after = game.play(
+                    position, player(position, jax.random.fold_in(key, i))
+                )
+                go_on = (i < count) & ~game.over(after)
+                return jax.tree.map(
+                    lambda a, b: jnp.where(go_on, a, b), after, position
+                )
+
+            return jax.lax.fori_loop(0, self.random_moves, move, game.start())
+
+        return jax.vmap(opening)(jax.random.split(key, self.games))
 
     def _batch(self, key: Key, moves: Moves, worth: Any, known: Any) -> Any:
         """Moves from memory, each seen from a random side."""
@@ -220,7 +247,8 @@ def values(moves: Moves, newest: jax.Array) -> tuple[jax.Array, jax.Array]:
     _, (rows, outcome, known) = jax.lax.scan(back, start, order, reverse=True)
     outcome = jnp.zeros_like(moves.outcome).at[rows].set(outcome)
     known = jnp.zeros_like(moves.ended).at[rows].set(known)
-    return outcome * moves.turn, known & (moves.turn != 0)  # (0: not yet played)
+    own = outcome * moves.turn.astype(outcome.dtype)
+    return own, known & (moves.turn != 0)  # (0: not yet played)
 
 
 @entrance
@@ -235,6 +263,7 @@ def alphazero(
     capacity: int = 20_000,
     batch_size: int = 256,
     updates: int = 1,
+    random_moves: int = 0,
 ) -> tuple[AlphaZero, TrainState]:
     """AlphaZero: a network that learns a game from its own tree search.
 
@@ -255,6 +284,8 @@ def alphazero(
         capacity: how many moves are remembered, over all games.
         batch_size: moves for each update.
         updates: how many updates a step makes.
+        random_moves: each game begins with so many random moves at most, so that more
+            positions are seen than perfect play reaches.
 
     Returns:
         `(step, state)`: an agent for `fit(step, None, state=state, steps_per_epoch=n,
@@ -279,6 +310,6 @@ def alphazero(
     >>> list(history)
     ['loss', 'policy_loss', 'value_loss', 'outcome', 'ended']
     """
-    sizes = (games, simulations, capacity, batch_size, updates)
+    sizes = (games, simulations, capacity, batch_size, updates, random_moves)
     agent = AlphaZero(game, net, optimizer, *sizes)
     return agent, agent.start(key)

@@ -32,7 +32,7 @@ class DQN(Agent):
     updates: int = 1
     copy_every: int = 50
     double: bool = True
-    steps: int = 1
+    steps: int = 3
     exploration: Any = EXPLORATION
     takes = (Discrete,)
 
@@ -166,7 +166,7 @@ def dqn(
     updates: int = 1,
     copy_every: int = 50,
     double: bool = True,
-    steps: int = 1,
+    steps: int = 3,
     exploration: Any = EXPLORATION,
 ) -> tuple[DQN, TrainState]:
     """A deep Q-network: learn the value of each action, and take the best.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Environments: frozen specs with two pure functions, `reset` and `step`."""
 
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -63,6 +64,7 @@ class Environment(Spec):
     ([1.0], 1.0)
     """
 
+    _: KW_ONLY
     max_steps: int = 200
     #: What an action may be. (Not a field: a subclass sets it, or has a property.)
     actions: ClassVar[Space]

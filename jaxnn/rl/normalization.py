@@ -29,7 +29,9 @@ class Statistics(NamedTuple):
         own, new = self.added, jnp.float32(len(x))
         mean, count = x.mean(0), own + new
         gap = mean - self.mean
-        squares = self.squares + ((x - mean) ** 2).sum(0) + gap**2 * (own * new / count)
+        squares = (
+            self.squares + ((x - mean[None]) ** 2).sum(0) + gap**2 * (own * new / count)
+        )
         return Statistics(count, self.mean + gap * (new / count), squares)
 
     def normalized(self, x: jax.Array) -> jax.Array:

@@ -57,7 +57,7 @@ def search(
     def look(known, key, moves, positions):
         over = jax.vmap(game.over)(positions)
         after = jax.vmap(game.play)(positions, moves)
-        gained = jax.vmap(game.outcome)(after) * positions.turn
+        gained = jax.vmap(game.outcome)(after) * positions.turn.astype(jnp.float32)
         ended = jax.vmap(game.over)(after)
         logits, values = judge(known, after, key)
         legal = jax.vmap(game.moves)(after)
@@ -69,16 +69,18 @@ def search(
         )
         return seen, after
 
-    found = mctx.gumbel_muzero_policy(
-        known,
-        key,
-        root,
-        look,
-        simulations,
-        invalid_actions=~jax.vmap(game.moves)(positions),
-        qtransform=by_value,
-        gumbel_scale=noise,
-    )
+    # (mctx's own arithmetic needs JAX's standard promotion)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        found = mctx.gumbel_muzero_policy(
+            known,
+            key,
+            root,
+            look,
+            simulations,
+            invalid_actions=~jax.vmap(game.moves)(positions),
+            qtransform=by_value,
+            gumbel_scale=noise,
+        )
     return found.action.astype(jnp.int32), found.action_weights
 
 
@@ -112,7 +114,8 @@ class RandomJudge(Spec):
     def __call__(self, known: Any, positions: Any, key: Key) -> Any:
         keys = jax.random.split(key, len(positions.turn))
         ends = jax.vmap(partial(_at_random, self.game))(positions, keys)
-        values = jax.vmap(self.game.outcome)(ends) * positions.turn
+        values = jax.vmap(self.game.outcome)(ends)
+        values *= positions.turn.astype(jnp.float32)
         return jnp.zeros((len(keys), self.game.actions)), values
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Acrobot: two links that hang, swung up by the joint between them."""
 
+from dataclasses import KW_ONLY
+
 import jax
 import jax.numpy as jnp
 
@@ -30,6 +32,7 @@ class Acrobot(Environment):
     (6,)
     """
 
+    _: KW_ONLY
     max_steps: int = 500
     actions = Discrete(3)
 
@@ -37,7 +40,7 @@ class Acrobot(Environment):
         return jax.random.uniform(key, (4,), minval=-0.1, maxval=0.1)
 
     def move(self, place, action, key):
-        place = _runge_kutta(place, action - 1.0)
+        place = _runge_kutta(place, action.astype(jnp.float32) - 1)
         angles = (place[:2] + jnp.pi) % (2 * jnp.pi) - jnp.pi
         place = jnp.concatenate([angles, jnp.clip(place[2:], -FASTEST, FASTEST)])
         up = -jnp.cos(place[0]) - jnp.cos(place[0] + place[1]) > 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arm: two links in a plane that reach for a point, moved by torques."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -34,8 +35,8 @@ class Arm(Environment):
     The links are rods of 0.5 m and 1 kg in a horizontal plane; the torques of shoulder
     and elbow are from -1 to 1 N m. The observation `[10]`: the cosines and sines of
     both angles, their speeds, the target, and the way from the tip to the target. The
-    reward is exp(−(d / 5 cm)²) − d / m − 0.01 |torque|², for a tip at a distance d.
-    Episodes, of 5 seconds, end by time alone.
+    reward is exp(−d / 5 cm) + exp(−d / 1 cm) − d / m − 0.01 |torque|², for a tip at a
+    distance d. Episodes, of 5 seconds, end by time alone.
 
     Args:
         max_steps: an episode of this many steps is truncated.
@@ -49,6 +50,7 @@ class Arm(Environment):
     ((10,), ())
     """
 
+    _: KW_ONLY
     max_steps: int = 100
     actions = Box(-1.0, 1.0, 2)
 
@@ -69,7 +71,8 @@ class Arm(Environment):
             angles += SECONDS / PARTS * speeds
         place = place._replace(angles=angles, speeds=speeds)
         far = self.distance(place)
-        reward = jnp.exp(-((far / 0.05) ** 2)) - far - 0.01 * (torque**2).sum()
+        near = jnp.exp(-far / 0.05) + jnp.exp(-far / 0.01)
+        reward = near - far - 0.01 * (torque**2).sum()
         return place, reward, False
 
     def observe(self, place):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CartPole: balance a pole on a cart."""
 
+from dataclasses import KW_ONLY
+
 import jax
 import jax.numpy as jnp
 
@@ -32,6 +34,7 @@ class CartPole(Environment):
     (4,)
     """
 
+    _: KW_ONLY
     max_steps: int = 500
     actions = Discrete(2)
 

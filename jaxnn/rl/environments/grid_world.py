@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """GridWorld: a maze small enough to be solved exactly."""
 
+from dataclasses import KW_ONLY
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,7 @@ class GridWorld(Environment):
     rows: tuple[str, ...] = ("...G", ".#.T", "S...")
     slip: float = 0.2
     cost: float = 0.04
+    _: KW_ONLY
     max_steps: int = 100
     actions = Discrete(4)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MountainCar: a car too weak for its hill, which has to swing."""
 
+from dataclasses import KW_ONLY
+
 import jax
 import jax.numpy as jnp
 
@@ -27,6 +29,7 @@ class MountainCar(Environment):
     (2,)
     """
 
+    _: KW_ONLY
     max_steps: int = 200
     actions = Discrete(3)
 
@@ -34,7 +37,7 @@ class MountainCar(Environment):
         return _start(key)
 
     def move(self, place, action, key):
-        place = _rolled(place, (action - 1) * 0.001)
+        place = _rolled(place, (action - 1).astype(jnp.float32) * 0.001)
         return place, -1.0, (place[0] >= 0.5) & (place[1] >= 0)
 
     def observe(self, place):
@@ -57,6 +60,7 @@ class MountainCarContinuous(Environment):
     Box(-1.0, 1.0, 1)
     """
 
+    _: KW_ONLY
     max_steps: int = 999
     actions = Box(-1.0, 1.0, 1)
 
@@ -66,7 +70,7 @@ class MountainCarContinuous(Environment):
     def move(self, place, action, key):
         place = _rolled(place, jnp.clip(action[0], -1.0, 1.0) * 0.0015)
         top = (place[0] >= 0.45) & (place[1] >= 0)
-        return place, 100.0 * top - 0.1 * action[0] ** 2, top
+        return place, jnp.where(top, 100.0, 0.0) - 0.1 * action[0] ** 2, top
 
     def observe(self, place):
         return place

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pendulum: swing up and hold, by a torque too weak to lift it at once."""
 
+from dataclasses import KW_ONLY
+
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +27,7 @@ class Pendulum(Environment):
     (3,)
     """
 
+    _: KW_ONLY
     max_steps: int = 200
     actions = Box(-2.0, 2.0, 1)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Track: a car on a random closed road, seen from above as a small picture."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -46,12 +47,13 @@ class Track(Environment):
     ((32, 32, 1), (2,))
     """
 
+    _: KW_ONLY
     max_steps: int = 500
     actions = Box(-1.0, 1.0, 2)
 
     def start(self, key):
-        size = 0.35 / WAVES  # (slopes of alike size)
-        bends = jax.random.normal(key, (2, len(WAVES))) * size.astype(np.float32)
+        size = np.float32(0.35 / WAVES)[None]  # (slopes of alike size)
+        bends = size * jax.random.normal(key, (2, len(WAVES)))
         position = jnp.stack([_radius(bends, jnp.array([1.0, 0.0]))[0], 0.0])
         ahead = _center(bends, jnp.array(0.05)) - position
         heading = jnp.arctan2(ahead[1], ahead[0])
@@ -69,12 +71,12 @@ class Track(Environment):
         driven = _angle(place.position, position)
         place = TrackPlace(position, heading, speed, place.lap + driven, place.bends)
         off = self.distance(place) > HALF_WIDTH
-        reward = 100 * driven / (2 * jnp.pi) - 10.0 * off
+        reward = 100 * driven / (2 * jnp.pi) - jnp.where(off, 10.0, 0.0)
         return place, reward, off | self.finished(place)
 
     def observe(self, place):
         picture = _on_road(place.bends, _pixels(place))
-        bar = jnp.arange(SIZE) < SIZE * place.speed / FASTEST
+        bar = jnp.arange(SIZE, dtype=jnp.float32) < SIZE * place.speed / FASTEST
         return picture.at[-1].set(bar.astype(picture.dtype))[..., None]
 
     def finished(self, place: TrackPlace) -> jax.Array:
