@@ -26,6 +26,7 @@ PRICE, COST, FEE, STORAGE = 5.0, 2.0, 2.0, 0.3
 SHARES = np.array([0.15, 0.2, 0.25, 0.2, 0.12, 0.08])  # of 0, 1, ... pieces asked for
 DEMAND = jnp.asarray(SHARES, jnp.float32)
 ASKED = jnp.arange(len(SHARES))
+TREES = 32  # of a search, whose results are averaged
 
 
 class Shop(NamedTuple):
@@ -39,15 +40,16 @@ def profit(stock: Any, order: Any, asked: Any) -> Any:
     """What a day earns, and the stock in the evening."""
     ready = jnp.minimum(stock + order, ROOM)
     sold = jnp.minimum(ready, asked)
-    bought = ready - stock
     left = ready - sold
-    fee = jnp.where(bought > 0, FEE, 0.0)
-    earned = PRICE * sold - COST * bought - fee - STORAGE * left
-    return earned.astype(jnp.float32), left
+    income, spent, stored = (
+        rate * amount.astype(jnp.float32)
+        for rate, amount in ((PRICE, sold), (COST, ready - stock), (STORAGE, left))
+    )
+    return income - spent - stored - jnp.where(ready > stock, FEE, 0.0), left
 
 
 def exact() -> tuple[np.ndarray, np.ndarray]:
-    """The expected profit of each order, `[day, stock, order]`, if the best ones follow.
+    """The expected profit of each order, `[day, stock, order]`, then the best ones.
 
     Also that of deciding greedily from each day and stock on, `[day, stock]`.
     """
@@ -87,10 +89,10 @@ def searching(rule: np.ndarray, simulations: int) -> Any:
         return seen, after
 
     def decide(shop, key):
-        # 64 trees, each with its own draws: what their roots expect is averaged.
-        shops = jax.tree.map(lambda a: jnp.broadcast_to(a, (64,)), shop)
+        # Several trees, each with its own draws: what their roots expect is averaged.
+        shops = jax.tree.map(lambda a: jnp.broadcast_to(a, (TREES,)), shop)
         root = mctx.RootFnOutput(
-            prior_logits=jnp.zeros((64, ROOM + 1)),
+            prior_logits=jnp.zeros((TREES, ROOM + 1)),
             value=scale * rule[shops.day, shops.stock],
             embedding=shops,
         )
@@ -164,8 +166,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     print(f"wrote {args.out / 'orders.png'}")
     print(
         f"profit: greedy {found['greedy']:.2f}, tree search {found['search']:.2f}, "
-        f"optimum {found['optimum']:.2f}; an order by search costs {lost.mean():.2f} on "
-        "average"
+        f"optimum {found['optimum']:.2f}; on average an order by search costs "
+        f"{lost.mean():.2f}"
     )
     return found | {"lost": float(lost.mean())}
 
@@ -177,9 +179,7 @@ def draw(greedy: Any, search: Any, best: Any, path: Path) -> None:
     names = {"greedy": np.tile(greedy, (DAYS, 1)), "tree search": search}
     names["optimum"] = best
     for axis, (name, orders) in zip(axes, names.items(), strict=True):
-        picture = axis.imshow(
-            orders.T, origin="lower", cmap="viridis", vmin=0, vmax=ROOM
-        )
+        picture = axis.imshow(orders.T, origin="lower", vmin=0, vmax=ROOM)
         axis.set(title=name, xlabel="day", xticks=range(0, DAYS, 3))
     axes[0].set_ylabel("stock in the morning")
     figure.colorbar(picture, ax=axes, label="order")
@@ -193,7 +193,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--shops", type=int, default=500, help="default: %(default)s")
+    add("--shops", type=int, default=200, help="default: %(default)s")
     add("--simulations", type=int, default=100, help="default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default=Path("out/decide"), help="folder for pictures")

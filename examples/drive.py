@@ -2,10 +2,10 @@
 """Self-driving: a convolutional network steers a car by a small picture of the road.
 
 First it copies a driver who knows where the road is (behavior cloning). Its mistakes
-lead it to where that driver never was, and it does not know what to do there. So then it
-drives itself, the driver says at each step what he would have done, and it learns from
-that too (DAgger: Ross, Gordon and Bagnell, 2011). Both are measured on 20 tracks that
-neither has seen: how many they complete without leaving the road.
+lead it to where that driver never was, and it does not know what to do there. So then
+it drives itself, the driver says at each step what he would have done, and it learns
+from that too (DAgger: Ross, Gordon and Bagnell, 2011). Both are measured on 20 tracks
+that neither has seen: how many they complete without leaving the road.
 """
 
 import argparse
@@ -70,7 +70,8 @@ def steer(params: Any, picture: jax.Array) -> jax.Array:
 def collect(params: Any, key: jax.Array, cars: int, steps: int) -> tuple:
     """What several cars see, and what the expert would have done."""
     keys = jax.random.split(key, cars)
-    seen = jax.jit(jax.vmap(lambda key: drive(params, key, steps, 0.05)))(keys)
+    noise = 0.0 if params is None else 0.05
+    seen = jax.jit(jax.vmap(lambda key: drive(params, key, steps, noise)))(keys)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), seen)
 
 
@@ -190,7 +191,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--cars", type=int, default=20, help="in each round; default: %(default)s")
+    add("--cars", type=int, default=6, help="in each round; default: %(default)s")
     add("--steps", type=int, default=400, help="of each car; default: %(default)s")
     add("--rounds", type=int, default=4, help="of corrections; default: %(default)s")
     add("--epochs", type=int, default=10, help="in each round; default: %(default)s")

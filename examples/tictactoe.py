@@ -146,11 +146,7 @@ def draw(rows: list[float], steps: int, path: Path) -> None:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     x = np.linspace(0, steps, len(rows) + 1)[1:]
-    for name, words in (
-        ("searching", "with search"),
-        ("first_sight", "at first sight"),
-    ):
-        axes.plot(x, [100 * row[name] for row in rows], "-o", label=words)
+    axes.plot(x, [100 * row for row in rows], "-o")
     axes.set(xlabel="steps of training", ylabel="optimal moves, %")
     axes.set_title("Tic-tac-toe from nothing: every position, at first sight")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -191,7 +191,24 @@ def serve_first_call(facts: dict[str, Any]) -> Callable[[str], Any]:
     return measure
 
 
+def serve_agents(facts: dict[str, Any]) -> Callable[[dict], Any]:
+    """An agent that trains; a request is a run, or several seeds in one program."""
+    from contenders import agents
+
+    made = agents.load(facts["name"])
+
+    def answer(request: dict[str, Any]) -> Any:
+        if "seeds" in request:
+            return made.seeds(request["kind"], request["steps"], request["seeds"])
+        train = getattr(made, request["kind"])
+        run = train(request["steps"], request["seed"])
+        return run._asdict() | {"title": made.TITLE}
+
+    return answer
+
+
 SERVED = {
+    "agents": serve_agents,
     "train": serve_training,
     "generate": serve_generation,
     "first-call": serve_first_call,
