@@ -33,7 +33,9 @@ def agent(env: Any, iterations: int, small: bool, key: jax.Array) -> tuple[Any, 
     rate = optax.linear_schedule(3e-3, 0.0, iterations * 80)
     return nn.rl.ppo(
         env,
-        nn.rl.ActorCritic(mlp(nn.rl.Gaussian(2, log_std=-0.5)), mlp(nn.Dense(1))),
+        nn.rl.ActorCritic(
+            mlp(nn.rl.Gaussian(2, log_std=-0.5)), mlp(nn.Dense(1, w_init=wide))
+        ),
         optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5)),
         key=key,
         discount=0.98,
@@ -41,7 +43,7 @@ def agent(env: Any, iterations: int, small: bool, key: jax.Array) -> tuple[Any, 
         horizon=env.max_steps,
         epochs=10,
         minibatches=8,
-        entropy_weight=0.0,
+        entropy_weight=0.003,
         normalize=True,
     )
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Balance a pole: DQN and PPO side by side, ten seeds of each at once.
 
-The ten runs of an agent are one compiled program, made by `jax.vmap` over keys. What
-each has learned is measured on 100 fresh episodes; 475 of 500 counts as solved. A film
-shows an episode of the first DQN.
+The ten runs of an agent are one compiled program, made by `jax.vmap` over keys and
+called fifty times, to see how it goes. What each has learned is measured on 100 fresh
+episodes; 475 of 500 counts as solved. A film shows an episode of the first DQN.
 """
 
 import argparse
@@ -60,20 +60,22 @@ def ppo(env: nn.rl.Environment, key: jax.Array, steps: int) -> tuple[Any, Any]:
 
 def train(make: Any, keys: jax.Array, steps: int) -> tuple[Any, Any, float]:
     """All runs at once: the agent, its states, the returns over time, and seconds."""
-    env = nn.rl.CartPole()
+    env, points, curves = nn.rl.CartPole(), 50, []
     agent, _ = make(env, keys[0], steps)
-    points = 50
+    states = jax.jit(jax.vmap(lambda key: make(env, key, steps)[1]))(keys)
 
-    def run(key):
-        def part(state, _):
-            return jax.lax.scan(lambda s, _: agent(s), state, length=steps // points)
-
-        state, logs = jax.lax.scan(part, make(env, key, steps)[1], length=points)
-        return state, jnp.nanmean(logs["return"], axis=1)
+    @jax.jit
+    @jax.vmap
+    def part(state):
+        return jax.lax.scan(lambda s, _: agent(s), state, length=steps // points)
 
     start = time.perf_counter()
-    states, curves = jax.block_until_ready(jax.jit(jax.vmap(run))(keys))
-    return agent, (states, np.asarray(curves)), time.perf_counter() - start
+    for i in range(points):
+        states, logs = part(states)
+        curves.append(np.nanmean(logs["return"], axis=1))
+        if (i + 1) % 10 == 0:
+            print(f"  {i + 1} of {points}: return {np.nanmedian(curves[-1]):.0f}")
+    return agent, (states, np.stack(curves, 1)), time.perf_counter() - start
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:

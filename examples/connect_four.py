@@ -30,21 +30,17 @@ KEPT = Path(__file__).parent / "weights" / "connect_four.safetensors"
 
 def network(game: nn.rl.Game, width: int, depth: int) -> nn.Layer:
     """A residual network with two heads."""
-    he = nn.initializers.he_normal()
+    he, small = nn.initializers.he_normal(), nn.initializers.orthogonal(0.01)
 
     def conv():
-        return nn.Conv(width, 3, w_init=he)
+        return nn.Sequential(nn.Conv(width, 3, w_init=he), jax.nn.relu)
 
-    block = [nn.LayerNorm(), jax.nn.relu, conv()]
-    body = nn.Sequential(
-        conv(), *[nn.Residual(nn.Sequential(*block)) for _ in range(depth)]
-    )
-    tail = [nn.LayerNorm(), jax.nn.relu, nn.Flatten(), nn.Dense(128), jax.nn.relu]
-    small = nn.initializers.orthogonal(0.01)
+    # (no normalization: it blows up the gradients of the empty parts of a board)
+    body = [conv(), *(nn.Residual(conv()) for _ in range(depth))]
     return nn.rl.ActorCritic(
         policy=nn.Dense(game.actions, w_init=small),
         value=nn.Sequential(nn.Dense(1, w_init=small), jnp.tanh),
-        body=nn.Sequential(body, *tail),
+        body=nn.Sequential(*body, nn.Flatten(), nn.Dense(128, w_init=he), jax.nn.relu),
     )
 
 
@@ -55,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     net = network(game, *((8, 1) if args.small else (48, 3)))
     if args.play:
         return {"won": play(game, net, args.seed)}
-    rate = optax.exponential_decay(2e-3, 400, 0.9, end_value=2e-4)
+    rate = optax.exponential_decay(1e-3, 1000, 0.9, end_value=2e-4)
     step, state = nn.rl.alphazero(
         game,
         net,
@@ -64,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         ),
         key=jax.random.key(args.seed),
         games=16 if args.small else 64,
-        simulations=8 if args.small else 32,
+        simulations=8 if args.small else 16,
         capacity=2_000 if args.small else 60_000,
         batch_size=64 if args.small else 256,
         updates=1 if args.small else 2,
@@ -75,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         step,
         None,
         state=state,
-        steps_per_epoch=20 if args.small else 50,
+        steps_per_epoch=20 if args.small else 25,
         epochs=100_000,
         callbacks=[strength],
         progress=True,
@@ -179,7 +175,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--small", action="store_true", help="a board of 4x5: seconds")
     add("--minutes", type=float, default=30.0, help="default: %(default)s")
     add("--games", type=int, default=50, help="to measure with, from either side")
-    add("--simulations", type=int, default=32, help="a move; default: %(default)s")
+    add("--simulations", type=int, default=200, help="a move, when measured")
     add("--rollouts", type=int, default=200, help="of plain search, a move")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add(

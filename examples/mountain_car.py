@@ -123,14 +123,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     for name, (make, env, steps) in ways.items():
         agent, _ = make(env, keys[0], steps)
 
-        def run(key, agent=agent, make=make, env=env, steps=steps):
-            state = make(env, key, steps)[1]
-            return jax.lax.scan(lambda s, _: (agent(s)[0], None), state, length=steps)[
-                0
-            ]
-
-        start = time.perf_counter()
-        states = jax.block_until_ready(jax.jit(jax.vmap(run))(keys))
+        begin = jax.vmap(lambda key, make=make, env=env, n=steps: make(env, key, n)[1])
+        part = jax.vmap(
+            lambda state, agent=agent, n=steps // 20: jax.lax.scan(
+                lambda s, _: (agent(s)[0], None), state, length=n
+            )[0]
+        )
+        begin, part = jax.jit(begin), jax.jit(part)
+        start, states = time.perf_counter(), begin(keys)
+        for _ in range(20):
+            states = jax.block_until_ready(part(states))
         seconds = time.perf_counter() - start
         policies = [
             agent.policy(jax.tree.map(lambda a, i=i: a[i], states))

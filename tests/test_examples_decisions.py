@@ -63,7 +63,7 @@ def test_a_car_is_driven_by_its_picture(run):
 
 @pytest.mark.slow
 def test_a_car_too_weak_for_its_hill(run):
-    options = ("--seeds", "2", "--dqn-steps", "100", "--ppo-steps", "4")
+    options = ("--seeds", "2", "--dqn-steps", "100", "--ppo-steps", "20")
     numbers, pictures, _ = run("mountain_car", *options)
     assert set(numbers) == {"DQN", "DQN with a bonus", "PPO"}
     assert all(-200 <= mean < 0 for mean in numbers.values())
@@ -143,3 +143,28 @@ def test_the_benchmark_of_agents_has_a_row_for_each(tmp_path, monkeypatch, capsy
     assert all(r["speed"] > 0 and r["return"] > 5 for r in report["results"])
     assert [r["seeds"] for r in report["seeds"]] == [1, 2, 1, 2]
     assert "steps a second" in capsys.readouterr().out
+
+
+def test_the_solver_is_brute_force_on_small_boards(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
+    from connect_four_solver import Solver, late_positions
+
+    game = nn.rl.ConnectFour(4, 4)
+    solver, memory = Solver(4, 4), {}
+    play, moves = jax.jit(game.play), jax.jit(game.moves)
+    outcome = jax.jit(game.outcome)
+
+    def worth(position):
+        name = np.asarray(position.stones).tobytes()
+        if name not in memory:
+            legal = np.flatnonzero(moves(position)).tolist()
+            if not legal:
+                return int(outcome(position)) * int(position.turn)
+            memory[name] = max(-worth(play(position, m)) for m in legal)
+        return memory[name]
+
+    for position in late_positions(game, 12, 9, 0):
+        found = solver.values(*solver.bits(position.stones, int(position.turn)))
+        legal = np.flatnonzero(moves(position)).tolist()
+        assert found == {m: -worth(play(position, m)) for m in sorted(found)}
+        assert sorted(found) == legal

@@ -41,7 +41,8 @@ def draw(env: Any, state: Any, axis: Any) -> None:
     Raises:
         TypeError: the environment has no picture.
     """
-    own = getattr(env, "draw", None) or _DRAW.get(type(env))
+    known = (_DRAW[kind] for kind in type(env).__mro__ if kind in _DRAW)
+    own = getattr(env, "draw", None) or next(known, None)
     if own is None:
         raise TypeError(
             f"draw: env must have a method draw(place, axis), got {env}, which has none"

@@ -11,6 +11,7 @@ from jaxnn.checks import not_negative, positive, positive_int, probability, swit
 from jaxnn.core import Layer, fold_in
 from jaxnn.keys import Key
 from jaxnn.messages.tracebacks import entrance
+from jaxnn.ops.shuffle import permutation
 from jaxnn.rl import actions
 from jaxnn.rl.agent import Agent, added
 from jaxnn.rl.environment import Seen
@@ -144,7 +145,7 @@ class PPO(Agent):
             return self.learner.advance(learner, part)
 
         keys = jax.random.split(self.key_of(state, "order"), self.epochs)
-        orders = jax.vmap(lambda key: jax.random.permutation(key, size))(keys)
+        orders = jax.vmap(lambda key: permutation(key, size))(keys)
         learner = state._replace(state={}, step=state.step * count)
         learner, stats = jax.lax.scan(update, learner, orders.reshape(count, -1))
         return learner, added(stats)

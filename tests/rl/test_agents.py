@@ -172,7 +172,7 @@ def test_dqn_finds_the_values_of_a_grid_world():
     step, state = nn.rl.dqn(
         *(env, net, optax.adam(optax.cosine_decay_schedule(0.02, 3000))), key=KEY,
         discount=0.9, envs=16, capacity=20_000, warmup=2_000, exploration=1.0,
-        copy_every=20, batch_size=256,
+        copy_every=20, batch_size=256, steps=1,
     )  # fmt: skip
     state, _ = nn.fit(
         step, None, state=state, steps_per_epoch=3000, epochs=1, progress=False
