@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What agents share: steps that act in several environments at once, and learn."""
 
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -198,6 +199,12 @@ def mean(value: Any) -> dict[str, jax.Array]:
 def added(stats: Any) -> Any:
     """Statistics with a leading axis of steps, summed over it."""
     return jax.tree.map(lambda a: a.sum(0), stats)
+
+
+def in_order(ended: Any, stats: Any, **more: Any) -> Logs:
+    """What a step logs: the return, the loss, the rest. (jit sorts a plain dict.)"""
+    first = {"return": ended} | {n: stats[n] for n in ("loss",) if n in stats}
+    return OrderedDict(first | {n: s for n, s in stats.items() if n != "loss"} | more)
 
 
 def fraction(owner: str, name: str, value: Any) -> None:

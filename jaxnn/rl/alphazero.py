@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AlphaZero: learn a game from nothing, by playing against oneself."""
 
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import jax
@@ -141,7 +142,8 @@ class AlphaZero(CustomStep):
         count = moved.ended.sum().astype(jnp.float32)
         total = jnp.where(moved.ended, moved.outcome, 0.0).sum()
         games = {"total": total, "weight": count}
-        return state, {**added(stats), "outcome": games, "ended": mean(count)}
+        rest = {"outcome": games, "ended": mean(count)}
+        return state, OrderedDict(added(stats) | rest)
 
     @entrance
     def __call__(self, state: TrainState, batch: Any = None) -> tuple[TrainState, Logs]:

@@ -11,7 +11,7 @@ from jaxnn.checks import positive_int, switches
 from jaxnn.core import Layer, fold_in
 from jaxnn.keys import Key
 from jaxnn.messages.tracebacks import entrance
-from jaxnn.rl.agent import Agent, added, fraction, mean
+from jaxnn.rl.agent import Agent, added, fraction, in_order, mean
 from jaxnn.rl.replay import Replay
 from jaxnn.rl.returns import discounted
 from jaxnn.rl.spaces import Discrete
@@ -97,7 +97,7 @@ class DQN(Agent):
         )
         own = {"world": world, "replay": replay, "target": target}
         state = learner._replace(state=own, step=step)
-        return state, {"return": ended, **added(stats), "exploration": mean(epsilon)}
+        return state, in_order(ended, added(stats), exploration=mean(epsilon))
 
     def epsilon(self, step: jax.Array) -> jax.Array:
         """The share of random actions."""

@@ -42,15 +42,18 @@ def draw(env: Any, state: Any, axis: Any) -> None:
         TypeError: the environment has no picture.
     """
     known = (_DRAW[kind] for kind in type(env).__mro__ if kind in _DRAW)
-    own = getattr(env, "draw", None) or next(known, None)
-    if own is None:
+    own, drawing = getattr(env, "draw", None), next(known, None)
+    if own is None and drawing is None:
         raise TypeError(
             f"draw: env must have a method draw(place, axis), got {env}, which has none"
         )
     place = jax.tree.map(np.asarray, state.place)
     axis.set_aspect("equal")
     axis.axis("off")
-    own(place, axis) if hasattr(env, "draw") else own(env, place, axis)
+    if own is not None:
+        own(place, axis)
+    elif drawing is not None:
+        drawing(env, place, axis)
 
 
 @entrance

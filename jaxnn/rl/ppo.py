@@ -13,7 +13,7 @@ from jaxnn.keys import Key
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.ops.shuffle import permutation
 from jaxnn.rl import actions
-from jaxnn.rl.agent import Agent, added
+from jaxnn.rl.agent import Agent, added, in_order
 from jaxnn.rl.environment import Seen
 from jaxnn.rl.networks import check_actor_critic
 from jaxnn.rl.normalization import Statistics
@@ -78,7 +78,7 @@ class PPO(Agent):
                 is_leaf=lambda s: isinstance(s, Statistics),
             )
         state = learner._replace(state=own, step=state.step + 1)
-        return state, {"return": ended, **stats}
+        return state, in_order(ended, stats)
 
     def viewer(self, own: Any) -> Any:
         """The function from observations to the network's inputs."""
@@ -267,7 +267,7 @@ def ppo(
     ...     nn.rl.CartPole(), net, optax.adam(1e-3), key=jax.random.key(0), horizon=16)
     >>> state, history = nn.fit(step, None, state=state, steps_per_epoch=2, epochs=2)
     >>> list(history)[:3]
-    ['return', 'loss', 'policy_loss']
+    ['return', 'loss', 'entropy']
     """
     agent = PPO(
         *(env, net, optimizer, discount, envs),

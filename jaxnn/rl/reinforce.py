@@ -12,7 +12,7 @@ from jaxnn.core import Layer, fold_in
 from jaxnn.keys import Key
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.rl import actions
-from jaxnn.rl.agent import Agent
+from jaxnn.rl.agent import Agent, in_order
 from jaxnn.rl.networks import check_actor_critic
 from jaxnn.rl.returns import advantages
 from jaxnn.rl.spaces import Space
@@ -75,7 +75,7 @@ class Reinforce(Agent):
         )
         total = jnp.where(past, 0.0, seen.reward).sum()
         ended = {"total": total, "weight": jnp.float32(self.envs)}
-        return learner._replace(state={"world": world}), {"return": ended, **stats}
+        return learner._replace(state={"world": world}), in_order(ended, stats)
 
     @property
     def learner(self):

@@ -15,7 +15,7 @@ from jaxnn.layers.parameters import Parameter
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.rl import actions
-from jaxnn.rl.agent import Agent, added, mean
+from jaxnn.rl.agent import Agent, added, in_order, mean
 from jaxnn.rl.environment import Seen
 from jaxnn.rl.replay import Replay
 from jaxnn.rl.spaces import Box
@@ -161,7 +161,7 @@ class SAC(Agent):
         own = {"world": world, "replay": replay, "target": target}
         heat = mean(jnp.exp(learner.params["temperature"]["w"]))
         state = learner._replace(state=own, step=state.step + 1)
-        return state, {"return": ended, **added(stats), "temperature": heat}
+        return state, in_order(ended, added(stats), temperature=heat)
 
     def nearer(self, old: jax.Array, new: jax.Array) -> jax.Array:
         """The moving average of a parameter."""

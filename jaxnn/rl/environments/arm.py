@@ -33,10 +33,10 @@ class Arm(Environment):
     """Reach for a point with the tip of an arm of two links, by two torques.
 
     The links are rods of 0.5 m and 1 kg in a horizontal plane; the torques of shoulder
-    and elbow are from -1 to 1 N m. The observation `[10]`: the cosines and sines of
-    both angles, their speeds, the target, and the way from the tip to the target. The
-    reward is exp(−d / 5 cm) + exp(−d / 1 cm) − d / m − 0.01 |torque|², for a tip at a
-    distance d. Episodes, of 5 seconds, end by time alone.
+    and elbow are from -1 to 1 N m. The observation `[12]`: the cosines and sines of
+    both angles, their speeds, the target, the way from the tip to the target, and tanh
+    of it in units of 5 cm. The reward is exp(−d / 5 cm) + exp(−d / 1 cm) − d / m − 0.01
+    |torque|², for a tip at a distance d. Episodes, of 5 seconds, end by time alone.
 
     Args:
         max_steps: an episode of this many steps is truncated.
@@ -47,7 +47,7 @@ class Arm(Environment):
     >>> import jax, jaxnn as nn
     >>> state, observation = nn.rl.Arm().reset(jax.random.key(0))
     >>> observation.shape, nn.rl.Arm().distance(state.place).shape
-    ((10,), ())
+    ((12,), ())
     """
 
     _: KW_ONLY
@@ -78,7 +78,8 @@ class Arm(Environment):
     def observe(self, place):
         turns = jnp.concatenate([jnp.cos(place.angles), jnp.sin(place.angles)])
         way = place.target - self.joints(place)[-1]
-        return jnp.concatenate([turns, place.speeds, place.target, way])
+        fine = jnp.tanh(way / 0.05)  # the last centimetres at a scale of their own
+        return jnp.concatenate([turns, place.speeds, place.target, way, fine])
 
     def joints(self, place: ArmPlace) -> jax.Array:
         """The places of shoulder, elbow and tip, `[3, 2]`, in m."""

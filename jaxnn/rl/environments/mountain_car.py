@@ -57,7 +57,7 @@ class MountainCarContinuous(Environment):
 
     >>> import jax, jaxnn as nn
     >>> nn.rl.MountainCarContinuous().actions
-    Box(-1.0, 1.0, 1)
+    Box(-1.0, high=1.0, size=1)
     """
 
     _: KW_ONLY

@@ -52,7 +52,7 @@ class Track(Environment):
     actions = Box(-1.0, 1.0, 2)
 
     def start(self, key):
-        size = np.float32(0.35 / WAVES)[None]  # (slopes of alike size)
+        size = jnp.asarray(0.35 / WAVES, jnp.float32)[None]  # (slopes of alike size)
         bends = size * jax.random.normal(key, (2, len(WAVES)))
         position = jnp.stack([_radius(bends, jnp.array([1.0, 0.0]))[0], 0.0])
         ahead = _center(bends, jnp.array(0.05)) - position
