@@ -72,9 +72,9 @@ def train(make: Any, keys: jax.Array, steps: int) -> tuple[Any, Any, float]:
     start = time.perf_counter()
     for i in range(points):
         states, logs = part(states)
-        curves.append(np.nanmean(logs["return"], axis=1))
+        curves.append(np.asarray(jnp.nanmean(logs["return"], axis=1)))
         if (i + 1) % 10 == 0:
-            print(f"  {i + 1} of {points}: return {np.nanmedian(curves[-1]):.0f}")
+            print(f"  {i + 1} of {points}: return {jnp.nanmedian(curves[-1]):.0f}")
     return agent, (states, np.stack(curves, 1)), time.perf_counter() - start
 
 
@@ -124,7 +124,7 @@ def draw(curves: dict[str, tuple], path: Path) -> None:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for name, (x, every) in curves.items():
-        low, middle, high = np.nanquantile(every, [0.1, 0.5, 0.9], axis=0)
+        low, middle, high = jnp.nanquantile(every, jnp.array([0.1, 0.5, 0.9]), axis=0)
         (line,) = axes.plot(x, middle, label=name)
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
     axes.axhline(SOLVED, color="gray", lw=0.8, ls=":")

@@ -4,7 +4,7 @@
 It is told the rules and no more, and plays against itself. Meanwhile its strength is
 measured: the share of points (a draw is half a point) against a player at random, and
 against plain Monte-Carlo tree search, which judges positions by random games, 200 for
-each move. The network that an hour of training gave is kept beside this file:
+each move. The network that 16 minutes of training gave is kept beside this file:
 
     python examples/connect_four.py --play
 

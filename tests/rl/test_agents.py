@@ -317,9 +317,10 @@ def test_cart_poles_pole_is_balanced(name):
         )
 
     env, both = nn.rl.CartPole(), nn.rl.ActorCritic(mlp(2), mlp(1))
+    falling = optax.linear_schedule(2.5e-3, 0.0, 150 * 16)
     step, state = {
         "dqn": lambda: nn.rl.dqn(env, mlp(2), optax.adam(1e-3), key=KEY),
-        "ppo": lambda: nn.rl.ppo(env, both, optax.adam(1e-3), key=KEY),
+        "ppo": lambda: nn.rl.ppo(env, both, optax.adam(falling), key=KEY),
         "reinforce": lambda: nn.rl.reinforce(
             env, both, optax.adam(3e-3), key=KEY, horizon=500
         ),
