@@ -142,12 +142,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--small", action="store_true", help="2 seeds, few steps: seconds")
     add("--seeds", type=int, default=10, help="default: %(default)s")
     add("--dqn-steps", type=int, default=20_000, help="default: %(default)s")
     add("--ppo-steps", type=int, default=300, help="default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default=Path("out/cartpole"), help="folder for pictures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.small:
+        args.seeds, args.dqn_steps, args.ppo_steps = 2, 500, 50
+    return args
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def play(game: Any, net: Any, seed: int) -> float:
     """A game against the kept network."""
     player = nn.rl.search_player(game, 128, net, (kept(), {}))
     print("You are X and begin; an empty line gives up.")
-    return nn.rl.play(game, player, jax.random.key(seed))
+    return nn.rl.play(game, player, jax.random.key(seed), ask=input)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -193,11 +193,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--small", action="store_true", help="40 shops: seconds")
     add("--shops", type=int, default=200, help="default: %(default)s")
     add("--simulations", type=int, default=100, help="default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default=Path("out/decide"), help="folder for pictures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.small:
+        args.shops, args.simulations = 40, 50
+    return args
 
 
 if __name__ == "__main__":

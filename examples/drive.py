@@ -191,6 +191,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--small", action="store_true", help="2 cars, few steps: seconds")
     add("--cars", type=int, default=6, help="in each round; default: %(default)s")
     add("--steps", type=int, default=400, help="of each car; default: %(default)s")
     add("--rounds", type=int, default=4, help="of corrections; default: %(default)s")
@@ -198,7 +199,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tracks", type=int, default=20, help="to measure; default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default=Path("out/drive"), help="folder for pictures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.small:
+        args.cars, args.steps, args.rounds = 2, 100, 1
+        args.epochs, args.tracks = 2, 2
+    return args
 
 
 if __name__ == "__main__":

@@ -159,12 +159,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--small", action="store_true", help="few steps: seconds")
     add("--steps", type=int, default=4000, help="default: %(default)s")
     add("--simulations", type=int, default=200, help="a move; default: %(default)s")
     add("--games", type=int, default=1000, help="from either side")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default=Path("out/tictactoe"), help="folder for pictures")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.small:
+        args.steps, args.simulations, args.games = 300, 16, 20
+    return args
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ def frames(path):
 
 @pytest.mark.slow
 def test_two_agents_balance_a_pole(run):
-    options = ("--seeds", "2", "--dqn-steps", "500", "--ppo-steps", "50")
-    numbers, pictures, lines = run("cartpole", *options)
+    numbers, pictures, lines = run("cartpole", "--small")
     assert set(numbers) == {"DQN", "PPO"} and pictures == {"returns", "episode"}
     assert "runs reach 475 of 500" in lines[-1]
 
@@ -54,8 +53,7 @@ def test_an_arm_reaches(run):
 
 @pytest.mark.slow
 def test_a_car_is_driven_by_its_picture(run):
-    options = ("--cars", "2", "--steps", "100", "--rounds", "1", "--epochs", "2")
-    numbers, pictures, lines = run("drive", *options, "--tracks", "2")
+    numbers, pictures, lines = run("drive", "--small")
     assert set(numbers) == {"cloning", "corrected"}
     assert pictures == {"roads", "saliency", "lap"}
     assert "unseen tracks" in lines[-1]
@@ -63,8 +61,7 @@ def test_a_car_is_driven_by_its_picture(run):
 
 @pytest.mark.slow
 def test_a_car_too_weak_for_its_hill(run):
-    options = ("--seeds", "2", "--dqn-steps", "100", "--ppo-steps", "20")
-    numbers, pictures, _ = run("mountain_car", *options)
+    numbers, pictures, _ = run("mountain_car", "--small")
     assert set(numbers) == {"DQN", "DQN with a bonus", "PPO"}
     assert all(-200 <= mean < 0 for mean in numbers.values())
     assert pictures == {"paths", "episode"}
@@ -72,8 +69,7 @@ def test_a_car_too_weak_for_its_hill(run):
 
 @pytest.mark.slow
 def test_tic_tac_toe_is_learned_from_nothing(run):
-    options = ("--steps", "300", "--simulations", "16", "--games", "20")
-    numbers, pictures, lines = run("tictactoe", *options)
+    numbers, pictures, lines = run("tictactoe", "--small")
     assert numbers["optimal"] > 0.85 and "4,520 positions" in lines[0]
     assert pictures == {"learning_curves", "optimal"}
 
@@ -111,7 +107,7 @@ def test_the_kept_network_plays_connect_four(monkeypatch, capsys):
 def test_a_shop_is_kept_by_search_between_greed_and_the_optimum(run):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         # (mctx needs both)
-        numbers, pictures, _ = run("decide", "--shops", "40", "--simulations", "50")
+        numbers, pictures, _ = run("decide", "--small")
     assert numbers["greedy"] < numbers["search"] < numbers["optimum"] + 3
     assert pictures == {"orders"}
 

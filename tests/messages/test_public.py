@@ -20,6 +20,7 @@ MODULES = [
         nn.doctor,
         nn.decode,
         nn.diffusion,
+        nn.rl,
         torch_weights,
     ),
 ]
