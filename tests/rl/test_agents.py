@@ -75,7 +75,6 @@ def test_four_keys_at_once_are_four_runs(name):
 
 
 @each
-@pytest.mark.quick
 def test_an_agent_is_a_spec_that_compiles_once(name, compiled):
     step, state = SMALL[name](KEY)
     again, _ = SMALL[name](jax.random.key(1))
