@@ -180,7 +180,7 @@ def draw_saliency(state: Any, pictures: jax.Array, path: Path) -> None:
             axis.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("what it sees")
     axes[1, 0].set_ylabel("what steers")
-    figure.suptitle("The network looks at the edges of the road")
+    figure.suptitle("What it sees, and how much each pixel moves the steering")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -17,6 +17,7 @@ from jaxnn.keys import Key, check_key
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.rl.environment import Seen, advance, check_environment
+from jaxnn.rl.replay import Replay
 from jaxnn.rl.spaces import Box, Discrete
 from jaxnn.spec import Spec
 from jaxnn.train.checks import check_optimizer
@@ -77,13 +78,13 @@ class Agent(CustomStep):
         """The first state of a run."""
         check_key(key, self.name)
         self.check()
-        return _started(self, key)
+        return started(self, key)
 
     @entrance
     def __call__(self, state: TrainState, batch: Any = None) -> tuple[TrainState, Logs]:
         check_state(self.name, state)
         state, stats = self.advance(state, batch)
-        return state, {n: s["total"] / s["weight"] for n, s in stats.items()}
+        return state, means(stats)
 
     def policy(self, state: TrainState) -> Partial:
         """What the agent has learned, `policy(observation, key) -> action`.
@@ -138,13 +139,7 @@ class Agent(CustomStep):
 
     def outputs(self, net: Layer, x: Any) -> Any:
         """The shape of a network's outputs; raise if it has a state."""
-        params, state = jax.eval_shape(net.init, jax.random.key(0), x)
-        if jax.tree.leaves(state):
-            raise ValueError(
-                f"{self.name}: net must have no state, as BatchNorm has; LayerNorm "
-                "normalizes without one"
-            )
-        return jax.eval_shape(lambda p: net.apply(p, {}, x)[0], params)
+        return stateless_outputs(self.name, net, x)
 
     def check_outputs(self, what: str, made: Any, size: int, why: str) -> None:
         """Raise unless a network gives so many numbers for an observation."""
@@ -158,6 +153,30 @@ class Agent(CustomStep):
         """All environments at the beginning of an episode."""
         state, seen = jax.vmap(self.env.reset)(jax.random.split(key, self.envs))
         return {"env": state, "observation": seen, "return": jnp.zeros(self.envs)}
+
+    def wander(
+        self, world: World, key: Key, draw: Any, act: Any, warmup: int, capacity: int
+    ) -> tuple[World, Replay]:
+        """Random steps, and a memory that holds them.
+
+        Args:
+            world: all environments.
+            key: a random key.
+            draw: `draw(key) -> actions` of all environments.
+            act: `act(world, actions, key) -> (world, seen, ended)`, such as `move`.
+            warmup: how many steps, over all environments.
+            capacity: how many the memory has room for.
+        """
+
+        def step(carry, key):
+            world, replay = carry
+            world, seen, _ = act(world, draw(fold_in(key, "act")), key)
+            return (world, replay.add(seen)), None
+
+        shapes = jax.eval_shape(act, world, draw(key), key)[1]
+        replay = Replay.empty(shapes, -(-capacity // self.envs))
+        keys = jax.random.split(fold_in(key, "warmup"), -(-warmup // self.envs))
+        return jax.lax.scan(step, (world, replay), keys)[0]
 
     def move(self, world: World, actions: Any, key: Key) -> tuple[World, Seen, Any]:
         """One step of all environments; also the returns of episodes that ended."""
@@ -187,8 +206,25 @@ class _Best(Spec):
 
 
 @partial(jax.jit, static_argnums=0)
-def _started(agent: Agent, key: Key) -> TrainState:
+def started(agent: Any, key: Key) -> TrainState:
+    """The first state of an agent, compiled once for equal agents."""
     return agent.begin(key)
+
+
+def stateless_outputs(owner: str, net: Layer, x: Any) -> Any:
+    """The shape of a network's outputs; raise if it has a state."""
+    params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+    if jax.tree.leaves(state):
+        raise ValueError(
+            f"{owner}: net must have no state, as BatchNorm has; LayerNorm normalizes "
+            "without one"
+        )
+    return jax.eval_shape(lambda p: net.apply(p, {}, x)[0], params)
+
+
+def means(stats: Any) -> Logs:
+    """Statistics as numbers; NaN for the mean of nothing."""
+    return {n: s["total"] / s["weight"] for n, s in stats.items()}
 
 
 def mean(value: Any) -> dict[str, jax.Array]:

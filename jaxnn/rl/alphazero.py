@@ -13,7 +13,7 @@ from jaxnn.core import Layer, as_layer, fold_in
 from jaxnn.keys import Key, check_key
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
-from jaxnn.rl.agent import added, mean
+from jaxnn.rl.agent import added, mean, means, started, stateless_outputs
 from jaxnn.rl.games.game import Game, check_game
 from jaxnn.rl.search import (
     NetworkJudge,
@@ -75,17 +75,11 @@ class AlphaZero(CustomStep):
         needs_mctx("alphazero")
         check_key(key, "alphazero")
         self._check()
-        return jax.jit(self._begin)(key)
+        return started(self, key)
 
     def _check(self) -> None:
         """Raise unless the network fits the game."""
-        params, state = jax.eval_shape(self.net.init, jax.random.key(0), self._example)
-        if jax.tree.leaves(state):
-            raise ValueError(
-                "alphazero: net must have no state, as BatchNorm has; LayerNorm "
-                "normalizes without one"
-            )
-        out = jax.eval_shape(lambda p: self.net.apply(p, {}, self._example)[0], params)
+        out = stateless_outputs("alphazero", self.net, self._example)
         wanted = {"policy": (1, self.game.actions), "value": (1,)}
         shapes = isinstance(out, dict) and {n: a.shape for n, a in out.items()}
         if shapes != wanted:
@@ -99,7 +93,8 @@ class AlphaZero(CustomStep):
     def _example(self) -> jax.Array:
         return self.game.look(self.game.start())[None]
 
-    def _begin(self, key: Key) -> TrainState:
+    def begin(self, key: Key) -> TrainState:
+        """The first state, traced."""
         learner = train_state(self.net, self.optimizer, self._example, key=key)
         slots = -(-self.capacity // self.games)
 
@@ -120,10 +115,8 @@ class AlphaZero(CustomStep):
 
     def advance(self, state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
         """One move in each game, then learn from those of finished games."""
-        own, key = (
-            state.state,
-            jax.random.fold_in(fold_in(state.key, "alphazero"), state.step),
-        )
+        own, key = state.state, fold_in(state.key, "alphazero")
+        key = jax.random.fold_in(key, state.step)
         positions, moved = self._move(state.params, own["positions"], key)
         place = state.step % own["moves"].turn.shape[0]
         moves = jax.tree.map(lambda a, new: a.at[place].set(new), own["moves"], moved)
@@ -149,7 +142,7 @@ class AlphaZero(CustomStep):
     def __call__(self, state: TrainState, batch: Any = None) -> tuple[TrainState, Logs]:
         check_state("alphazero", state)
         state, stats = self.advance(state, batch)
-        return state, {n: s["total"] / s["weight"] for n, s in stats.items()}
+        return state, means(stats)
 
     def player(self, state: TrainState, simulations: int = 32) -> Player:
         """What it has learned, `player(position, key) -> move`.

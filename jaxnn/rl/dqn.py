@@ -60,17 +60,11 @@ class DQN(Agent):
         world = self.worlds(fold_in(key, "worlds"))
         sample = jax.vmap(self.env.actions.sample)
 
-        def wander(carry, key):
-            world, replay = carry
-            actions = sample(jax.random.split(fold_in(key, "act"), self.envs))
-            world, seen, _ = self.move(world, actions, key)
-            return (world, replay.add(seen)), None
+        def draw(key):
+            return sample(jax.random.split(key, self.envs))
 
-        keys = jax.random.split(fold_in(key, "warmup"), -(-self.warmup // self.envs))
-        zeros = sample(jax.random.split(key, self.envs))
-        shapes = jax.eval_shape(self.move, world, zeros, key)[1]
-        replay = Replay.empty(shapes, -(-self.capacity // self.envs))
-        (world, replay), _ = jax.lax.scan(wander, (world, replay), keys)
+        sizes = self.warmup, self.capacity
+        world, replay = self.wander(world, key, draw, self.move, *sizes)
         own = {"world": world, "replay": replay, "target": learner.params}
         return learner._replace(state=own)
 

@@ -110,19 +110,12 @@ class SAC(Agent):
         learner = self.learner.start(x, key=key)
         world = self.worlds(fold_in(key, "worlds"))
 
-        def drawn(key):
+        def draw(key):
             shape = (self.envs, self.env.actions.size)
             return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
-        def wander(carry, key):
-            world, replay = carry
-            world, seen, _ = self.act(world, drawn(fold_in(key, "act")), key)
-            return (world, replay.add(seen)), None
-
-        keys = jax.random.split(fold_in(key, "warmup"), -(-self.warmup // self.envs))
-        shapes = jax.eval_shape(self.act, world, drawn(key), key)[1]
-        replay = Replay.empty(shapes, -(-self.capacity // self.envs))
-        (world, replay), _ = jax.lax.scan(wander, (world, replay), keys)
+        sizes = self.warmup, self.capacity
+        world, replay = self.wander(world, key, draw, self.act, *sizes)
         target = {name: learner.params[name] for name in CRITICS}
         own = {"world": world, "replay": replay, "target": target}
         return learner._replace(state=own)

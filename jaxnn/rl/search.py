@@ -122,16 +122,17 @@ class RandomJudge(Spec):
 def _at_random(game: Game, position: Any, key: Key) -> Any:
     """The end of a game that goes on at random."""
 
+    player = RandomPlayer(game)
+
     def move(i, position):
-        chance = jax.random.gumbel(jax.random.fold_in(key, i), (game.actions,))
-        best = jnp.where(game.moves(position), chance, -jnp.inf).argmax()
-        return game.play(position, best.astype(jnp.int32))  # stays, once it is over
+        chosen = player(position, jax.random.fold_in(key, i))
+        return game.play(position, chosen)  # stays, once it is over
 
     return jax.lax.fori_loop(0, game.longest, move, position)
 
 
 class SearchPlayer(Spec):
-    """A player that looks ahead; see `searching`."""
+    """A player that looks ahead; see `search_player`."""
 
     game: Game
     judge: Any
@@ -153,8 +154,7 @@ class GreedyPlayer(Spec):
     def __call__(self, known: Any, position: Any, key: Key) -> jax.Array:
         one = jax.tree.map(lambda a: a[None], position)
         logits = self.judge(known, one, key)[0][0]
-        legal = self.game.moves(position)
-        return jnp.where(legal, logits, -jnp.inf).argmax().astype(jnp.int32)
+        return _best_legal(self.game, position, logits)
 
 
 class RandomPlayer(Spec):
@@ -164,8 +164,13 @@ class RandomPlayer(Spec):
 
     def __call__(self, position: Any, key: Key) -> jax.Array:
         chance = jax.random.gumbel(key, (self.game.actions,))
-        legal = self.game.moves(position)
-        return jnp.where(legal, chance, -jnp.inf).argmax().astype(jnp.int32)
+        return _best_legal(self.game, position, chance)
+
+
+def _best_legal(game: Game, position: Any, scores: jax.Array) -> jax.Array:
+    """The legal move with the largest score."""
+    legal = game.moves(position)
+    return jnp.where(legal, scores, -jnp.inf).argmax().astype(jnp.int32)
 
 
 @entrance
