@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from jaxnn.layers import MaxPoolIndices as MaxPoolIndices
     from jaxnn.layers import MaxUnpool as MaxUnpool
     from jaxnn.layers import MinibatchStd as MinibatchStd
+    from jaxnn.layers import Mixed as Mixed
     from jaxnn.layers import MultiHeadAttention as MultiHeadAttention
     from jaxnn.layers import Pad as Pad
     from jaxnn.layers import Parameter as Parameter
@@ -119,6 +120,8 @@ if TYPE_CHECKING:
     from jaxnn.layers import rnn as rnn
     from jaxnn.layers.stateful import stateful as stateful
     from jaxnn.layers.stateful import zero_carry as zero_carry
+    from jaxnn.layout import Layout as Layout
+    from jaxnn.layout import fsdp as fsdp
     from jaxnn.ops.activations import step as step
     from jaxnn.optimizers import freeze as freeze
     from jaxnn.optimizers import partition as partition
@@ -156,6 +159,8 @@ _MODULES = (
 #: Maps a flat name to the module it is in.
 _LATER = {
     "EarlyStopping": "train",
+    "Layout": "layout",
+    "fsdp": "layout",
     "Ensemble": "train",
     "History": "train",
     "NonFiniteError": "train",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saving and loading trees and networks, and weights from and to PyTorch."""
+"""Saving and loading trees and networks; exports; weights from and to PyTorch."""
 
 import importlib
 import os
@@ -12,8 +12,7 @@ from jaxnn.messages import public
 
 if TYPE_CHECKING:
     from jaxnn.core import Layer
-
-if TYPE_CHECKING:
+    from jaxnn.export import export as export
     from jaxnn.torch_weights import from_torch as from_torch
     from jaxnn.torch_weights import to_torch as to_torch
 
@@ -58,7 +57,12 @@ def __getattr__(name: str) -> Any:
         from jaxnn import torch_weights
 
         return getattr(torch_weights, name)
+    if name == "export":
+        return importlib.import_module("jaxnn.export").export
     raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
-public.show(__name__, ["from_torch", "header", "load", "network", "save", "to_torch"])
+public.show(
+    __name__,
+    ["export", "from_torch", "header", "load", "network", "save", "to_torch"],
+)

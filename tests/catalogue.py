@@ -22,6 +22,7 @@ class Entry(NamedTuple):
     state: tuple[str, ...] = ()  # paths of its state, which training changes
     frozen: bool = False  # its parameters have no gradient
     mixes: bool = False  # examples of a batch depend on one another
+    rounds: bool = False  # computes in fewer bits than it is given
 
 
 class Twice(nn.Composite):
@@ -347,6 +348,7 @@ CATALOGUE = [
         wrong=(4, 2),
     ),
     Entry("remat", nn.Remat(MLP), (4, 6), MLP_PATHS, wrong=(4, 5)),
+    Entry("mixed", nn.Mixed(MLP), (4, 6), MLP_PATHS, wrong=(4, 5), rounds=True),
     Entry(
         "composite", Twice(nn.Dense(3)), (4, 3), ("layer/b", "layer/w"), wrong=(4, 2)
     ),

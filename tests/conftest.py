@@ -25,6 +25,8 @@ PUBLISHED = (
     *("airline_passengers", "melbourne_temperatures", "etth1", "nab"),
 )
 
+#: A CPU as eight devices, for the tests of layouts.
+EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"
 #: XLA's options for the thousands of small programs of the tests: two thirds of their
 #: time was the compiler. Slow tests of whole programs run as users run them: examples,
 #: notebooks and benchmarks, all of which are `tests/test_*.py`.
@@ -39,12 +41,18 @@ WITHOUT_MLIR = "--xla_cpu_use_fusion_emitters=false"
 
 def pytest_configure(config):
     """Choose XLA's options before it starts."""
-    if config.option.markexpr not in ("not slow", "quick") and not parts_only(config):
-        return
+    options = [EIGHT_DEVICES]
+    if config.option.markexpr in ("not slow", "quick") or parts_only(config):
+        options += fast_options()
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *options])
+
+
+def fast_options():
+    """What makes XLA compile fast, of what this version knows."""
     options = [*COMPILE_FAST]
     if jax.version.__version_info__ < (0, 11):  # later ones know no such option
         options.append(WITHOUT_MLIR)
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *options])
+    return options
 
 
 def parts_only(config):

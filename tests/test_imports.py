@@ -28,6 +28,7 @@ FLOORS = [
     {
         "files/": "trees, arrays and figures in files, each replaced in one piece",
         "initializers": "how parameters begin",
+        "layout": "how batches and parameters lie on several devices",
         "inputs/": "the arrays that come in; sequences with their lengths",
         "losses/": "one family a file, and what a loss expects",
         "schedules": "learning rates over steps",
@@ -47,6 +48,7 @@ FLOORS = [
         "models/": "one paper a file, returns a layer",
         "train/": "state, step, epoch, fit, evaluate; knows no layer",
         "torch_weights/": "weights from PyTorch and back",
+        "export": "a network as a program that runs without jaxnn",
         "rebuild": "a network from the text that a file records of it",
     },
     {

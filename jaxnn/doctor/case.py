@@ -18,10 +18,10 @@ from jaxnn.doctor.reference import Reference, reference
 from jaxnn.doctor.tries import takes_scores
 from jaxnn.losses import contract_of, example_weights
 from jaxnn.train.batch import length, rows_of
-from jaxnn.train.evaluate import predict
 from jaxnn.train.facts import Facts, facts
 from jaxnn.train.history import History
 from jaxnn.train.objective import unpack
+from jaxnn.train.predict import predict
 from jaxnn.train.step import loss_weights, weighted_sum
 
 #: Below this quality a network may count as bad; above it, findings are harmless.

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxnn.doctor.case import Case
 from jaxnn.doctor.report import Finding, finding
-from jaxnn.train.evaluate import predict
+from jaxnn.train.predict import predict
 
 #: Sequences that end in zeros before this fraction of the steps are padded: rows of
 #: pixels and the like end in a few zeros, but not in so many ...

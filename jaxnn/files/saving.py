@@ -66,8 +66,9 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     Args:
         path: the file.
         like: a tree with the expected structure, shapes and dtypes, of arrays or of
-            `jax.ShapeDtypeStruct`. JAX arrays come back as JAX arrays on the default
-            device, NumPy arrays as NumPy arrays, Python numbers as Python numbers.
+            `jax.ShapeDtypeStruct`. JAX arrays come back as JAX arrays, on the default
+            device or, if `like` lies on a mesh (`Layout.shapes`), as it does; NumPy
+            arrays as NumPy arrays, Python numbers as Python numbers.
 
     Returns:
         A tree like `like`. Without `like`, nested dicts of NumPy arrays: fields and
@@ -190,8 +191,17 @@ def _contrast(name: str, found: Mapping[str, str], wanted: Mapping[str, str]) ->
     return f"{_at(name)}: the file has {found[name]}, like has {wanted[name]}"
 
 
+def _place(like: Any) -> Any:
+    """Where a leaf of `like` lies, if on several devices."""
+    place = getattr(like, "sharding", None)
+    return place if isinstance(place, jax.sharding.NamedSharding) else None
+
+
 def _restore(name: str, found: Any, like: Any) -> Any:
     """A leaf of the file, as the same kind of object as in `like`."""
+    place = _place(like)
+    if tree_files.is_key(found) and place is not None:
+        return jax.device_put(found, place)
     if tree_files.is_key(found) or isinstance(like, np.ndarray):
         return found
     if isinstance(like, np.generic):
@@ -202,7 +212,7 @@ def _restore(name: str, found: Any, like: Any) -> Any:
         weak = jnp.asarray(found.item())  # otherwise a resumed run recompiles
         if weak.dtype == found.dtype:
             return weak
-    array = jnp.array(found)
+    array = jnp.array(found) if place is None else jax.device_put(found, place)
     if array.dtype != found.dtype:
         raise ValueError(
             f"load: {name or 'the array'} is {found.dtype}, which JAX arrays hold only "

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from jaxnn.layers.frozen import Frozen as Frozen
     from jaxnn.layers.last_step import LastStep as LastStep
     from jaxnn.layers.minibatch_std import MinibatchStd as MinibatchStd
+    from jaxnn.layers.mixed import Mixed as Mixed
     from jaxnn.layers.noise import GaussianNoise as GaussianNoise
     from jaxnn.layers.pad import Pad as Pad
     from jaxnn.layers.padding import Attend as Attend
@@ -95,6 +96,7 @@ _FILES = {
     "frozen": "Frozen",
     "last_step": "LastStep",
     "minibatch_std": "MinibatchStd",
+    "mixed": "Mixed",
     "noise": "GaussianNoise",
     "pad": "Pad",
     "padding": "Attend",

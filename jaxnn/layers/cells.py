@@ -19,7 +19,7 @@ from jaxnn.core import Layer, Params
 from jaxnn.layers.conv import Conv
 from jaxnn.messages.phrases import describe
 from jaxnn.ops import cells as ops
-from jaxnn.ops.dense import dense
+from jaxnn.ops.dense import dense, dense_over_time
 
 Init = initializers.InitializerFunction
 Carry = dict[str, jax.Array]
@@ -100,10 +100,7 @@ def _check_step(owner: str, x: Any, params: Params | None = None) -> None:
 def _inputs(owner: str, params: Params, x: jax.Array) -> tuple[Any, Any, Any]:
     """The inputs of all steps times their weights, the bias, the recurrent weights."""
     _check_step(owner, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), params)
-    # As one matrix: with three axes, XLA's CPU compiler copies the whole other operand
-    # for the gradient of the weights (6 of 45 ms, see ops/cells.py).
-    u = dense(x.reshape(-1, x.shape[-1]), params["input"]["w"])
-    u = u.reshape(*x.shape[:-1], u.shape[-1])
+    u = dense_over_time(x, params["input"]["w"])
     return u, params["input"].get("b"), params["recurrent"]["w"].astype(x.dtype)
 
 

@@ -6,6 +6,7 @@ the same parameters, that keeps its carry in its state, under `carry`, from call
 call.  `stateful` replaces every such layer of a network.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jaxnn import checks, trees
 from jaxnn.core import Layer, State, as_layer
 from jaxnn.layers.combine import Remat
+from jaxnn.layers.mixed import Mixed
 from jaxnn.messages.tracebacks import entrance
 
 
@@ -72,9 +74,9 @@ def _convert(layer: Layer, length: int | None, path: str = "") -> Layer:
         except ValueError as error:
             error.add_note(f"in {path}: {layer!r:.200}" if path else f"{layer!r:.200}")
             raise
-    if isinstance(layer, Remat):  # has no child of its own
+    if isinstance(layer, Remat | Mixed):  # has no child of its own
         new = _convert(layer.layer, length, path)
-        return layer if new is layer.layer else Remat(new)
+        return layer if new is layer.layer else dataclasses.replace(layer, layer=new)
     for name, child in layer.children().items():
         new = _convert(child, length, f"{path}/{name}".lstrip("/"))
         if new is not child:

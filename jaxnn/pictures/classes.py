@@ -11,7 +11,7 @@ from jaxnn.core import Layer, as_layer
 from jaxnn.messages.phrases import describe
 from jaxnn.train.batch import rows_of
 from jaxnn.train.checks import check_network
-from jaxnn.train.evaluate import BATCH, predict
+from jaxnn.train.predict import BATCH, predict
 from jaxnn.train.state import variables
 
 

@@ -20,12 +20,12 @@ from jaxnn.pictures.units import owner, units
 from jaxnn.train.batch import length
 from jaxnn.train.checks import on_device
 from jaxnn.train.evaluate import (
-    BATCH,
     Evaluator,
     Measurement,
     measure,
     variables,
 )
+from jaxnn.train.predict import BATCH
 from jaxnn.train.programs import program
 from jaxnn.train.step import weighted_sum
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.core import Composite, Layer, as_layer, written
-from jaxnn.layers.combine import Remat, Repeat
+from jaxnn.layers import Mixed, Remat, Repeat
 from jaxnn.train.ensemble import Ensemble
 
 
@@ -23,7 +23,7 @@ class Unit(NamedTuple):
 
 def units(net: Layer, path: str = "", repeats: tuple[str, ...] = ()) -> dict[str, Unit]:
     """A dict from paths to layers; a network of one layer has the path `""`."""
-    if not isinstance(net, Composite | Repeat | Remat) or not net.children():
+    if not isinstance(net, Composite | Repeat | Remat | Mixed) or not net.children():
         return {path: Unit(net, repeats)}
     found = {}
     for name, child in net.children().items():

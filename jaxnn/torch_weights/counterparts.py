@@ -63,7 +63,7 @@ def has_counterpart(layer: Layer) -> bool:
 
 def unwrapped(layer: Any) -> Layer:
     """The layer inside wrappers with its parameters; any other layer itself."""
-    around = ours.Remat | ours.Frozen | ours.WeightNorm | ours.SpectralNorm
+    around = (ours.Remat, ours.Frozen, ours.Mixed, ours.WeightNorm, ours.SpectralNorm)
     while isinstance(layer, around):
         layer = layer.layer
     return layer

@@ -10,6 +10,7 @@ from jaxnn.layers import (
     DecoderBlock,
     EncoderBlock,
     Frozen,
+    Mixed,
     Recurrent,
     RecurrentStack,
     TransformerDecoder,
@@ -126,7 +127,7 @@ def _walk(net: Layer, x: Any, at: _At, skip: Skip) -> Iterator[Part]:
                 name, path = join(own, f"block{i + 1}"), join(own, "block")
                 inner = at.below(net, name, path)._replace(block=(*at.block, i))
                 yield from _walk(call.layer.block, call.x, inner, skip)
-        elif isinstance(call.layer, Remat | Frozen):
+        elif isinstance(call.layer, Remat | Frozen | Mixed):
             yield from _walk(call.layer.layer, call.x, here, skip)
         elif call.params or has_counterpart(call.layer):
             arrays = [join(here.path, leaf) for leaf in paths(call.params)]

@@ -11,13 +11,13 @@ from jaxnn.train.ensemble import member as member
 from jaxnn.train.epoch import epoch_order as epoch_order
 from jaxnn.train.epoch import train_epoch as train_epoch
 from jaxnn.train.evaluate import evaluate as evaluate
-from jaxnn.train.evaluate import predict as predict
 from jaxnn.train.fit import fit as fit
 from jaxnn.train.freezing import freeze_statistics as freeze_statistics
 from jaxnn.train.history import Callback as Callback
 from jaxnn.train.history import History as History
 from jaxnn.train.players import Player as Player
 from jaxnn.train.players import players as players
+from jaxnn.train.predict import predict as predict
 from jaxnn.train.replay import NonFiniteError as NonFiniteError
 from jaxnn.train.run import run as run
 from jaxnn.train.start import train_state as train_state

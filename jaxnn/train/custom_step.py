@@ -24,6 +24,7 @@ class CustomStep(Spec):
     """
 
     metrics = ()  # (not fields)
+    layout = None
     members = 1
     takes_pairs = False
 
@@ -42,7 +43,8 @@ class FunctionStep(Spec):
 
     function: Callable[..., Any]
     metrics: tuple = ()
-    members = 1  # (not a field)
+    members = 1  # (not fields)
+    layout = None
     takes_pairs = False
 
     def advance(self, state: Any, batch: Any) -> tuple[Any, Logs]:

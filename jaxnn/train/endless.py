@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxnn.checks import positive_int
+from jaxnn.layout import Layout
 from jaxnn.messages.phrases import describe
 from jaxnn.train.reader import Reader
 from jaxnn.train.source import Piece, is_stream, iterate
@@ -93,6 +94,9 @@ class NoData:
         """An epoch of batches that are None."""
         del epoch
         yield Piece(None, jnp.arange(self.steps, dtype=jnp.int32), skip, self.steps, 1)
+
+    def spread_over(self, layout: Layout) -> None:
+        """Do nothing: there are no data to place."""
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

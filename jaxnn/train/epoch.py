@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnn.checks import is_float, is_known
 from jaxnn.core import fold_in
+from jaxnn.layout import Layout, laid_out
 from jaxnn.losses.combine import terms_of
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
@@ -69,6 +70,7 @@ def train_epoch(
     batch_size: int,
     shuffle: bool = True,
     rows: jax.Array | None = None,
+    layout: Layout | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """One epoch as a pure function: every example once, in mini-batches.
 
@@ -83,6 +85,8 @@ def train_epoch(
             are taken if there are fewer.
         shuffle: whether to draw a new order for each epoch.
         rows: int `[M]`, the examples to train on; None for all.
+        layout: where batches and parameters lie on several devices; see `nn.Layout`.
+            None: that of the step, if it has one.
 
     Returns:
         `(state, logs)`: the state after the epoch, and the epoch's loss and metrics.
@@ -126,6 +130,7 @@ def train_epoch(
                 step,
                 size,
                 step.advance,
+                step.layout if layout is None else layout,
             )
             parts.append(totals)
     logs = mean_logs(mean_names(step, stats), parts, jnp)
@@ -160,14 +165,15 @@ def _advance(step: AnyStep) -> Callable[..., Any]:
     return jax.jit(advance, static_argnames="own")
 
 
-def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
+def _loop(state, totals, data, order, start, stop, step, batch_size, advance, layout):
     own = {"own": True} if order.ndim > 1 else {}  # each member draws its own batches
 
     def body(i, carry):
         state, totals = carry
         index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size, -1)
         batch = jax.tree.map(lambda a: gather(a, index), data)
-        state, stats = advance(state, batch, **own)
+        axis = order.ndim - 1  # that of the examples
+        state, stats = laid_out(layout, partial(advance, **own), state, batch, axis)
         return state, add(step, totals, i, stats)
 
     state, aside = set_aside(state)
@@ -177,7 +183,16 @@ def _loop(state, totals, data, order, start, stop, step, batch_size, advance):
 
 @program(donate=(0, 1))
 def run_steps(
-    state, totals, data, order, start, stop, *, step: AnyStep, batch_size: int
+    state,
+    totals,
+    data,
+    order,
+    start,
+    stop,
+    *,
+    step: AnyStep,
+    batch_size: int,
+    layout: Layout | None = None,
 ) -> tuple[Any, Totals, jax.Array]:
     """Run steps `start` to `stop` of an epoch; also tell whether the state is finite.
 
@@ -187,7 +202,10 @@ def run_steps(
     state, totals = _loop(
         *(state, totals, data, order, start, stop, step, batch_size),
         advance=_advance(step),
+        layout=layout,
     )
+    if layout is not None:  # (otherwise XLA chooses, and another choice recompiles)
+        totals = layout.whole(totals)
     learned = (state.params, state.state) if isinstance(state, TrainState) else ()
     return state, totals, all_finite(learned)
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact metrics and outputs for any number of examples, in batches."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,23 +9,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn import trees
-from jaxnn.checks import is_float
 from jaxnn.core import Layer, as_layer, check_key
+from jaxnn.layout import Layout, applied
 from jaxnn.losses.combine import parts_of
 from jaxnn.messages.arguments import answered
-from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
 from jaxnn.metrics import Mean, Metric
 from jaxnn.spec import Spec
 from jaxnn.train import checks
 from jaxnn.train.batch import length, rows_of
 from jaxnn.train.example_weights import ClassWeight, with_weights
-from jaxnn.train.facts import Facts, facts
+from jaxnn.train.facts import facts
 from jaxnn.train.inside import inside_metric
 from jaxnn.train.objective import Objective, body_of, unpack
-from jaxnn.train.programs import Program, program
-from jaxnn.train.rooms import Room, enter, first_rows, power_of_two
+from jaxnn.train.predict import (
+    BATCH,
+    empty_rows,
+    placed,
+    rows_from,
+    trace_few,
+    window,
+    without_carry,
+    write_rows,
+)
+from jaxnn.train.programs import Program
+from jaxnn.train.rooms import Room, enter, power_of_two
 from jaxnn.train.source import (
     as_batch,
     check_stream,
@@ -44,7 +51,6 @@ from jaxnn.train.step import (
     named_metrics,
 )
 
-BATCH = 256
 #: What the loss logs beside its values: only `compute` of it is used.
 MEAN = Mean(lambda outputs, targets: outputs)
 #: The mean over no examples.
@@ -63,6 +69,7 @@ def evaluate(
     class_weight: ClassWeight | None = None,
     batch_size: int = BATCH,
     key: jax.Array | None = None,
+    layout: Layout | None = None,
 ) -> dict[str, Any]:
     """The exact loss and metrics over a data set: every example counts once.
 
@@ -80,6 +87,7 @@ def evaluate(
         batch_size: examples at a time; affects memory use, not the result, unless an
             objective draws random numbers, which it does batch by batch.
         key: the random key of an objective; None draws the same numbers in every call.
+        layout: where batches and parameters lie on several devices; see `nn.Layout`.
 
     Returns:
         A dict from each name (including `loss`) to its value; NaN if no example counts.
@@ -90,8 +98,8 @@ def evaluate(
     {'loss': 3.0}
     """
     net, loss = as_trained("evaluate", net, loss, objective, metrics)
-    evaluator = Evaluator("evaluate", net, loss, metrics, batch_size, key)
-    params, net_state = variables(state, "evaluate")
+    evaluator = Evaluator("evaluate", net, loss, metrics, batch_size, key, layout)
+    params, net_state = placed("evaluate", variables(state, "evaluate"), layout)
     stream = is_stream(data, "evaluate: data")
     pairs = body_of(net) is None
     if class_weight is not None and not stream:
@@ -122,6 +130,7 @@ class Measurement(Spec):
     net: Layer
     loss: Callable[..., jax.Array] | None
     measures: tuple[tuple[str, Metric], ...]
+    layout: Layout | None = None
 
 
 class Evaluator:
@@ -138,7 +147,9 @@ class Evaluator:
         metrics: Any,
         batch_size: int = BATCH,
         key: jax.Array | None = None,
+        layout: Layout | None = None,
     ):
+        self.layout = layout
         self.owner, self.net, self.loss = owner, as_layer(net, owner), loss
         self.batch_size = batch_size
         if key is not None:
@@ -165,8 +176,8 @@ class Evaluator:
         batch = checks.checked_data(batch, name, **rules)
         x, targets, _ = unpack(self.net, batch)
         if checks.has_carry(state):
-            with checks.inputs_of(what), _without_carry(state):
-                _trace(self.owner, self.net, params, state, x)
+            with checks.inputs_of(what), without_carry(state):
+                trace_few(self.owner, self.net, params, state, x)
         about = {"loss": self.loss, "metrics": self.measures, "what": what}
         checks.check_together(self.owner, self.net, (params, state), batch, **about)
         some = min(length(x), 2)
@@ -200,11 +211,13 @@ class Evaluator:
 
     def enter(self, data: Any, what: str) -> Room:
         """A copy of checked data on the device, for `add`."""
-        return enter(data, self.batch_size, f"{self.owner}: {what}")
+        room = enter(data, self.batch_size, f"{self.owner}: {what}")
+        return room if self.layout is None else room.over(self.layout)
 
     def add(self, params: Any, state: Any, batch: Room) -> None:
         """Measure the examples of a batch that `enter` returned."""
-        what = Measurement(self.net, self.loss, tuple(self.measures.items()))
+        measures = tuple(self.measures.items())
+        what = Measurement(self.net, self.loss, measures, self.layout)
         options = {"what": what, "batch_size": batch.batch_size}
         given = params, state, batch.data, np.int32(batch.examples)
         if body_of(self.net) is not None:
@@ -266,11 +279,15 @@ def statistics(
     measures = what.measures
 
     def one(i):
-        start, fresh = _place(i, examples, batch_size)
-        batch = jax.tree.map(partial(_slice, start=start, size=batch_size), data)
-        x, targets, weights = unpack(what.net, batch)
+        start, fresh = window(i, examples, batch_size)
+        batch = jax.tree.map(partial(rows_from, start=start, size=batch_size), data)
         own_key = None if key is None else jax.random.fold_in(key, i)
-        outputs, _ = what.net.apply(params, state, x, key=own_key)
+        measured = partial(measure_batch, own_key, fresh)
+        return start, applied(what.layout, measured, batch)
+
+    def measure_batch(key, fresh, batch):
+        x, targets, weights = unpack(what.net, batch)
+        outputs, _ = what.net.apply(params, state, x, key=key)
         own = loss_weights(what.loss, targets, weights, batch_size)
         counted = (own > 0).astype(own.dtype)
         stats = {}
@@ -285,13 +302,13 @@ def statistics(
                 stats[name] = metric.update(outputs, targets, weight)
         for name, values in parts_of(what.loss, outputs, targets).items():
             stats[name] = values, own
-        return start, stats
+        return stats
 
     added = {n for n, m in measures if not (isinstance(m, Mean) or m.stack)}
     shapes = jax.eval_shape(one, 0)[1]
     per_example = shapes.keys() - added
     carry = {
-        name: jax.tree.map(partial(_buffer, name in per_example, room), shape)
+        name: jax.tree.map(partial(empty_rows, name in per_example, room), shape)
         for name, shape in shapes.items()
     }
 
@@ -299,7 +316,7 @@ def statistics(
         start, stats = one(i)
         new = {}
         for name in carry:
-            put = partial(_write, start=start) if name in per_example else jnp.add
+            put = partial(write_rows, start=start) if name in per_example else jnp.add
             new[name] = jax.tree.map(put, carry[name], stats[name])
         return new
 
@@ -318,30 +335,6 @@ def _part_key(key: jax.Array, number: int) -> jax.Array:
     return jax.random.fold_in(key, number)
 
 
-def _place(i: Any, examples: int, size: int) -> tuple[Any, jax.Array]:
-    """Where batch `i` starts, and which of its rows are new.
-
-    The last batch starts early enough to be full: it repeats rows of the previous one
-    and overwrites their results with the same numbers. If there are fewer examples than
-    the batch size, the remaining rows do not count.
-    """
-    start = jnp.maximum(jnp.minimum(i * size, examples - size), 0)
-    rows = jnp.arange(size) + start
-    return start, (rows >= i * size) & (rows < examples)
-
-
-def _slice(a: jax.Array, *, start: Any, size: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(a, start, size)
-
-
-def _write(buffer: jax.Array, rows: jax.Array, *, start: Any) -> jax.Array:
-    return jax.lax.dynamic_update_slice_in_dim(buffer, rows, start, 0)
-
-
-def _buffer(per_example: bool, room: int, s: jax.ShapeDtypeStruct) -> jax.Array:
-    return jnp.zeros((room, *s.shape[1:]) if per_example else s.shape, s.dtype)
-
-
 def _cut(stats: Any, examples: int) -> Any:
     """Per-example statistics without the padding rows after the examples."""
     return jax.tree.map(lambda a: a[:examples], stats)
@@ -351,123 +344,3 @@ def _fill_up(a: np.ndarray) -> np.ndarray:
     """Pad the rows with zeros, so that `compute` is compiled for few lengths."""
     rest = power_of_two(len(a)) - len(a)
     return np.pad(a, [(0, rest)] + [(0, 0)] * (a.ndim - 1))
-
-
-@answered
-def predict(net: Layer, state: Any, inputs: Any, *, batch_size: int = BATCH) -> Any:
-    """The outputs of a network for any number of inputs, in batches.
-
-    Args:
-        net: a network.
-        state: a `TrainState`, or a pair `(params, state)`.
-        inputs: arrays `[N, ...]`; N may be 0.
-        batch_size: examples at a time; affects memory use, not the result.
-
-    Returns:
-        Outputs `[N, ...]`.
-
-    >>> import jax.numpy as jnp, jaxnn as nn
-    >>> nn.predict(nn.Flatten(), ({}, {}), jnp.ones((515, 8, 8))).shape
-    (515, 64)
-    """
-    net, (params, net_state) = as_layer(net, "predict"), variables(state, "predict")
-    (inputs,) = checks.as_arrays((inputs,), "predict:")
-    for path, a in trees.paths((inputs,)).items():
-        if not a.shape:
-            what = checks.leaf_name("predict:", path)
-            raise TypeError(f"{what} must be an array [N, ...], got {describe(a):.100}")
-    lengths = {len(a) for a in jax.tree.leaves(inputs)}
-    if len(lengths) != 1:
-        raise ValueError(
-            "predict: inputs must hold the same number of examples in each array, got "
-            f"{describe(inputs):.100}"
-        )
-    checks.check_batch_size("predict", batch_size)
-    with _as_inputs(net, params, net_state, inputs), _without_carry(net_state):
-        found = _trace("predict", net, params, net_state, inputs)
-        checks.check_params("predict", net, params, inputs)
-        checks.check_values(found, inputs, "predict")
-    examples = length(inputs)
-    if examples == 0:
-        shapes = found.outputs
-        return jax.tree.map(lambda y: jnp.zeros((0, *y.shape[1:]), y.dtype), shapes)
-    checks.check_features("predict: inputs", inputs)
-    batch = enter(inputs, batch_size, "predict: inputs")
-    given = params, net_state, batch.data, np.int32(examples)
-    outputs = predict_batches(*given, net=net, batch_size=batch.batch_size)
-    return jax.tree.map(partial(first_rows, n=examples), outputs)
-
-
-@program()
-def predict_batches(params, state, inputs, examples, *, net, batch_size):
-    """The outputs for padded inputs, in batches; one program for each padded length."""
-
-    def one(i):
-        start, _ = _place(i, examples, batch_size)
-        x = jax.tree.map(partial(_slice, start=start, size=batch_size), inputs)
-        return start, net.apply(params, state, x)[0]
-
-    def body(i, buffers):
-        start, y = one(i)
-        return jax.tree.map(partial(_write, start=start), buffers, y)
-
-    shapes = jax.eval_shape(one, 0)[1]
-    buffers = jax.tree.map(partial(_buffer, True, length(inputs)), shapes)
-    return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
-
-
-def _trace(owner: str, net: Layer, params: Any, state: Any, x: Any) -> Facts:
-    """Trace the network on one example, and first on two if it remembers a batch."""
-    if checks.has_carry(state) and length(x) > 1:
-        checks.check_network(owner, net, params, state, rows_of(x, 2))
-    return checks.check_network(owner, net, params, state, rows_of(x, 1))
-
-
-@contextmanager
-def _as_inputs(net: Layer, params: Any, state: Any, inputs: Any) -> Iterator[None]:
-    """Make errors raised inside say if a part of the inputs, or one more axis, fits."""
-
-    def fits(x):
-        try:
-            _trace("predict", net, params, state, x)
-            checks.check_params("predict", net, params, x)
-        except Exception:
-            return False
-        return True
-
-    try:
-        yield
-    except Exception as error:
-        pair = isinstance(inputs, tuple) and len(inputs) == 2 and fits(inputs[0])
-        if pair and (_has_features(inputs[0]) or not fits(inputs)):
-            raise TypeError(
-                "predict: inputs is a pair (x, y); labels do not belong here: "
-                f"nn.predict(net, state, x), got {describe(inputs):.100}"
-            ) from None
-        if pair:  # the network takes lengths
-            error.add_note("labels do not belong in inputs: nn.predict(net, state, x)")
-        elif fits(jax.tree.map(lambda a: a[None], inputs)):
-            error.add_note(
-                "inputs must be [N, ...]; one example becomes a batch by x[None]: "
-                f"nn.predict(net, state, x[None]), got {describe(inputs):.100}"
-            )
-        raise
-
-
-def _has_features(x: Any) -> bool:
-    """Whether an array is `[N, C]`, whose last axis are no steps with lengths."""
-    return getattr(x, "ndim", 0) == 2 and is_float(x)
-
-
-@contextmanager
-def _without_carry(state: Any) -> Iterator[None]:
-    """Make errors raised inside explain what to do with a stateful network."""
-    try:
-        yield
-    except ValueError as error:
-        if checks.has_carry(state):
-            error.add_note(
-                "a stateful network's carry is that of its training batch: give the "
-                "network that stateful was given, which has none"
-            )
-        raise

@@ -14,6 +14,7 @@ from jaxnn import trees
 from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer, check_key
 from jaxnn.inputs.arrays import checked
+from jaxnn.layout import Layout, check_layout
 from jaxnn.messages.arguments import answered
 from jaxnn.messages.phrases import describe, shown
 from jaxnn.spec import fields
@@ -45,7 +46,13 @@ from jaxnn.train.source import (
     is_stream,
 )
 from jaxnn.train.start import train_state
-from jaxnn.train.state import TrainState, check_state, copy, steps_taken
+from jaxnn.train.state import (
+    TrainState,
+    check_parts,
+    check_state,
+    copy,
+    steps_taken,
+)
 from jaxnn.train.step import EnsembleStep, Loss, TrainStep, as_trained, make_step
 from jaxnn.train.traced_once import traced_once
 
@@ -77,6 +84,7 @@ def fit(
     on_device: bool | None = None,
     chunk_seconds: float = 0.5,
     replay: bool = True,
+    layout: Layout | None = None,
 ) -> tuple[Any, History]:
     """Train a network: whole epochs run as one compiled program.
 
@@ -153,6 +161,8 @@ def fit(
             Ctrl-C.
         replay: keep a copy of the state for each chunk, so that nothing is lost when
             the loss becomes non-finite; False saves the memory of one state.
+        layout: where batches and parameters lie on several devices; see `nn.Layout`.
+            None: that of the step, if it has one.
 
     Returns:
         `(state, history)`: the trained `TrainState` and a `History`.
@@ -174,9 +184,11 @@ def fit(
     positive_int("fit", "epochs", epochs)
     callbacks = checked_callbacks("fit", callbacks)
     _check_options(history, chunk_seconds)
+    check_layout("fit", layout)
     watch = checked_watch("fit", early_stopping, plateau)
     given = dict(loss=loss, objective=objective, optimizer=optimizer, metrics=metrics)
     step = _make_step(net_or_step, **given, augment=augment)
+    layout = step.layout if layout is None else layout
     if isinstance(step, TrainStep) and isinstance(state, tuple):
         check_state("fit", state)  # before it is found to have no key
     key = _run_key(key, state)
@@ -194,14 +206,17 @@ def fit(
         source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
-    validate = _make_validation(step, shapes, validation, epochs)
+    if layout is not None:
+        _check_division(layout, example)
+        source.spread_over(layout)
+    validate = _make_validation(step, shapes, validation, epochs, layout)
     _check_watch(watch, step, stats, validation)
     history = _earlier(callbacks, state) if history is None else history
     history = _noted(history, step, batch_size, epochs)
     state = _start(step, state, watch, example, key)
-    run = Fit(
-        step, stats, source, validate, watch, callbacks, history, chunk_seconds, replay
-    )
+    state = state if layout is None else layout.place(state)
+    given = step, stats, source, validate, watch, callbacks, history
+    run = Fit(*given, chunk_seconds, replay, layout)
     return run(state, epochs, progress)
 
 
@@ -301,7 +316,7 @@ def _start_shapes(step: AnyStep, state: Any, example: Any, key: jax.Array) -> An
         return jax.eval_shape(lambda: state)
     shapes = _shapes_of(step, unpack(step.net, example)[0], key)
     if state is not None:
-        _check_state(state, shapes)
+        check_parts(state, shapes)
     return shapes
 
 
@@ -311,38 +326,6 @@ def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
         return train_state(step.net, step.optimizer, x, key=key.ravel()[0])
 
     return jax.eval_shape(start, key)
-
-
-def _check_state(state: Any, shapes: TrainState) -> None:
-    check_state("fit", state)
-    for part, made_by in (
-        ("params", "network"),
-        ("state", "network"),
-        ("opt_state", "optimizer"),
-    ):
-        has, wants = (
-            {p: describe(a) for p, a in trees.paths(getattr(of, part)).items()}
-            for of in (state, shapes)
-        )
-        if has != wants:
-            raise ValueError(
-                f"fit: state must hold the {part} of this {made_by}; "
-                + (_difference(has, wants) if part != "opt_state" else _START)
-            )
-
-
-_START = (
-    "to start from its weights with this one: state=nn.train_state(net, optimizer, x, "
-    "key=key, params=state.params, state=state.state)"
-)
-
-
-def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
-    """Describe what is missing, unexpected or of another shape."""
-    missing, extra, other = trees.difference(has, wants)
-    other = [f"{p} is {has[p]} for {wants[p]}" for p in other]
-    said = [("missing", missing), ("unexpected", extra), ("of another shape", other)]
-    return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
 
 
 def _check_step(
@@ -395,7 +378,18 @@ def _check_numbered(
         check_batch(batch, what=what, rows=None)
 
 
-def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -> Any:
+def _check_division(layout: Layout, example: Any) -> None:
+    """Raise unless the devices divide a batch."""
+    if example is not None and length(example) % layout.shares:
+        raise ValueError(
+            f"fit: batch_size must be a multiple of the {layout.shares} devices that "
+            f"split a batch, got {length(example)}"
+        )
+
+
+def _make_validation(
+    step: AnyStep, shapes: Any, validation: Any, epochs: int, layout: Layout | None
+) -> Any:
     """A function from the state to the validation logs, or None."""
     if validation is None:
         return None
@@ -411,12 +405,12 @@ def _make_validation(step: AnyStep, shapes: Any, validation: Any, epochs: int) -
     if stream:
         check_stream(validation, epochs, "fit: validation")
     else:
-        evaluator = Evaluator("fit", step.net, loss, metrics)
+        evaluator = Evaluator("fit", step.net, loss, metrics, layout=layout)
         evaluator.check(shapes.params, shapes.state, validation, "validation")
         whole = evaluator.enter(validation, "validation")
 
     def validate(state: TrainState) -> dict[str, Any]:
-        evaluator = Evaluator("fit", step.net, loss, metrics)
+        evaluator = Evaluator("fit", step.net, loss, metrics, layout=layout)
         if stream:
             evaluator.add_stream(state.params, state.state, validation, "validation")
         else:
@@ -468,7 +462,7 @@ def _noted(history: History | None, step: AnyStep, batch_size: Any, epochs: int)
     history.settings = {}
     if isinstance(step, TrainStep):
         about = {**fields(step), "metrics": dict(step.metrics)}
-        del about["part"]  # of players alone
+        del about["part"], about["layout"]  # of players, and of this machine
         if (body := body_of(step.net)) is not None:
             about |= {"net": body.given, "loss": None, "objective": body.objective}
         history.settings = about | {"batch_size": batch_size, "epochs": epochs}

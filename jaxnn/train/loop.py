@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn.layout import Layout
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
 from jaxnn.train import replay, unfinished
@@ -52,6 +53,7 @@ class Fit:
         history: the history to write to; not shared.
         chunk_seconds: about how long a chunk runs.
         keep: whether to keep a copy of the state before each chunk.
+        layout: where batches and parameters lie on several devices, or None.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class Fit:
         history: History,
         chunk_seconds: float,
         keep: bool,
+        layout: Layout | None = None,
     ):
-        self.step, self.stats = step, stats
+        self.step, self.stats, self.layout = step, stats, layout
         self.source, self.validate, self.watch = source, validate, watch
         self.callbacks, self.chunk_seconds, self.keep = callbacks, chunk_seconds, keep
         self.history = history
@@ -194,6 +197,8 @@ class Fit:
         self.watch.check("fit", logs)
         seen = {one.monitor: logs[one.monitor] for one in self.watch.watches.values()}
         self.state = _look(self.state, seen, epoch, watch=self.watch)
+        if self.layout is not None:
+            self.state = self.layout.place(self.state)
         if bool(self.watch.stops(self.state).any()):
             self.history.stopped = self.watch.why(self.state)
         scale = rate_scale(self.state)
@@ -205,6 +210,8 @@ class Fit:
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
         if sums is not None:
             totals = totals._replace(sums=jax.tree.map(jnp.array, sums))
+        if self.layout is not None:
+            totals = self.layout.replicate(totals)
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
             chunk = piece._replace(
@@ -223,7 +230,7 @@ class Fit:
         """Run a chunk; size the next one to take about `chunk_seconds`."""
         shapes = tuple((a.shape, a.dtype) for a in jax.tree.leaves(chunk.data))
         label = (chunk.batch_size, chunk.room, shapes)
-        size = {"step": self.step, "batch_size": chunk.batch_size}
+        size = self._static(chunk)
         given = (self.state, totals, *chunk[:4])
         self.clock.compile(run_steps, label, *given, **size)
         start, self.whole = time.perf_counter(), False
@@ -234,6 +241,11 @@ class Fit:
         wanted = self.chunk_seconds * steps / max(seconds, 1e-7)
         self.chunk = max(1, int(min(wanted, 2**31)))
         return totals, bool(finite)
+
+    def _static(self, chunk: Piece) -> dict[str, Any]:
+        """What a chunk's program is compiled for."""
+        own = {} if self.layout is None else {"layout": self.layout}
+        return {"step": self.step, "batch_size": chunk.batch_size} | own
 
     def _report(self, rows: np.ndarray, names: list[str], epoch: int) -> None:
         """Record the losses of a chunk in the history and show the last one."""
@@ -285,10 +297,9 @@ class Fit:
 
         def run(steps: int) -> tuple[Any, bool]:
             part = chunk._replace(stop=chunk.start + steps)
-            size = chunk.batch_size
-            totals = zero_totals(self.step, self.stats, chunk.room, size)
+            totals = zero_totals(self.step, self.stats, chunk.room, chunk.batch_size)
             given = (copy(before), totals, *part[:4])
-            state, _, finite = run_steps(*given, step=self.step, batch_size=size)
+            state, _, finite = run_steps(*given, **self._static(chunk))
             return state, bool(finite)
 
         first, state = replay.last_finite(run, seen)

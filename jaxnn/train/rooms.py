@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.inputs.arrays import zeros
+from jaxnn.layout import Layout
 from jaxnn.train.checks import as_arrays, on_device
 
 #: Programs that cut or pad arrays on an accelerator are dropped beyond this many.
@@ -25,6 +26,10 @@ class Room(NamedTuple):
     data: Any  # arrays [room, ...]; rows past the examples repeat the last one
     examples: int
     batch_size: int  # at most the room
+
+    def over(self, layout: Layout) -> "Room":
+        """The same on every device of a layout."""
+        return self._replace(data=layout.replicate(self.data))
 
 
 def enter(data: Any, batch_size: int, what: str) -> Room:

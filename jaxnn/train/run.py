@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.checks import positive_int
+from jaxnn.layout import Layout, check_layout
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import entrance
 from jaxnn.metrics import Mean
@@ -22,12 +23,12 @@ from jaxnn.train.early_stopping import (
 )
 from jaxnn.train.epoch import AnyStep, as_step, checked_rows, gather, train_epoch
 from jaxnn.train.evaluate import (
-    BATCH,
     MEAN,
     Measurement,
     as_measures,
     statistics,
 )
+from jaxnn.train.predict import BATCH
 from jaxnn.train.state import TrainState, steps_taken
 from jaxnn.train.step import TrainStep
 
@@ -49,6 +50,7 @@ def run(
     rows: jax.Array | None = None,
     validation_rows: jax.Array | None = None,
     until: jax.Array | None = None,
+    layout: Layout | None = None,
 ) -> tuple[TrainState, Logs]:
     """Train for whole epochs, validate, stop early: one pure, traceable function.
 
@@ -75,6 +77,8 @@ def run(
         validation_rows: int `[K]`, the examples to validate on; None for all.
         until: int `[]`, stop after this many of the `epochs`; it may be traced, so that
             one program serves runs of several lengths.
+        layout: where batches and parameters lie on several devices; see `nn.Layout`.
+            None: that of the step, if it has one.
 
     Returns:
         `(state, logs)`: the `TrainState` after the run, and a dict from each name
@@ -94,18 +98,22 @@ def run(
     ((3, 20), 2)
     """
     positive_int("run", "epochs", epochs)
+    check_layout("run", layout)
     step, data = as_step(step), on_device(data, "run: data")
+    layout = step.layout if layout is None else layout
     rows = None if rows is None else checked_rows("run", rows, length(data))
     examples = length(data) if rows is None else len(rows)
     batch_size = fitting_batch_size("run", batch_size, examples)
     steps = -(-examples // batch_size)
-    validate = _validation(step, validation, validation_rows)
+    validate = _validation(step, validation, validation_rows, layout)
     watch = checked_watch("run", early_stopping, plateau)
     state = watch.begin("run", jax.tree.map(jnp.asarray, state))
 
     def epoch(state):
         state, logs = train_epoch(
-            *(step, state, data), batch_size=batch_size, shuffle=shuffle, rows=rows
+            *(step, state, data),
+            **{"batch_size": batch_size, "shuffle": shuffle, "rows": rows},
+            layout=layout,
         )
         logs |= {f"val_{name}": value for name, value in validate(state).items()}
         if watch.watches:
@@ -142,7 +150,9 @@ def _nothing(epoch: Callable[..., Any], state: Any, epochs: int) -> Logs:
     }
 
 
-def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
+def _validation(
+    step: AnyStep, data: Any, rows: Any, layout: Layout | None
+) -> Callable[[Any], Any]:
     """A function from the state to the validation logs."""
     if data is None:
         return lambda state: {}
@@ -164,7 +174,7 @@ def _validation(step: AnyStep, data: Any, rows: Any) -> Callable[[Any], Any]:
     if rows is not None:
         data = jax.tree.map(lambda a: gather(a, rows), data)
     measures = as_measures("run", step.loss, dict(step.metrics))
-    what = Measurement(step.net, step.loss, tuple(measures.items()))
+    what = Measurement(step.net, step.loss, tuple(measures.items()), layout)
     size = min(BATCH, length(data))
 
     def validate(state):

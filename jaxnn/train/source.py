@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxnn.checks import needed
 from jaxnn.inputs.arrays import zeros
+from jaxnn.layout import Layout
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
 from jaxnn.train import checks
@@ -77,6 +78,10 @@ class ArraySource:
             order = order[..., full * self.batch_size :]
             yield Piece(self.data, order, 0, 1, rest)
 
+    def spread_over(self, layout: Layout) -> None:
+        """Put the data on every device of a layout, which gathers its own rows."""
+        self.data = layout.replicate(self.data)
+
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
@@ -116,6 +121,7 @@ class StreamSource:
         self.batches, self.epochs = batches, epochs
         self.steps = count_of(batches)
         self.reader = Reader()
+        self.place: Callable[[Any], Any] = jax.device_put
         self._last: Any = None  # the previous iterator
         self._counted = self.steps is None or step < self.steps
         self._ahead: Iterator[Any] | None = None  # the rest of the first epoch
@@ -178,7 +184,8 @@ class StreamSource:
         """The pieces of an epoch: groups of equal-shaped batches, one group ahead."""
         batches, self._ahead = self._ahead, None
         batches = self._open(epoch) if batches is None else batches
-        for piece in self.reader(_groups(self._read(batches, epoch, skip))):
+        groups = _groups(self._read(batches, epoch, skip), self.place)
+        for piece in self.reader(groups):
             yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
 
     def _read(self, batches: Iterator[Any], epoch: int, start: int) -> Iterator[Any]:
@@ -204,6 +211,10 @@ class StreamSource:
                 "where the run stopped cannot be told from its steps; fix __len__, "
                 "or pass a function, lambda: data, whose batches are read again"
             )
+
+    def spread_over(self, layout: Layout) -> None:
+        """Send each group of batches to every device of a layout."""
+        self.place = layout.replicate
 
     def close(self) -> None:
         """End the reading thread."""
@@ -286,21 +297,21 @@ def as_batch(batch: Any, what: str) -> Any:
     return checks.as_arrays(batch, what, strict=False)
 
 
-def _groups(batches: Iterator[Any]) -> Iterator[Piece]:
+def _groups(batches: Iterator[Any], place: Callable[[Any], Any]) -> Iterator[Piece]:
     """Group consecutive batches of equal shape."""
     group: _Group | None = None
     for batch in batches:
         if group is not None and not group.takes(batch):
-            yield group.piece()
+            yield group.piece(place)
             group = None
         if group is None:
             group = _Group(batch)
         group.add(batch)
         if group.count == group.room:
-            yield group.piece()
+            yield group.piece(place)
             group = None
     if group is not None:
-        yield group.piece()
+        yield group.piece(place)
 
 
 class _Group:
@@ -327,11 +338,11 @@ class _Group:
             own[self.count] = a
         self.count += 1
 
-    def piece(self) -> Piece:
-        """The batches on the device."""
+    def piece(self, place: Callable[[Any], Any]) -> Piece:
+        """The batches on the device, or where `place` puts them."""
 
         def put(a):
-            return jax.device_put(a.reshape(-1, *a.shape[2:]))
+            return place(a.reshape(-1, *a.shape[2:]))
 
         order = jnp.arange(self.room * self.size, dtype=jnp.int32)
         data = jax.tree.map(put, self.data)
@@ -376,15 +387,17 @@ class HostSource:
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
         self.reader = Reader()
+        self.place: Callable[[Any], Any] = jax.device_put
 
     position = ArraySource.position
+    spread_over = StreamSource.spread_over
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of batches, prefetched one group ahead."""
         order = np.arange(self.examples)
         if self.shuffle:
             order = np.asarray(_order(self.key, epoch, examples=self.examples))
-        for piece in self.reader(_groups(self._batches(order, skip))):
+        for piece in self.reader(_groups(self._batches(order, skip), self.place)):
             rows, data = piece.data
             yield piece._replace(data=data, rows=np.asarray(rows))
 

@@ -42,6 +42,39 @@ def check_state(owner: str, state: Any) -> None:
         )
 
 
+def check_parts(state: Any, shapes: TrainState) -> None:
+    """Raise unless the parts of a state given to `fit` have these shapes."""
+    check_state("fit", state)
+    for part, made_by in (
+        ("params", "network"),
+        ("state", "network"),
+        ("opt_state", "optimizer"),
+    ):
+        has, wants = (
+            {p: describe(a) for p, a in trees.paths(getattr(of, part)).items()}
+            for of in (state, shapes)
+        )
+        if has != wants:
+            raise ValueError(
+                f"fit: state must hold the {part} of this {made_by}; "
+                + (_difference(has, wants) if part != "opt_state" else _START)
+            )
+
+
+_START = (
+    "to start from its weights with this one: state=nn.train_state(net, optimizer, x, "
+    "key=key, params=state.params, state=state.state)"
+)
+
+
+def _difference(has: dict[str, str], wants: dict[str, str]) -> str:
+    """Describe what is missing, unexpected or of another shape."""
+    missing, extra, other = trees.difference(has, wants)
+    other = [f"{p} is {has[p]} for {wants[p]}" for p in other]
+    said = [("missing", missing), ("unexpected", extra), ("of another shape", other)]
+    return "; ".join(f"{name}: {', '.join(found[:8])}" for name, found in said if found)
+
+
 def check_step_call(owner: str, state: Any, batch: Any, more: tuple) -> None:
     """Raise unless a step is called with a `TrainState` and one batch."""
     if more:

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn import trees
+from jaxnn.checks import positive_int
 from jaxnn.core import Layer, as_layer, fold_in
+from jaxnn.layout import Layout, check_layout, laid_out
 from jaxnn.losses.combine import as_loss, parts_of
 from jaxnn.losses.contracts import example_weights
 from jaxnn.messages.arguments import answered
@@ -29,6 +31,7 @@ from jaxnn.train.freezing import (
     without_frozen,
 )
 from jaxnn.train.inside import inside, inside_metric
+from jaxnn.train.microbatches import gradients, or_one
 from jaxnn.train.objective import (
     VALUES,
     Objective,
@@ -54,6 +57,8 @@ class TrainStep(Spec):
     metrics: tuple[tuple[str, Metric], ...] = ()
     augment: Callable[..., Any] | None = None
     part: Part | None = None  # what it trains, if not all parameters
+    microbatches: int = 1
+    layout: Layout | None = None
 
     @property
     def members(self) -> int:
@@ -70,7 +75,7 @@ class TrainStep(Spec):
         self, state: TrainState, batch: Any, *more: Any
     ) -> tuple[TrainState, Logs]:
         check_step_call("train_step", state, batch, more)
-        state, stats = self.advance(state, batch)
+        state, stats = laid_out(self.layout, self.advance, state, batch)
         logs = {name: metric.compute(stats.pop(name)) for name, metric in self.metrics}
         return state, as_means(stats) | logs
 
@@ -81,17 +86,15 @@ class TrainStep(Spec):
         batch = self.augmented(key, batch)
         _, targets, weights = unpack(self.net, batch)
 
-        def objective(own):
+        def sums(own, net_state, key, batch):
             params = own if part is None else part.put(state.params, own)
-            outputs, net_state, values = trained.forward(
-                params, state.state, key, batch
-            )
-            total, weight = self.weighted_sum(values, batch)
-            return total / _or_one(weight), (outputs, net_state, total, weight)
+            outputs, net_state, values = trained.forward(params, net_state, key, batch)
+            return self.weighted_sum(values, batch), net_state, outputs
 
         own = state.params if part is None else part.of(state.params)
-        descend = jax.value_and_grad(objective, has_aux=True)
-        (value, (outputs, net_state, total, weight)), grads = descend(own)
+        given = own, state.state, key, batch
+        objective, (value, more), grads = gradients(sums, *given, self.microbatches)
+        outputs, net_state, total, weight = more
         # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
         # needs JAX's standard promotion, even if the user has made it strict.
         scale = rate_scale(state)
@@ -187,7 +190,7 @@ class TrainStep(Spec):
     def weighted_mean(self, values: jax.Array, batch: Any) -> jax.Array:
         """Σ w·v / Σ w over the batch: what gradient descent minimizes."""
         total, weight = self.weighted_sum(values, batch)
-        return total / _or_one(weight)
+        return total / or_one(weight)
 
 
 class EnsembleStep(TrainStep):
@@ -201,7 +204,8 @@ class EnsembleStep(TrainStep):
     def one(self) -> TrainStep:
         """The step of a single member."""
         net = cast(Ensemble, self.net).net
-        return TrainStep(net, self.loss, self.optimizer, self.metrics, self.augment)
+        given = net, self.loss, self.optimizer, self.metrics, self.augment
+        return TrainStep(*given, microbatches=self.microbatches)
 
     def advance(
         self, state: TrainState, batch: Any, own: bool = False
@@ -233,6 +237,8 @@ def train_step(
     objective: Objective | None = None,
     metrics: Mapping[str, Any] | None = None,
     augment: Callable[..., Any] | None = None,
+    microbatches: int = 1,
+    layout: Layout | None = None,
 ) -> TrainStep:
     """A pure function that takes one step of gradient descent.
 
@@ -254,6 +260,12 @@ def train_step(
         augment: `augment(key, x) -> x`, drawn anew at each step, such as those of
             `nn.data.augment`; one with `mixes = True` is `augment(key, x, targets) ->
             (x, targets)`.
+        microbatches: how many pieces of the batch are computed one after the other,
+            which takes the memory of one, before the parameters change once: the same
+            numbers, up to rounding. Each piece draws its own dropout, and is normalized
+            by its own statistics in batch normalization. A batch that it does not
+            divide has one piece more.
+        layout: where batches and parameters lie on several devices; see `nn.Layout`.
 
     Returns:
         A step. Its batch is `(x, targets)` or `(x, targets, weights [N])`, or whatever
@@ -281,7 +293,8 @@ def train_step(
     ['error', 'loss']
     """
     net, loss = as_trained("train_step", net, loss, objective, metrics)
-    return make_step("train_step", net, loss, optimizer, metrics, augment)
+    more = {"microbatches": microbatches, "layout": layout}
+    return make_step("train_step", net, loss, optimizer, metrics, augment, **more)
 
 
 def as_trained(
@@ -307,7 +320,14 @@ def as_trained(
 
 
 def make_step(
-    owner: str, net: Any, loss: Any, optimizer: Any, metrics: Any, augment: Any
+    owner: str,
+    net: Any,
+    loss: Any,
+    optimizer: Any,
+    metrics: Any,
+    augment: Any,
+    microbatches: int = 1,
+    layout: Layout | None = None,
 ) -> TrainStep:
     """A `train_step` for the function `owner`, which messages name."""
     check_function(owner, loss)
@@ -317,11 +337,14 @@ def make_step(
             f"{owner}: augment must be a function augment(key, x), such as "
             f"nn.data.augment.rotate(15), got {shown(augment)}"
         )
+    positive_int(owner, "microbatches", microbatches)
+    check_layout(owner, layout)
     net = as_layer(net, owner)
     pairs = named_metrics(owner, loss, metrics)
     check_names(f"{owner}: metrics", pairs)
     kind = EnsembleStep if isinstance(net, Ensemble) else TrainStep
-    return kind(net, loss, optimizer, tuple(pairs.items()), augment)
+    given = net, loss, optimizer, tuple(pairs.items()), augment
+    return kind(*given, microbatches=microbatches, layout=layout)
 
 
 def named_metrics(owner: str, loss: Any, metrics: Any) -> dict[str, Metric]:
@@ -423,12 +446,7 @@ def weighted_sum(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
 
 def as_means(stats: Mapping[str, Any]) -> Logs:
     """Σ w·v / Σ w for each name."""
-    return {n: s["total"] / _or_one(s["weight"]) for n, s in stats.items()}
-
-
-def _or_one(weight: jax.Array) -> jax.Array:
-    """The weight, or 1 if no example counts: the step then trains nothing."""
-    return jnp.where(weight == 0, jnp.ones_like(weight), weight)
+    return {n: s["total"] / or_one(s["weight"]) for n, s in stats.items()}
 
 
 def apply_updates(params: Any, updates: Any, rate_scale: Any = None) -> Any:

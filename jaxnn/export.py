@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as a program that runs without jaxnn."""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import trees
+from jaxnn.checks import is_float
+from jaxnn.core import Layer, as_layer
+from jaxnn.inputs.entry import on_device
+from jaxnn.inputs.variables import variables as as_variables
+from jaxnn.messages.arguments import answered
+from jaxnn.messages.phrases import describe, shown
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+@answered
+def export(
+    net: Layer, variables: Any, x: Any, *, platforms: Sequence[str] = PLATFORMS
+) -> bytes:
+    """A network with its weights as one compiled-ahead program, in bytes.
+
+    `jax.export.deserialize(data).call(x)` runs it, in evaluation, in any program with
+    JAX and without jaxnn: on the platforms named, for any number of examples, and for
+    sequences of any length if the network takes them. JAX reads such bytes for at least
+    six months of its releases.
+
+    Args:
+        net: a network.
+        variables: a `TrainState`, or a pair `(params, state)`.
+        x: an example batch `[N, ...]`, or its `jax.ShapeDtypeStruct`. N is left open;
+            so is T of floats `[N, T, C]` and of integers `[N, T]`, unless the network
+            needs its size.
+        platforms: what it is to run on, of "cpu", "cuda", "rocm" and "tpu".
+
+    Returns:
+        The program, to be written to a file: `path.write_bytes(nn.io.export(...))`.
+
+    Raises:
+        ImportError: flatbuffers is not installed.
+        ValueError, TypeError: the parameters or inputs are not those of the network.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(2)), jnp.ones((1, 3))
+    >>> data = nn.io.export(net, net.init(jax.random.key(0), x), x)
+    >>> jax.export.deserialize(data).call(jnp.ones((5, 3))).shape
+    (5, 2)
+    """
+    _needs_flatbuffers()
+    net, (params, state) = as_layer(net, "export"), as_variables(variables, "export")
+    params, state = on_device("export: variables", (params, state))
+    _check_platforms(platforms)
+    shapes = trees.abstract(x)
+    _check_inputs(shapes)
+    jax.eval_shape(net.apply, params, state, shapes)  # errors as those of a call
+
+    def apply(x):
+        return net.apply(params, state, x)[0]
+
+    for steps in (True, False):
+        try:
+            given = _open(shapes, steps)
+            made = jax.export.export(jax.jit(apply), platforms=tuple(platforms))(given)
+        except Exception:  # an axis whose size the network needs
+            if not steps:
+                raise
+        else:
+            return bytes(made.serialize())
+    raise AssertionError("unreachable")
+
+
+def _needs_flatbuffers() -> None:
+    """Raise unless the package is there with which JAX writes programs."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError(
+            "export needs flatbuffers to write programs: python -m pip install "
+            "flatbuffers"
+        )
+
+
+def _open(shapes: Any, steps: bool) -> Any:
+    """Shapes with a symbol for the number of examples, and one for that of steps."""
+    scope = jax.export.SymbolicScope()
+
+    def one(a):
+        over_time = len(a.shape) == (3 if is_float(a) else 2)
+        names = ["n", "t"] if steps and over_time else ["n"]
+        text = ",".join([*names, *map(str, a.shape[len(names) :])])
+        shape = jax.export.symbolic_shape(text, scope=scope)
+        return jax.ShapeDtypeStruct(shape, a.dtype)
+
+    return jax.tree.map(one, shapes)
+
+
+def _check_platforms(platforms: Any) -> None:
+    known = (*PLATFORMS, "rocm")
+    given = () if isinstance(platforms, str) else tuple(platforms)
+    if not given or any(name not in known for name in given):
+        raise ValueError(
+            f"export: platforms must be a tuple of names among {', '.join(known)}, got "
+            f"{shown(platforms)}"
+        )
+
+
+def _check_inputs(shapes: Any) -> None:
+    """Raise unless every input has an axis of examples."""
+    for a in jax.tree.leaves(shapes):
+        if not jnp.shape(a):
+            raise TypeError(
+                f"export: x must hold arrays [N, ...], got {describe(shapes):.100}"
+            )
