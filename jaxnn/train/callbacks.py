@@ -3,6 +3,9 @@
 
 import glob
 import importlib
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +17,28 @@ from jaxnn.files import tree_files
 from jaxnn.files.places import place
 from jaxnn.messages import public
 from jaxnn.messages.tracebacks import entrance
-from jaxnn.train.early_stopping import show_best
+from jaxnn.train.early_stopping import check_logged, show_best
 from jaxnn.train.history import Callback as Callback
 from jaxnn.train.history import History
+from jaxnn.train.state import steps_taken
 from jaxnn.train.trackers import log_to as log_to
 
 if TYPE_CHECKING:
     from jaxnn.train.tensorboard import tensorboard as tensorboard
 
+_NUMBER = re.compile(r"(\d+)")
+
 
 @entrance
-def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
-    """Save the state and the history every few epochs, replacing the previous file.
+def checkpoint(
+    path: str | Path,
+    *,
+    every: int = 1,
+    every_steps: int | None = None,
+    keep: int | None = None,
+    best: str | tuple[str, str] | None = None,
+) -> "Checkpoint":
+    """Save the state and the history during a run, replacing the previous file.
 
     The file is replaced atomically: a crash leaves either the old one or the new one.
     To resume, load the state with `nn.load(path, like=nn.train_state(...))` and pass it
@@ -36,32 +49,97 @@ def checkpoint(path: str | Path, *, every: int = 1) -> "Checkpoint":
     ones beside them.
 
     Args:
-        path: the file; `{epoch}` in it becomes the epoch's number, to keep every file.
+        path: the file; `{epoch}` and `{step}` in it become the number of the epoch and
+            of the steps so far, which gives a file for each save.
         every: save every this many epochs.
+        every_steps: save every this many steps instead, also in the middle of an epoch;
+            a run that resumes from there is still the uninterrupted one.
+        keep: how many saves to keep. The older ones of a single file are beside it, as
+            `name.1.safetensors`, `name.2.safetensors`. None: one, or all files of a
+            path with `{epoch}` or `{step}`.
+        best: save only epochs better than all before by this logged value: the name of
+            a loss, as in `"val_loss"`, or a pair `("val_accuracy", "max")`.
+
+    Raises:
+        TypeError, ValueError: an argument is invalid.
     """
-    if not is_positive_int(every):
-        raise ValueError(f"checkpoint: every must be 1 or more epochs, got {every!r}")
-    return Checkpoint(place(path, "checkpoint"), every)
+    for name, value in (("every", every), ("every_steps", every_steps), ("keep", keep)):
+        if not (is_positive_int(value) or (value is None and name != "every")):
+            unit = {"every": " epochs", "every_steps": " steps"}.get(name, "")
+            raise ValueError(
+                f"checkpoint: {name} must be 1 or more{unit}, got {value!r}"
+            )
+    if every_steps is not None and (every != 1 or best is not None):
+        other = "every" if every != 1 else "best"
+        raise ValueError(
+            f"checkpoint: every_steps stands in place of every and best, got {other} "
+            "too; use two callbacks"
+        )
+    watched = None if best is None else _as_watched(best)
+    return Checkpoint(place(path, "checkpoint"), every, every_steps, keep, watched)
+
+
+def _as_watched(best: Any) -> tuple[str, str]:
+    """The name of a logged value, and whether it is best small or large."""
+    pair = (best, "min") if isinstance(best, str) else best
+    if isinstance(best, str) and not best.endswith("loss"):
+        raise ValueError(
+            f"checkpoint: best must say whether {best!r} is better small or large; "
+            f"give ({best!r}, 'max') or ({best!r}, 'min')"
+        )
+    well_formed = isinstance(pair, tuple | list) and len(pair) == 2
+    if not well_formed or not isinstance(pair[0], str) or pair[1] not in ("min", "max"):
+        raise TypeError(
+            "checkpoint: best must be the name of a loss or a pair (name, 'min' or "
+            f"'max'), got {best!r:.60}"
+        )
+    return pair[0], pair[1]
 
 
 class Checkpoint:
     """The callback that `checkpoint` returns.
 
     Args:
-        path: the file, perhaps with `{epoch}` in it.
+        path: the file, perhaps with `{epoch}` or `{step}` in it.
         every: save every this many epochs.
+        every_steps: save every this many steps instead, or None.
+        keep: how many saves to keep, or None.
+        best: a logged value and "min" or "max", or None to save each time.
     """
 
-    def __init__(self, path: Path, every: int):
-        self.path, self.every = path, every
+    def __init__(
+        self,
+        path: Path,
+        every: int = 1,
+        every_steps: int | None = None,
+        keep: int | None = None,
+        best: tuple[str, str] | None = None,
+    ):
+        self.path, self.every, self.every_steps = path, every, every_steps
+        self.keep, self.best = keep, best
 
     def __call__(self, epoch: int, state: Any, history: History) -> None:
-        if epoch % self.every == 0:
-            self.interrupted(epoch, state, history)
+        due = epoch % self.every == 0 and self.every_steps is None
+        if due and (self.best is None or _is_best(self.best, history)):
+            self.save(epoch, state, history)
+
+    def at_step(self, epoch: int, state: Any, history: History) -> None:
+        """Save in the middle of an epoch; called every `every_steps` steps."""
+        self.save(epoch, state, history)
 
     def interrupted(self, epoch: int, state: Any, history: History) -> None:
+        """Save where a run was asked to end, unless only the best is wanted."""
+        if self.best is None:
+            self.save(epoch, state, history)
+
+    def save(self, epoch: int, state: Any, history: History) -> None:
         """Save now, whatever the epoch."""
-        path = str(self.path).replace("{epoch}", str(epoch))
+        names = {"{epoch}": str(epoch), "{step}": str(int(steps_taken(state)))}
+        path = str(self.path)
+        for name, number in names.items():
+            path = path.replace(name, number)
+        if self.keep is not None and not self._numbered:
+            _set_aside(self.path, self.keep)
         tree_files.write(
             path,
             show_best(state),
@@ -69,6 +147,9 @@ class Checkpoint:
             record=history.record(),
             owner="checkpoint",
         )
+        if self.keep is not None and self._numbered:
+            for old in self._paths()[: -self.keep]:
+                old.unlink(missing_ok=True)
 
     def earlier(self, state: Any) -> History | None:
         """The history in the file, if it was saved at this very state.
@@ -83,13 +164,58 @@ class Checkpoint:
         path = next(found, None)
         return None if path is None else History.load(path)
 
+    @property
+    def _numbered(self) -> bool:
+        """Whether each save has a file of its own."""
+        return "{epoch}" in str(self.path) or "{step}" in str(self.path)
+
     def _paths(self) -> list[Path]:
-        """The files that may exist."""
-        if "{epoch}" not in str(self.path):
-            return [self.path]
+        """The files that may exist, those with a number from the oldest on."""
+        if not self._numbered:
+            return [
+                self.path,
+                *(_older(self.path, i) for i in range(1, self.keep or 1)),
+            ]
         root = Path(self.path.anchor)
         pattern = glob.escape(str(self.path.relative_to(root)))
-        return sorted(root.glob(pattern.replace("{epoch}", "*")))
+        for name in ("{epoch}", "{step}"):
+            pattern = pattern.replace(name, "*")
+        return sorted(root.glob(pattern), key=_by_numbers)
+
+
+def _older(path: Path, number: int) -> Path:
+    """Where the save before the last one is, the one before that, and so on."""
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
+
+
+def _set_aside(path: Path, keep: int) -> None:
+    """Make room for a new save: each of the older ones moves on by one."""
+    for number in range(keep - 1, 1, -1):
+        if _older(path, number - 1).exists():
+            _older(path, number - 1).replace(_older(path, number))
+    if keep > 1 and path.exists():  # the file itself stays until it is replaced
+        _older(path, 1).unlink(missing_ok=True)
+        try:
+            os.link(path, _older(path, 1))
+        except OSError:  # a file system without links
+            shutil.copy2(path, _older(path, 1))
+
+
+def _by_numbers(path: Path) -> list[Any]:
+    """The numbers in a path as numbers, so that 10 comes after 9."""
+    return [int(part) if part.isdigit() else part for part in _NUMBER.split(str(path))]
+
+
+def _is_best(best: tuple[str, str], history: History) -> bool:
+    """Whether the last epoch is the best so far."""
+    name, mode = best
+    check_logged("checkpoint: best must be", name, list(history))
+    values = np.asarray(history[name], np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"checkpoint: best must be one number an epoch, not {name!r}")
+    *before, last = values if mode == "min" else -values
+    known = [value for value in before if not np.isnan(value)]
+    return not np.isnan(last) and all(last < value for value in known)
 
 
 def _is_of(path: Path, state: Any) -> bool:

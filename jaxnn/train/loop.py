@@ -179,7 +179,7 @@ class Fit:
         noted = unfinished.note(epoch, sorted(self.stats), parts)
         try:
             for piece in self.source.epoch(epoch, skip):
-                totals, done = self._piece(piece, epoch, sums)
+                totals, done = self._piece(piece, epoch, sums, noted)
                 parts.append(totals)
                 sums = None
                 unfinished.add(noted, self.taken, totals)
@@ -204,7 +204,9 @@ class Fit:
         scale = rate_scale(self.state)
         return {} if scale is None else {"rate_scale": float(scale.ravel()[0])}
 
-    def _piece(self, piece: Piece, epoch: int, sums: Any) -> tuple[Totals, bool]:
+    def _piece(
+        self, piece: Piece, epoch: int, sums: Any, noted: dict[str, Any]
+    ) -> tuple[Totals, bool]:
         """Run the steps of a piece, one chunk at a time, unless interrupted."""
         names = mean_names(self.step, self.stats)
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
@@ -214,17 +216,34 @@ class Fit:
             totals = self.layout.replicate(totals)
         start = piece.start
         while start < piece.stop and not self.interrupt.asked:
-            chunk = piece._replace(
-                start=start, stop=min(piece.stop, start + self.chunk)
-            )
+            stop = min(piece.stop, start + self.chunk, start + self._steps_to_save())
+            chunk = piece._replace(start=start, stop=stop)
             self.before = copy(self.state) if self.keep else None
             totals, finite = self._chunk(chunk, totals)
             means = np.array(totals.means)[chunk.start : chunk.stop]
             self._check(means, names, finite, chunk, epoch)
             self._report(means, names, epoch)
             start = chunk.stop
+            self._save(epoch, noted, totals, piece._replace(stop=start))
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, start == piece.stop
+
+    def _steps_to_save(self) -> int:
+        """The steps to the next save in the middle of an epoch."""
+        paces = [n for n in map(_pace, self.callbacks) if n]
+        return min((n - self.taken % n for n in paces), default=2**31)
+
+    def _save(self, epoch: int, noted: dict, totals: Totals, piece: Piece) -> None:
+        """Let callbacks with `every_steps` save what a run can continue from."""
+        due = [c for c in self.callbacks if _pace(c) and self.taken % _pace(c) == 0]
+        if not due:
+            return
+        known, so_far = self.history.unfinished, noted | {"parts": [*noted["parts"]]}
+        unfinished.add(so_far, self.taken, _taken(jax.device_get(totals), piece))
+        self.history.unfinished = so_far
+        for callback in due:
+            callback.at_step(epoch + 1, copy(self.state), self.history)
+        self.history.unfinished = known
 
     def _chunk(self, chunk: Piece, totals: Totals) -> tuple[Totals, bool]:
         """Run a chunk; size the next one to take about `chunk_seconds`."""
@@ -354,6 +373,11 @@ def _taken(totals: Totals, piece: Piece) -> Totals:
 
     stacks = jax.tree.map(rows, totals.stacks)
     return Totals(totals.means[piece.start : piece.stop], totals.sums, stacks)
+
+
+def _pace(callback: Any) -> int:
+    """After how many steps a callback saves in the middle of an epoch, or 0."""
+    return getattr(callback, "every_steps", None) or 0
 
 
 def _is_true(answer: Any) -> bool:

@@ -1,0 +1,121 @@
+"""Checkpoints by steps, the last few, and the best."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from common import KEY, NET, SGD, X, Y, fit
+from test_checkpoints import METRICS, same_history
+
+import jaxnn as nn
+
+same = chex.assert_trees_all_equal
+checkpoint = nn.callbacks.checkpoint
+
+
+def steps_of(path):
+    return nn.io.header(path)["step"]
+
+
+@pytest.mark.parametrize("batches", ["arrays", "stream"])
+def test_a_run_goes_on_from_a_save_in_the_middle_of_an_epoch(tmp_path, batches):
+    """From each of them it is the uninterrupted run, the epochs' numbers included."""
+    kw = {"metrics": METRICS, "validation": (X[:9], Y[:9]), "epochs": 3}
+    if batches == "stream":
+        data = [(X[i : i + 10], Y[i : i + 10]) for i in range(0, 70, 10)]
+        kw |= {"data": data, "batch_size": None}
+    path = tmp_path / "run-{step}"
+    whole, history = fit(callbacks=[checkpoint(path, every_steps=3)], **kw)
+    files = sorted(tmp_path.glob("run-*"), key=steps_of)
+    total = int(whole.step)
+    assert [steps_of(file) for file in files] == list(range(3, total + 1, 3))
+    like = nn.train_state(NET, SGD, X[:1], key=KEY)
+    for file in files:
+        saving = [checkpoint(file)]
+        state, again = fit(state=nn.load(file, like=like), callbacks=saving, **kw)
+        same(state, whole)
+        same_history(again, history)
+
+
+def test_an_ended_run_is_saved_where_it_ended(tmp_path):
+    path = tmp_path / "run"
+    state, _ = fit(epochs=2, callbacks=[checkpoint(path, every_steps=5)])
+    last = int(state.step) // 5 * 5
+    assert 0 < steps_of(path) == last
+
+
+def test_the_last_saves_are_kept_beside_the_file(tmp_path):
+    path = tmp_path / "run.safetensors"
+    state, _ = fit(epochs=5, callbacks=[checkpoint(path, keep=3)])
+    steps = int(state.step) // 5
+    names = ["run.safetensors", "run.1.safetensors", "run.2.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+    assert [steps_of(tmp_path / name) // steps for name in names] == [5, 4, 3]
+    like = nn.train_state(NET, SGD, X[:1], key=KEY)
+    older = nn.load(tmp_path / names[2], like=like)
+    again, history = fit(epochs=5, state=older, callbacks=[checkpoint(path, keep=3)])
+    same(again, state)
+    assert history.epochs == [1, 2, 3, 4, 5]  # it was found beside the file
+
+
+def test_the_last_numbered_files_are_kept(tmp_path):
+    saving = checkpoint(tmp_path / "run-{epoch}", keep=2)
+    fit(epochs=11, callbacks=[saving])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run-10", "run-11"]
+
+
+def test_only_the_best_epochs_are_saved(tmp_path):
+    path, kw = tmp_path / "best", {"validation": (X[:9], Y[:9]), "metrics": METRICS}
+    for best, pick in (("val_loss", np.argmin), (("val_accuracy", "max"), np.argmax)):
+        saving = checkpoint(path, best=best)
+        _, history = fit(epochs=6, callbacks=[saving], **kw)
+        name = best if isinstance(best, str) else best[0]
+        assert nn.History.load(path).epochs[-1] == pick(history[name]) + 1
+
+
+def test_a_run_that_goes_on_does_not_forget_what_was_best(tmp_path):
+    path, kw = tmp_path / "best", {"validation": (X[:9], Y[:9])}
+    state, history = fit(epochs=4, callbacks=[checkpoint(path, best="val_loss")], **kw)
+    saved = steps_of(path)
+    history.logs["val_loss"][1] = -1.0  # better than anything to come
+    saving = checkpoint(path, best="val_loss")
+    fit(epochs=6, state=state, history=history, callbacks=[saving], **kw)
+    assert steps_of(path) == saved
+
+
+def test_a_value_that_is_not_logged_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="best must be a logged value, got 'val_loss'"):
+        fit(epochs=1, callbacks=[checkpoint(tmp_path / "x", best="val_loss")])
+
+
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        ({"every_steps": 0}, "every_steps must be 1 or more steps, got 0"),
+        ({"keep": 0}, "keep must be 1 or more, got 0"),
+        ({"keep": "all"}, "keep must be 1 or more, got 'all'"),
+        ({"best": "accuracy"}, "give ('accuracy', 'max') or ('accuracy', 'min')"),
+        ({"best": ("accuracy", "up")}, "best must be the name of a loss or a pair"),
+        ({"best": 3}, "best must be the name of a loss or a pair"),
+        ({"every_steps": 5, "best": "loss"}, "every_steps stands in place of every"),
+        ({"every_steps": 5, "every": 2}, "got every too; use two callbacks"),
+    ],
+)
+def test_bad_arguments_are_answered(tmp_path, given, text):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        checkpoint(tmp_path / "x", **given)
+    assert text in str(caught.value)
+
+
+def test_one_device_or_eight_save_alike_in_the_middle_of_an_epoch(tmp_path):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs eight devices, see conftest.py")
+    mesh, path = jax.make_mesh((8,), ("data",)), tmp_path / "run-{step}"
+    layout = nn.Layout(mesh, params=(("*", nn.fsdp("data")),))
+    saving, kw = [checkpoint(path, every_steps=7)], {"epochs": 2, "batch_size": 8}
+    whole, history = fit(layout=layout, callbacks=saving, **kw)
+    like = layout.shapes(nn.train_state(NET, SGD, X[:1], key=KEY))
+    state = nn.load(tmp_path / "run-7", like=like)
+    again, second = fit(state=state, layout=layout, callbacks=saving, **kw)
+    same(jax.device_get(again.params), jax.device_get(whole.params))
+    same_history(second, history)
