@@ -33,6 +33,7 @@ import jaxnn as nn
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BLUE, RED = 0.564, 0.713  # scales of blue and red minus gray: about -0.5 to 0.5
 CELL = 0.07  # the side of a class of colors
+DETAIL = 3e-4  # about the squared error of the color of squares of four pixels
 SHARP = 0.38  # the temperature of the answer by classes, as published
 
 
@@ -96,7 +97,11 @@ def fine(color: Any) -> np.ndarray:
 
 
 def both(palette: Palette) -> Any:
-    """The objective: the squared error of one answer, and the surprise of the other."""
+    """The objective: the squared error of one answer, and the surprise of the other.
+
+    The error counts by its logarithm, picture by picture, as it does in PSNR; otherwise
+    the few most colorful pictures decide, and the many pale ones get too much color.
+    """
     weights = jnp.asarray(palette.weights)
 
     def objective(run, images):
@@ -108,7 +113,8 @@ def both(palette: Palette) -> Any:
             out[..., 2:], right
         )
         surprise = (weights[right] * surprise).mean((1, 2))
-        return 100 * error + surprise, {"error": error, "surprise": surprise}
+        loss = jnp.log(error + DETAIL) + surprise
+        return loss, {"error": error, "surprise": surprise}
 
     return objective
 
@@ -211,7 +217,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--small", action="store_true", help="tinted 8x8 digits: seconds")
-    add("--epochs", type=int, default=3, help="default: %(default)s")
+    add("--epochs", type=int, default=5, help="default: %(default)s")
     add("--batch-size", type=int, default=50, help="default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--out", type=Path, default="out/colorize", help="default: %(default)s")

@@ -111,6 +111,11 @@ class Layout(Spec):
         return math.prod(self.mesh.shape[axis] for axis in _axes(self.batch))
 
     @property
+    def processes(self) -> set[int]:
+        """The processes that the devices belong to."""
+        return {device.process_index for device in self.mesh.devices.flat}
+
+    @property
     def everywhere(self) -> NamedSharding:
         """The sharding of arrays that every device has whole."""
         return self._sharding(P())
@@ -124,7 +129,7 @@ class Layout(Spec):
         Raises:
             ValueError: a pattern matches no parameter, or does not fit its shape.
         """
-        return jax.tree.map(jax.device_put, state, self.shardings(state))
+        return jax.tree.map(trees.placed, state, self.shardings(state))
 
     def shapes(self, state: Any) -> Any:
         """The shapes of a state with their places, for `nn.load(path, like=...)`.

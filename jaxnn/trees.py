@@ -234,6 +234,15 @@ def abstract(tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
+def placed(a: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """An array or a random key where a sharding has it, also in several processes."""
+    if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        return jax.device_put(a, sharding)
+    # (Keys cannot be put on the devices of other processes, their data can.)
+    data = jax.device_put(jax.random.key_data(a), sharding)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(a))
+
+
 def __getattr__(name: str) -> Any:
     """The phrases of messages that stood here in version 0.1."""
     if name not in ("describe", "listed", "nearest"):

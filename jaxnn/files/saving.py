@@ -201,7 +201,7 @@ def _restore(name: str, found: Any, like: Any) -> Any:
     """A leaf of the file, as the same kind of object as in `like`."""
     place = _place(like)
     if tree_files.is_key(found) and place is not None:
-        return jax.device_put(found, place)
+        return trees.placed(found, place)
     if tree_files.is_key(found) or isinstance(like, np.ndarray):
         return found
     if isinstance(like, np.generic):
@@ -212,7 +212,7 @@ def _restore(name: str, found: Any, like: Any) -> Any:
         weak = jnp.asarray(found.item())  # otherwise a resumed run recompiles
         if weak.dtype == found.dtype:
             return weak
-    array = jnp.array(found) if place is None else jax.device_put(found, place)
+    array = jnp.array(found) if place is None else trees.placed(found, place)
     if array.dtype != found.dtype:
         raise ValueError(
             f"load: {name or 'the array'} is {found.dtype}, which JAX arrays hold only "

@@ -80,7 +80,10 @@ def write(
     packed = None if record is None else _pack(record, aside)
     data = {n: jax.random.key_data(x) if n in keys else x for n, x in leaves.items()}
     data |= {f"{_RECORD}{n}": x for n, x in enumerate(aside)}
-    arrays = {name: _plain(name, x) for name, x in jax.device_get(data).items()}
+    shared = any(map(_is_shared, data.values()))
+    arrays = {name: _plain(name, x) for name, x in _on_host(data).items()}
+    if shared and jax.process_index() != 0:
+        return  # the first process writes for all
     dtypes = {n: x.dtype.name for n, x in arrays.items() if x.dtype.name in _AS_BYTES}
     note = {
         "version": 1 if record is None else VERSION,
@@ -100,6 +103,24 @@ def write(
     metadata = {"jaxnn": text, "jaxnn_crc32": checksum(text, tensors)}
     with places.replacing(path, owner) as beside:
         tensor_files.write(beside, tensors, metadata)
+
+
+def _is_shared(a: Any) -> bool:
+    """Whether an array lies on devices of several processes."""
+    return isinstance(a, jax.Array) and not a.is_fully_addressable
+
+
+def _on_host(data: dict[str, Any]) -> dict[str, Any]:
+    """The arrays in the host's memory; each process takes part in gathering them."""
+
+    def whole(a):
+        if not _is_shared(a) or a.is_fully_replicated:
+            return a
+        from jax.experimental.multihost_utils import process_allgather
+
+        return process_allgather(a, tiled=True)
+
+    return jax.device_get({name: whole(a) for name, a in data.items()})
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -204,10 +204,11 @@ def run_steps(
         advance=_advance(step),
         layout=layout,
     )
-    if layout is not None:  # (otherwise XLA chooses, and another choice recompiles)
-        totals = layout.whole(totals)
     learned = (state.params, state.state) if isinstance(state, TrainState) else ()
-    return state, totals, all_finite(learned)
+    finite = all_finite(learned)
+    if layout is not None:  # (otherwise XLA chooses, and another choice recompiles)
+        totals, finite = layout.whole((totals, finite))
+    return state, totals, finite
 
 
 def all_finite(tree: Any) -> jax.Array:

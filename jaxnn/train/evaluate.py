@@ -321,10 +321,11 @@ def statistics(
         return new
 
     carry = jax.lax.fori_loop(0, batches, body, carry)
-    return {
+    stats = {
         name: s if name in per_example else jax.tree.map(lambda a: a[None], s)
         for name, s in carry.items()
     }
+    return stats if what.layout is None else what.layout.whole(stats)
 
 
 measure = Program(statistics)

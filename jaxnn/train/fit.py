@@ -36,6 +36,7 @@ from jaxnn.train.example_weights import ClassWeight, with_weights
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
 from jaxnn.train.objective import Objective, body_of, unpack
+from jaxnn.train.processes import are_shared, check_alike
 from jaxnn.train.rooms import Room
 from jaxnn.train.source import (
     ArraySource,
@@ -208,6 +209,8 @@ def fit(
     stats = _check_step(step, shapes, source, data, example)
     if layout is not None:
         _check_division(layout, example)
+        if are_shared(layout):
+            check_alike("fit", _facts(step, source, batch_size, epochs))
         source.spread_over(layout)
     validate = _make_validation(step, shapes, validation, epochs, layout)
     _check_watch(watch, step, stats, validation)
@@ -385,6 +388,14 @@ def _check_division(layout: Layout, example: Any) -> None:
             f"fit: batch_size must be a multiple of the {layout.shares} devices that "
             f"split a batch, got {length(example)}"
         )
+
+
+def _facts(step: AnyStep, source: Any, batch_size: Any, epochs: int) -> dict[str, Any]:
+    """What all processes of a run must have in common."""
+    facts = {"step": step, "epochs": epochs, "batch_size": batch_size}
+    if not isinstance(source, StreamSource):  # of which each process has its own rows
+        facts["number of examples"] = getattr(source, "examples", None)
+    return facts | {"number of steps an epoch": source.steps}
 
 
 def _make_validation(

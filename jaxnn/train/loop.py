@@ -13,7 +13,7 @@ import numpy as np
 from jaxnn.layout import Layout
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
-from jaxnn.train import replay, unfinished
+from jaxnn.train import processes, replay, unfinished
 from jaxnn.train.clock import Clock
 from jaxnn.train.early_stopping import Watch, rate_scale, show_best
 from jaxnn.train.epoch import (
@@ -79,6 +79,7 @@ class Fit:
         self.whole = True  # False while the state's buffers are donated
         self.before: Any = None  # a copy of the state at the start of a chunk
         self.interrupt = Interrupt()
+        self.shared = processes.are_shared(layout)
 
     def __call__(
         self, state: Any, epochs: int, show: bool | None
@@ -100,6 +101,7 @@ class Fit:
             self.history.stopped = self.watch.why(state)
         steps = self.source.steps
         total = steps * epochs if steps else None
+        show = show if processes.is_first() or not self.shared else False
         self.progress = Progress(total, self.taken, epochs, show)
         if self.taken:
             of = f" of {steps}" if steps else ""
@@ -166,7 +168,7 @@ class Fit:
         self._call_back(epoch + 1)
         if self.history.stopped is not None:
             self.progress.say(f"fit: stopped: {self.history.stopped}")
-        if self.interrupt.asked:
+        if self._agreed()[1]:
             self._interrupted(f"after epoch {epoch + 1}", epoch + 1)
 
     def _steps(
@@ -215,8 +217,11 @@ class Fit:
         if self.layout is not None:
             totals = self.layout.replicate(totals)
         start = piece.start
-        while start < piece.stop and not self.interrupt.asked:
-            stop = min(piece.stop, start + self.chunk, start + self._steps_to_save())
+        while start < piece.stop:
+            chunk, asked = self._agreed()
+            if asked:
+                break
+            stop = min(piece.stop, start + chunk, start + self._steps_to_save())
             chunk = piece._replace(start=start, stop=stop)
             self.before = copy(self.state) if self.keep else None
             totals, finite = self._chunk(chunk, totals)
@@ -227,6 +232,18 @@ class Fit:
             self._save(epoch, noted, totals, piece._replace(stop=start))
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, start == piece.stop
+
+    def _agreed(self) -> tuple[int, bool]:
+        """How many steps to take next, and whether the run was asked to end.
+
+        Of several processes the first chooses the steps, and any of them can ask.
+        """
+        if not self.shared:
+            return self.chunk, self.interrupt.asked
+        every = processes.numbers_of_all([self.chunk, self.interrupt.asked])
+        if every[:, 1].any() and not self.interrupt.asked:
+            self.interrupt.by.append("another process")
+        return int(every[0, 0]), bool(every[:, 1].any())
 
     def _steps_to_save(self) -> int:
         """The steps to the next save in the middle of an epoch."""
@@ -326,14 +343,18 @@ class Fit:
         rows = chunk.order[..., place : place + chunk.batch_size]
         batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
         numbers: np.ndarray | None = np.asarray(rows)
+        if self.shared:  # whose arrays no process has whole
+            return first, state, replay.SHARED
         if chunk.rows is not None:
             numbers = chunk.rows[numbers] if chunk.rows.size else None
         return first, state, replay.find(self.step, state, batch, numbers)
 
     def _call_back(self, epoch: int) -> None:
         for callback in self.callbacks:
-            answer = callback(epoch, copy(self.state), self.history)
-            if _is_true(answer):
+            asked = _is_true(callback(epoch, copy(self.state), self.history))
+            if self.shared:
+                asked = bool(processes.numbers_of_all([asked])[0, 0])
+            if asked:
                 self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
     def _interrupted(self, where: str, epoch: int) -> None:

@@ -97,7 +97,8 @@ def predict_batches(params, state, inputs, examples, *, net, batch_size, layout=
 
     shapes = jax.eval_shape(one, 0)[1]
     buffers = jax.tree.map(partial(empty_rows, True, length(inputs)), shapes)
-    return jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
+    outputs = jax.lax.fori_loop(0, -(-examples // batch_size), body, buffers)
+    return outputs if layout is None else layout.whole(outputs)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ class Finding(NamedTuple):
 
 
 UNKNOWN = Finding(None, "a step that was not kept (replay=False)", [])
+SHARED = Finding(None, "a step of several processes, which is not looked into", [])
 
 
 class NonFiniteError(FloatingPointError):

@@ -19,6 +19,7 @@ from jaxnn.messages.tracebacks import warn
 from jaxnn.train import checks
 from jaxnn.train.batch import length
 from jaxnn.train.epoch import epoch_order
+from jaxnn.train.processes import are_shared, rows_of_all
 from jaxnn.train.reader import Reader
 
 #: An iterable's batches go to the device in groups of about this many bytes,
@@ -121,7 +122,7 @@ class StreamSource:
         self.batches, self.epochs = batches, epochs
         self.steps = count_of(batches)
         self.reader = Reader()
-        self.place: Callable[[Any], Any] = jax.device_put
+        self.place: Callable[[Any], Any] = on_one_device
         self._last: Any = None  # the previous iterator
         self._counted = self.steps is None or step < self.steps
         self._ahead: Iterator[Any] | None = None  # the rest of the first epoch
@@ -213,8 +214,12 @@ class StreamSource:
             )
 
     def spread_over(self, layout: Layout) -> None:
-        """Send each group of batches to every device of a layout."""
-        self.place = layout.replicate
+        """Send each group of batches to every device of a layout.
+
+        Of several processes, each brings its own rows of a batch.
+        """
+        shared = are_shared(layout)
+        self.place = lambda a: layout.replicate(_flat(rows_of_all(a) if shared else a))
 
     def close(self) -> None:
         """End the reading thread."""
@@ -340,13 +345,20 @@ class _Group:
 
     def piece(self, place: Callable[[Any], Any]) -> Piece:
         """The batches on the device, or where `place` puts them."""
+        data = jax.tree.map(place, self.data)
+        rows = length(data)
+        order = jnp.arange(rows, dtype=jnp.int32)
+        return Piece(data, order, 0, self.count, rows // self.room)
 
-        def put(a):
-            return place(a.reshape(-1, *a.shape[2:]))
 
-        order = jnp.arange(self.room * self.size, dtype=jnp.int32)
-        data = jax.tree.map(put, self.data)
-        return Piece(data, order, 0, self.count, self.size)
+def _flat(a: Any) -> Any:
+    """Batches `[K, N, ...]` end to end."""
+    return a.reshape(-1, *a.shape[2:])
+
+
+def on_one_device(batches: Any) -> Any:
+    """Batches `[K, N, ...]` end to end on the default device."""
+    return jax.device_put(_flat(batches))
 
 
 def _form(batch: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype]]]:
@@ -387,10 +399,13 @@ class HostSource:
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
         self.reader = Reader()
-        self.place: Callable[[Any], Any] = jax.device_put
+        self.place: Callable[[Any], Any] = on_one_device
 
     position = ArraySource.position
-    spread_over = StreamSource.spread_over
+
+    def spread_over(self, layout: Layout) -> None:
+        """Send each group of batches to every device of a layout."""
+        self.place = lambda a: layout.replicate(_flat(a))
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of batches, prefetched one group ahead."""
@@ -413,6 +428,6 @@ class HostSource:
 
 def fits_device(data: Any) -> bool:
     """Whether arrays need at most half the device's memory (always true on a CPU)."""
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     size = sum(a.nbytes for a in jax.tree.leaves(data))
     return size <= stats.get("bytes_limit", float("inf")) / 2

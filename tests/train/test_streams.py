@@ -6,7 +6,6 @@ from collections import namedtuple
 from functools import partial
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -485,7 +484,7 @@ def test_what_is_no_iterable_of_batches():
 
 def test_batches_on_the_device_are_aligned_and_full():
     """A group has room for all its batches, and what is not filled is 0."""
-    pieces = list(source._groups(iter(BATCHES[:3]), jax.device_put))
+    pieces = list(source._groups(iter(BATCHES[:3]), source.on_one_device))
     (piece,) = pieces
     assert piece.room == source.GROUP_BATCHES and piece.stop == 3
     x, y = piece.data

@@ -1,0 +1,159 @@
+"""Two processes with two devices each compute what one device does."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import chex
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxnn as nn
+
+pytestmark = pytest.mark.slow
+PROGRAM = """
+import sys
+import jax
+import numpy as np
+import optax
+import jaxnn as nn
+
+process, address, folder, kind = int(sys.argv[1]), *sys.argv[2:5]
+jax.distributed.initialize(address, num_processes=2, process_id=process)
+x = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
+y = x[:, 0].argmax(1)
+net = nn.Sequential(
+    nn.Flatten(), nn.Dense(16), nn.BatchNorm(), jax.nn.relu, nn.Dropout(0.2), nn.Dense(4)
+)
+optimizer = optax.sgd(0.1, momentum=0.9)
+layout = nn.Layout(jax.make_mesh((4,), ("data",)), params=(("*", nn.fsdp("data")),))
+kw = dict(loss=nn.losses.softmax_cross_entropy, optimizer=optimizer, epochs=3)
+kw |= dict(key=jax.random.key(0), batch_size=16, layout=layout)
+path = f"{folder}/state"
+callbacks = [nn.callbacks.checkpoint(path)]
+if kind == "stream":
+    half = slice(8 * process, 8 * process + 8)
+    data = [(x[i : i + 16][half], y[i : i + 16][half]) for i in range(0, 64, 16)]
+    kw["batch_size"] = None
+elif kind == "lengths":
+    data = x[: 72 - process], y[: 72 - process]
+else:
+    data = x, y
+if kind == "long":
+    kw |= {"epochs": 10**6, "chunk_seconds": 0.05, "progress": False}
+state = None
+if kind == "resumed":
+    like = layout.shapes(nn.train_state(net, optimizer, x, key=jax.random.key(0)))
+    state = nn.load(path, like=like)
+    kw["epochs"] = 5
+state, history = nn.fit(net, data, state=state, callbacks=callbacks, **kw)
+found = nn.evaluate(net, state, (x, y), loss=kw["loss"], layout=layout)["loss"]
+outputs = np.asarray(nn.predict(net, state, x, layout=layout))
+print("RESULT", found, float(outputs.sum()), history.epochs, history.stopped)
+"""
+X = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
+Y = X[:, 0].argmax(1)
+NET = nn.Sequential(
+    nn.Flatten(),
+    nn.Dense(16),
+    nn.BatchNorm(),
+    jax.nn.relu,
+    nn.Dropout(0.2),
+    nn.Dense(4),
+)
+SGD = optax.sgd(0.1, momentum=0.9)
+
+
+def alone(data=(X, Y), **more):
+    """The run on one device."""
+    kw = dict(loss=nn.losses.softmax_cross_entropy, optimizer=SGD, epochs=3)
+    kw |= dict(key=jax.random.key(0), batch_size=16) | more
+    return nn.fit(NET, data, **kw)
+
+
+def start(folder, kind):
+    """Two processes that run the program."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags}
+    return [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-c",
+                PROGRAM,
+                str(i),
+                address,
+                folder,
+                kind,
+            ],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for i in range(2)
+    ]
+
+
+def ended(processes):
+    """What the processes printed, to both streams."""
+    try:
+        return [process.communicate(timeout=240) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def loaded(folder, **more):
+    like = nn.train_state(NET, SGD, X, key=jax.random.key(0))
+    return nn.load(folder / "state", like=like)
+
+
+def alike(ours, theirs):
+    ours, theirs = (s._replace(key=None) for s in (ours, theirs))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_train_as_one_device_and_a_resume_goes_on(tmp_path):
+    (first, _), (second, said) = ended(start(str(tmp_path), "arrays"))
+    state, history = alone()
+    alike(loaded(tmp_path), state)
+    saved = nn.History.load(tmp_path / "state")
+    np.testing.assert_allclose(saved["loss"], history["loss"], rtol=1e-5)
+    line = next(line for line in first.splitlines() if line.startswith("RESULT"))
+    assert line in second  # evaluate and predict agree
+    assert "epoch 3/3" in first and "epoch" not in second + said
+    ended(start(str(tmp_path), "resumed"))
+    alike(loaded(tmp_path), alone(epochs=5)[0])
+
+
+def test_each_process_brings_its_own_rows_of_a_stream(tmp_path):
+    ended(start(str(tmp_path), "stream"))
+    batches = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 64, 16)]
+    alike(loaded(tmp_path), alone(batches, batch_size=None)[0])
+
+
+def test_other_data_in_one_process_is_an_error_in_both(tmp_path):
+    for _, said in ended(start(str(tmp_path), "lengths")):
+        assert "every process must give the same number of examples" in said
+
+
+def test_a_signal_to_one_process_ends_both_with_a_saved_state(tmp_path):
+    processes = start(str(tmp_path), "long")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "state").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    processes[1].send_signal(signal.SIGTERM)
+    (first, _), (second, _) = ended(processes)
+    assert "another process" in first and "SIGTERM" in second
+    assert int(loaded(tmp_path).step) > 0
