@@ -33,7 +33,7 @@ import jaxnn as nn
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BLUE, RED = 0.564, 0.713  # scales of blue and red minus gray: about -0.5 to 0.5
 CELL = 0.07  # the side of a class of colors
-DETAIL = 3e-4  # about the squared error of the color of squares of four pixels
+FAINT = 1e-4  # a squared error that nobody sees
 SHARP = 0.38  # the temperature of the answer by classes, as published
 
 
@@ -113,7 +113,7 @@ def both(palette: Palette) -> Any:
             out[..., 2:], right
         )
         surprise = (weights[right] * surprise).mean((1, 2))
-        loss = jnp.log(error + DETAIL) + surprise
+        loss = jnp.log(error + FAINT) + surprise
         return loss, {"error": error, "surprise": surprise}
 
     return objective

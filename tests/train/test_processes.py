@@ -28,7 +28,7 @@ jax.distributed.initialize(address, num_processes=2, process_id=process)
 x = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
 y = x[:, 0].argmax(1)
 net = nn.Sequential(
-    nn.Flatten(), nn.Dense(16), nn.BatchNorm(), jax.nn.relu, nn.Dropout(0.2), nn.Dense(4)
+    nn.Flatten(), nn.Dense(16), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(4)
 )
 optimizer = optax.sgd(0.1, momentum=0.9)
 layout = nn.Layout(jax.make_mesh((4,), ("data",)), params=(("*", nn.fsdp("data")),))
@@ -59,12 +59,7 @@ print("RESULT", found, float(outputs.sum()), history.epochs, history.stopped)
 X = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
 Y = X[:, 0].argmax(1)
 NET = nn.Sequential(
-    nn.Flatten(),
-    nn.Dense(16),
-    nn.BatchNorm(),
-    jax.nn.relu,
-    nn.Dropout(0.2),
-    nn.Dense(4),
+    nn.Flatten(), nn.Dense(16), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(4)
 )
 SGD = optax.sgd(0.1, momentum=0.9)
 
