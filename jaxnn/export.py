@@ -2,6 +2,7 @@
 """A network as a program that runs without jaxnn."""
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ import jax.numpy as jnp
 from jaxnn import trees
 from jaxnn.checks import is_float
 from jaxnn.core import Layer, as_layer
+from jaxnn.files.places import replacing
 from jaxnn.inputs.entry import on_device
 from jaxnn.inputs.variables import variables as as_variables
 from jaxnn.messages.arguments import answered
 from jaxnn.messages.phrases import describe, shown
+from jaxnn.ops.portable import portable
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -72,6 +75,61 @@ def export(
         else:
             return bytes(made.serialize())
     raise AssertionError("unreachable")
+
+
+@answered
+def to_onnx(net: Layer, variables: Any, x: Any, path: str | os.PathLike[str]) -> None:
+    """A network with its weights as an ONNX file, for runtimes without Python.
+
+    onnxruntime runs it on servers, phones and, by onnxruntime-web, in browsers. The
+    network computes as in evaluation, for any number of examples.
+
+    Args:
+        net: a network.
+        variables: a `TrainState`, or a pair `(params, state)`.
+        x: an example batch `[N, ...]`, one array, or its `jax.ShapeDtypeStruct`. Only N
+            is left open.
+        path: the file, such as `net.onnx`; it is replaced in one piece.
+
+    Raises:
+        ImportError: jax2onnx, which converts the program, is not installed.
+        ValueError, TypeError: the parameters or inputs are not those of the network.
+        NotImplementedError: jax2onnx knows no counterpart of an operation.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> net, x = nn.Sequential(nn.Dense(8), jax.nn.relu, nn.Dense(2)), jnp.ones((1, 3))
+    >>> variables = net.init(jax.random.key(0), x)
+    >>> nn.io.to_onnx(net, variables, x, "net.onnx")  # doctest: +SKIP
+    """
+    net, (params, state) = as_layer(net, "to_onnx"), as_variables(variables, "to_onnx")
+    convert = _needs_jax2onnx()
+    params, state = on_device("to_onnx: variables", (params, state))
+    shape = trees.abstract(x)
+    if not isinstance(shape, jax.ShapeDtypeStruct) or not shape.shape:
+        raise TypeError(
+            f"to_onnx: x must be one array [N, ...], got {describe(shape):.100}"
+        )
+    jax.eval_shape(net.apply, params, state, shape)  # errors as those of a call
+
+    def apply(x):
+        return net.apply(params, state, x)[0]
+
+    (given,) = jax.tree.leaves(_open(shape, steps=False))
+    with portable():
+        model = convert(apply, [given])
+    with replacing(path, "to_onnx") as beside:
+        beside.write_bytes(model.SerializeToString())
+
+
+def _needs_jax2onnx() -> Any:
+    """The converter; an error that names the package where it is absent."""
+    try:
+        from jax2onnx import to_onnx as convert
+    except ImportError as error:
+        raise ImportError(
+            "to_onnx needs jax2onnx to convert programs: python -m pip install jax2onnx"
+        ) from error
+    return convert
 
 
 def _needs_flatbuffers() -> None:

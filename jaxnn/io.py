@@ -13,6 +13,7 @@ from jaxnn.messages import public
 if TYPE_CHECKING:
     from jaxnn.core import Layer
     from jaxnn.export import export as export
+    from jaxnn.export import to_onnx as to_onnx
     from jaxnn.torch_weights import from_torch as from_torch
     from jaxnn.torch_weights import to_torch as to_torch
 
@@ -57,12 +58,21 @@ def __getattr__(name: str) -> Any:
         from jaxnn import torch_weights
 
         return getattr(torch_weights, name)
-    if name == "export":
-        return importlib.import_module("jaxnn.export").export
+    if name in ("export", "to_onnx"):
+        return getattr(importlib.import_module("jaxnn.export"), name)
     raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
 public.show(
     __name__,
-    ["export", "from_torch", "header", "load", "network", "save", "to_torch"],
+    [
+        "export",
+        "from_torch",
+        "header",
+        "load",
+        "network",
+        "save",
+        "to_onnx",
+        "to_torch",
+    ],
 )

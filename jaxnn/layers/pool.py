@@ -255,7 +255,8 @@ class GlobalAvgPool(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         x, lengths, axes = _space("GlobalAvgPool", x)
-        return jnp.mean(x, axis=axes, where=real(x, lengths)), state
+        counted = {} if lengths is None else {"where": real(x, lengths)}
+        return jnp.mean(x, axis=axes, **counted), state
 
 
 class AdaptiveMaxPool(Layer):

@@ -19,6 +19,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnn.ops import conv_cpu
+from jaxnn.ops.portable import is_portable
 from jaxnn.ops.windows import Pads, output_sizes
 
 
@@ -123,6 +124,32 @@ def _lax_input(g, w, *, window: Window):
     return jax.linear_transpose(forward, x)(g)[0]
 
 
+def _portable_input(g, w, *, window: Window):
+    """The same as a convolution over spread-out inputs, in the usual order of axes."""
+    axes = "DHW"[-len(window.kernel) :]
+    each = zip(
+        *(window.sizes, g.shape[1:-1], window.kernel, window.stride),
+        *(window.pads, window.dilation),
+        strict=True,
+    )
+    pads = []
+    for size, output, kernel, stride, (before, _), dilation in each:
+        reach = (kernel - 1) * dilation
+        first = reach - before
+        pads.append((first, size + reach - ((output - 1) * stride + 1) - first))
+    spatial = tuple(range(len(window.kernel)))
+    return lax.conv_general_dilated(
+        g,
+        jnp.flip(_swap_channels(w, window.groups), spatial),
+        (1,) * len(spatial),
+        pads,
+        lhs_dilation=window.stride,
+        rhs_dilation=window.dilation,
+        feature_group_count=window.groups,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+    )
+
+
 def _lax_filter(x, g, *, window: Window):
     w = jax.ShapeDtypeStruct(_filter_shape(x, g, window), x.dtype)
     return jax.linear_transpose(lambda w: _lax_conv(x, w, window=window), w)(g)[0]
@@ -156,6 +183,8 @@ class _Kind(NamedTuple):
 
 
 def _bind(kind: _Kind, a, b, window: Window):
+    if is_portable():
+        return _PORTABLE.get(kind, kind.default)(a, b, window=window)
     return _primitive(kind).bind(a, b, window=window)
 
 
@@ -236,6 +265,9 @@ _INPUT = _Kind("conv_input_gradient", _input_shape, _lax_input, conv_cpu.input_g
 _FILTER = _Kind(
     "conv_filter_gradient", _filter_shape, _lax_filter, conv_cpu.filter_gradient, True
 )
+
+#: How converters of programs want them, if not as XLA does.
+_PORTABLE = {_INPUT: _portable_input}
 
 #: By the first and by the second argument, from the cotangent, the arguments (the one
 #: sought is undefined) and the window.

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxnn.ops.portable import is_portable
 from jaxnn.ops.windows import Pads, extent
 
 Ints = tuple[int, ...]
@@ -254,7 +255,7 @@ def _counts(size, kernel, stride, pads, dilation, counted) -> np.ndarray:
 def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.Array:
     """Reduce every window, in the way that is fast on the platform."""
 
-    def slices(x):
+    def slices(x, first=first):
         x = _pad(x, pads, start)
         if first is _first_max and stride == kernel and max(dilation) == 1:
             return _block_max(x, kernel)
@@ -270,6 +271,8 @@ def _reduce(x, first, operation, start, kernel, stride, pads, dilation) -> jax.A
 
     if max(dilation) > 1:  # for which reduce_window has no gradient
         return slices(x)
+    if is_portable():
+        return slices(x, lax.max if first is _first_max else first)
     if max(kernel) > MOST_SLICES:
         return windows(x)
     return lax.platform_dependent(x, cpu=slices, default=windows)
