@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network as a program that runs without jaxnn."""
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -124,12 +125,11 @@ def to_onnx(net: Layer, variables: Any, x: Any, path: str | os.PathLike[str]) ->
 def _needs_jax2onnx() -> Any:
     """The converter; an error that names the package where it is absent."""
     try:
-        from jax2onnx import to_onnx as convert
+        return importlib.import_module("jax2onnx").to_onnx
     except ImportError as error:
         raise ImportError(
             "to_onnx needs jax2onnx to convert programs: python -m pip install jax2onnx"
         ) from error
-    return convert
 
 
 def _needs_flatbuffers() -> None:

@@ -21,6 +21,7 @@ SHORTER = {
     "README.md": {},
     "docs/custom.md": {},
     "docs/objectives.md": {"epochs=5": "epochs=1"},
+    "docs/devices.md": {"epochs=5": "epochs=1"},
     "docs/decisions.md": {"episodes=100": "episodes=4"},
     "docs/ecosystem.md": {},
     "docs/reliability.md": {"epochs=30": "epochs=1"},

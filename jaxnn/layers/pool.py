@@ -255,8 +255,9 @@ class GlobalAvgPool(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         x, lengths, axes = _space("GlobalAvgPool", x)
-        counted = {} if lengths is None else {"where": real(x, lengths)}
-        return jnp.mean(x, axis=axes, **counted), state
+        if lengths is None:
+            return jnp.mean(x, axis=axes), state
+        return jnp.mean(x, axis=axes, where=real(x, lengths)), state
 
 
 class AdaptiveMaxPool(Layer):

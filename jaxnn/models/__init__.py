@@ -9,6 +9,8 @@ from jaxnn.models.autoencoder import autoencoder as autoencoder
 from jaxnn.models.auxiliary import Outputs as Outputs
 from jaxnn.models.auxiliary import WithAuxiliary as WithAuxiliary
 from jaxnn.models.auxiliary import with_auxiliary as with_auxiliary
+from jaxnn.models.bert import BERT as BERT
+from jaxnn.models.bert import bert as bert
 from jaxnn.models.cifar_resnet import PadShortcut as PadShortcut
 from jaxnn.models.cifar_resnet import cifar_resnet as cifar_resnet
 from jaxnn.models.dcgan import Game as Game
@@ -18,6 +20,7 @@ from jaxnn.models.denoiser import DenoiserBlock as DenoiserBlock
 from jaxnn.models.denoiser import denoiser as denoiser
 from jaxnn.models.googlenet import GoogLeNet as GoogLeNet
 from jaxnn.models.googlenet import googlenet as googlenet
+from jaxnn.models.gpt2 import gpt2 as gpt2
 from jaxnn.models.lenet import lenet5 as lenet5
 from jaxnn.models.resnet import BasicBlock as BasicBlock
 from jaxnn.models.resnet import Bottleneck as Bottleneck
@@ -33,5 +36,7 @@ from jaxnn.models.vae import ImportanceBound as ImportanceBound
 from jaxnn.models.vae import NegativeElbo as NegativeElbo
 from jaxnn.models.vae import vae as vae
 from jaxnn.models.vgg import vgg as vgg
+from jaxnn.models.vit import ViT as ViT
+from jaxnn.models.vit import vit as vit
 
 public.show(__name__)

@@ -19,6 +19,7 @@ from jaxnn.torch_weights.order import check_order, orders
 from jaxnn.torch_weights.parts import Part, Shapes, find_parts
 from jaxnn.torch_weights.possible import possible_inputs
 from jaxnn.torch_weights.problems import COUNT, Misfit, check_trees, fits, misfit
+from jaxnn.torch_weights.published import published
 from jaxnn.torch_weights.read import Given, as_array, read_state_dict
 from jaxnn.torch_weights.skipping import Skip, as_skip
 
@@ -44,6 +45,9 @@ def from_torch(
     `torch.nn.utils` and in its `parametrizations`. What a state_dict does not hold is
     for you to set alike: activations (PyTorch's transformers have ReLU), `eps`,
     `norm_first` (`pre_norm` here), `add_zero_attn` (which no layer here has).
+
+    Files of GPT-2 and BERT as Hugging Face publishes them, and torchvision's Vision
+    Transformers, are read for `nn.models.gpt2`, `bert` and `vit`.
 
     Layers are matched by torchvision's names if the network is one of `nn.models`, or
     by paths (`body/fc` is `body.fc`) if these are the names, in both cases also after a
@@ -106,7 +110,26 @@ def from_torch(
     (given, source), x = read_state_dict(state_dict), trees.abstract(x)
     shapes = _shapes(net, x)
     left_out = as_skip(skip, key, [path for _, path in shapes])
-    fitted = _fits(net, x, shapes, given, names, left_out)
+    arrays = None if names else published(given, shapes, source, left_out)
+    if arrays is None:
+        slots = _slots(net, x, shapes, given, names, left_out, source)
+        arrays = _filled(slots, shapes, given)
+    if left_out.patterns:
+        arrays |= _fresh(net, x, key, left_out)
+    return _nest("params", arrays), _nest("state", arrays)
+
+
+def _slots(
+    net: Layer,
+    x: Any,
+    shapes: Shapes,
+    given: Mapping[str, Given],
+    names: Names | None,
+    skip: Skip,
+    source: str,
+) -> list[Slot]:
+    """Which tensor each array gets; an error if the best way leaves problems."""
+    fitted = _fits(net, x, shapes, given, names, skip)
     best = min(fitted, key=lambda fit: fit.problems.size)
     if best.problems.size:
         raise ValueError(
@@ -115,15 +138,18 @@ def from_torch(
         )
     if best.by_order:
         check_order(best.slots, names)
+    return best.slots
+
+
+def _filled(slots: list[Slot], shapes: Shapes, given: Mapping[str, Given]) -> dict:
+    """The arrays with the values of their tensors."""
     arrays = {at: np.zeros(leaf.shape, leaf.dtype) for at, leaf in shapes.items()}
-    for slot in best.slots:
+    for slot in slots:
         whole = arrays[slot.kind, slot.path]
         one = to_ours(slot, as_array(given[slot.torch], whole.dtype))
         # Where PyTorch has two biases, ours is their sum.
         whole[slot.part.block] += one.reshape(whole[slot.part.block].shape)
-    if left_out.patterns:
-        arrays |= _fresh(net, x, key, left_out)
-    return _nest("params", arrays), _nest("state", arrays)
+    return arrays
 
 
 def _fresh(net: Layer, x: Any, key: Key | None, skip: Skip) -> dict:
