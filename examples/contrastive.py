@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     augment.show(changes(side), train[0][:6], key, args.out / "views.png")
     body = state.params["body"], state.state["body"]
     features = [np.asarray(nn.predict(net["body"], body, x)) for x, _ in (train, test)]
+    features = nn.data.standardize(*features)
     amounts = [60, 200] if args.small else [200, 600, 3000]
     table = {method: [] for method in METHODS}
     for amount in amounts:
