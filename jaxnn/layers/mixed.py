@@ -12,7 +12,7 @@ from jaxnn.messages.phrases import shown
 
 
 class Mixed(Wrapper):
-    """Mixed precision: computes in bfloat16, keeps parameters in float32.
+    """Mixed precision: computes in bfloat16 or float16, keeps parameters in float32.
 
     Parameters and inputs are cast for the computation and outputs are cast back, so the
     loss, the gradients, the optimizer and saved files stay in float32. Normalization
@@ -24,8 +24,9 @@ class Mixed(Wrapper):
 
     Args:
         layer: any layer or function, usually a whole network.
-        dtype: the dtype to compute in, `jnp.bfloat16`. Its range is that of float32, so
-            the loss needs no scaling. (float16 overflows above 65,504 and is refused.)
+        dtype: the dtype to compute in, `jnp.bfloat16`, or `jnp.float16`, whose range is
+            narrower: training then scales the loss, as `jaxnn/train/loss_scale.py`
+            says, and leaves out steps whose gradient overflows.
 
     Raises:
         ValueError: another dtype.
@@ -48,11 +49,16 @@ class Mixed(Wrapper):
             dtype = jnp.dtype(self.dtype)
         except TypeError:
             dtype = None
-        if dtype != jnp.bfloat16:
+        if dtype not in (jnp.bfloat16, jnp.float16):
             raise ValueError(
-                "Mixed: dtype must be jnp.bfloat16, which has the range of float32, "
-                f"got {shown(self.dtype)}"
+                "Mixed: dtype must be jnp.bfloat16 or jnp.float16, got "
+                f"{shown(self.dtype)}"
             )
+
+    @property
+    def needs_loss_scale(self) -> bool:
+        """Whether gradients may leave the range of the dtype."""
+        return jnp.dtype(self.dtype) == jnp.float16
 
     def apply(self, params, state, x, *, key=None, train=False):
         own = _dtype_of(params, x)

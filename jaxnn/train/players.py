@@ -17,6 +17,7 @@ from jaxnn.spec import Spec
 from jaxnn.train.checks import check_optimizer
 from jaxnn.train.custom_step import CustomStep
 from jaxnn.train.ensemble import Ensemble
+from jaxnn.train.loss_scale import optimizer_for
 from jaxnn.train.objective import VALUES, Objective, check_objective, with_objective
 from jaxnn.train.part import Part
 from jaxnn.train.start import train_state
@@ -81,7 +82,7 @@ class PlayersStep(CustomStep):
             more = ", ..." if len(rest) > 8 else ""
             warn(f"players: no player trains {', '.join(rest[:8])}{more}: frozen")
         begun = {
-            name: player.optimizer.init(self.part(player).of(state.params))
+            name: self._optimizer(player).init(self.part(player).of(state.params))
             for name, player in self.players
         }
         return state._replace(opt_state=jax.tree.map(jnp.asarray, begun))
@@ -120,6 +121,10 @@ class PlayersStep(CustomStep):
         """The training step of one player."""
         net = with_objective("players", self.net, player.objective)
         return TrainStep(net, VALUES, player.optimizer, part=self.part(player))
+
+    def _optimizer(self, player: Player) -> optax.GradientTransformation:
+        """A player's optimizer as its step uses it."""
+        return optimizer_for(player.optimizer, self.step_of(player).net)
 
     def view(self, name: str, state: TrainState) -> TrainState:
         """The state as a player's step has it, with its own random key."""

@@ -17,7 +17,7 @@ from jaxnn.messages.phrases import describe, listed, nearest
 from jaxnn.train.checks import check_optimizer
 from jaxnn.train.early_stopping import EarlyStopping, Plateau, checked_watch
 from jaxnn.train.ensemble import Ensemble
-from jaxnn.train.freezing import without_frozen
+from jaxnn.train.loss_scale import optimizer_for
 from jaxnn.train.state import TrainState
 
 
@@ -84,7 +84,7 @@ def train_state(
     own_params, own_state = net.init(fold_in(key, "init"), x)
     own_params = _filled("params", own_params, params)
     own_state = _filled("state", own_state, state)
-    opt_state = without_frozen(optimizer, net).init(own_params)
+    opt_state = optimizer_for(optimizer, net).init(own_params)
     step = jnp.zeros((), jnp.int32)
     made = TrainState(own_params, own_state, opt_state, step, key)
     watch = checked_watch("train_state", early_stopping, plateau)

@@ -28,9 +28,9 @@ from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.freezing import (
     freeze_statistics,
     frozen_patterns,
-    without_frozen,
 )
 from jaxnn.train.inside import inside, inside_metric
+from jaxnn.train.loss_scale import optimizer_for, scale_of, scaled, unscaled
 from jaxnn.train.microbatches import gradients, or_one
 from jaxnn.train.objective import (
     VALUES,
@@ -89,17 +89,20 @@ class TrainStep(Spec):
         def sums(own, net_state, key, batch):
             params = own if part is None else part.put(state.params, own)
             outputs, net_state, values = trained.forward(params, net_state, key, batch)
-            return self.weighted_sum(values, batch), net_state, outputs
+            total, weight = self.weighted_sum(values, batch)
+            return (scaled(total, loss_scale), weight), net_state, outputs
 
         own = state.params if part is None else part.of(state.params)
+        loss_scale = scale_of(state.opt_state)
         given = own, state.state, key, batch
         objective, (value, more), grads = gradients(sums, *given, self.microbatches)
         outputs, net_state, total, weight = more
+        value, total = (unscaled(a, loss_scale) for a in (value, total))
         # Optax's own arithmetic (adam: a Python float to the power of an int32 count)
         # needs JAX's standard promotion, even if the user has made it strict.
         scale = rate_scale(state)
         extra = {} if scale is None else {"rate_scale": scale}
-        optimizer = without_frozen(self.optimizer, self.net)
+        optimizer = optimizer_for(self.optimizer, self.net)
         with _updating(), jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optax.with_extra_args_support(optimizer).update(
                 grads,
@@ -107,7 +110,7 @@ class TrainStep(Spec):
                 own,
                 value=jnp.where(weight == 0, jnp.nan, value),  # never the best
                 grad=grads,
-                value_fn=lambda params: objective(params)[0],
+                value_fn=lambda params: unscaled(objective(params)[0], loss_scale),
                 **extra,
             )
         _check_updates(updates, own, grads)
