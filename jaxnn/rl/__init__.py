@@ -27,6 +27,7 @@ from jaxnn.rl.environment import Environment as Environment
 from jaxnn.rl.environment import EnvState as EnvState
 from jaxnn.rl.environment import Outcome as Outcome
 from jaxnn.rl.environment import Seen as Seen
+from jaxnn.rl.environment import advance as advance
 from jaxnn.rl.environments import Acrobot as Acrobot
 from jaxnn.rl.environments import Arm as Arm
 from jaxnn.rl.environments import CartPole as CartPole

@@ -151,8 +151,21 @@ def advance(
 ) -> tuple[Any, Any, Seen]:
     """One step of an environment in which an episode that ends begins anew.
 
+    Args:
+        env: an environment.
+        state, observation: what its `reset`, or the step before, gave.
+        action: the action.
+        key: a random key.
+
     Returns:
-        `(state, observation, seen)`: where to go on from, and what happened.
+        `(state, observation, seen)`: where to go on from, and what happened, a `Seen`.
+
+    >>> import jax, jaxnn as nn
+    >>> env, key = nn.rl.CartPole(), jax.random.key(0)
+    >>> state, observation = env.reset(key)
+    >>> state, observation, seen = nn.rl.advance(env, state, observation, 1, key)
+    >>> float(seen.reward), bool(seen.ended)
+    (1.0, False)
     """
     after, reached, reward, terminated, truncated = env.step(
         state, action, fold_in(key, "move")
