@@ -54,9 +54,7 @@ def drive(params: Any, key: jax.Array, steps: int, noise: float) -> tuple:
         expert = ENV.expert(state)
         action = expert if params is None else steer(params, picture)
         action += noise * jax.random.normal(own, (2,))
-        carry = nn.rl.advance(
-            ENV, state, picture, jnp.clip(action, -1, 1), own
-        )[:2]
+        carry = nn.rl.advance(ENV, state, picture, jnp.clip(action, -1, 1), own)[:2]
         return carry, (picture, expert)
 
     return jax.lax.scan(act, (start, first), jnp.arange(steps))[1]

@@ -27,6 +27,7 @@ BEGINS = re.compile(
 FRAGMENTS = {
     "data/cifar10.py": 1,  # {message}, which begins with the archive's title
     "data/download.py": 4,  # DownloadError lists them, one mirror a line
+    "data/faces.py": 4,  # of an archive that was found or downloaded
     "data/mnist.py": 7,  # of a file that was found or downloaded
     "data/pictures.py": 1,  # of an image that cannot be read
     "data/published.py": 1,  # of a file that was found or downloaded

@@ -279,7 +279,7 @@ CASES = {
     ),
     "a callback that is not made": (
         lambda: fit(callbacks=[nn.callbacks.checkpoint]),
-        ["checkpoint takes (path, every); it makes a callback, nn.callbacks.ch"],
+        ["checkpoint takes (path, every, ", "it makes a callback, nn.callbacks.ch"],
     ),
     "tensorboard that is not made": (
         lambda: fit(callbacks=[nn.callbacks.tensorboard]),
