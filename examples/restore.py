@@ -57,13 +57,13 @@ def smoothed(seen: Any, lost: Any, rounds: int = 24) -> Any:
 
     Images that are lost everywhere, as by noise, stay as they were seen.
     """
-    holes = lost * (lost.mean((1, 2), keepdims=True) < 1)
+    holes = (lost > 0) & (lost.mean((1, 2), keepdims=True) < 1)
 
     def spread(_, x):
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
         beside = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
         beside += padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-        return jnp.where(holes > 0, beside / 4, x)
+        return jnp.where(holes, beside / 4, x)
 
     return jax.lax.fori_loop(0, rounds, spread, jnp.asarray(seen))
 
