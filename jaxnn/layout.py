@@ -8,11 +8,15 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.version import __version_info__ as jax_version
 
 from jaxnn import trees
 from jaxnn.messages import tables
 from jaxnn.messages.phrases import nearest, shown, unmatched
 from jaxnn.spec import Spec
+
+#: The first jax that it works with.
+FIRST = (0, 10)
 
 
 class fsdp(Spec):
@@ -65,6 +69,7 @@ class Layout(Spec):
     Raises:
         TypeError, ValueError: an axis is not the mesh's, or an entry is of another
             kind.
+        RuntimeError: jax is older than 0.10.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn, optax
     >>> mesh = jax.make_mesh((1,), ("data",))
@@ -82,6 +87,11 @@ class Layout(Spec):
     params: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self):
+        if jax_version < FIRST:  # jax 0.8: no gradient of a scan
+            raise RuntimeError(
+                "Layout: jax must be 0.10 or newer for several devices, got "
+                f"{jax.__version__}"
+            )
         if not isinstance(self.mesh, Mesh):
             raise TypeError(
                 "Layout: mesh must be a mesh such as jax.make_mesh((8,), ('data',)), "

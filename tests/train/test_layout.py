@@ -11,11 +11,15 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxnn as nn
+from jaxnn.layout import FIRST
 
 needs_eight = pytest.mark.skipif(
     len(jax.devices()) < 8, reason="needs eight devices, see conftest.py"
 )
-pytestmark = needs_eight
+pytestmark = [
+    needs_eight,
+    pytest.mark.skipif(jax.version.__version_info__ < FIRST, reason="needs jax 0.10"),
+]
 LOSS = nn.losses.softmax_cross_entropy
 SHARDED = (("*", nn.fsdp("data")),)
 X = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
