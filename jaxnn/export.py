@@ -4,7 +4,7 @@
 import importlib
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -56,16 +56,10 @@ def export(
     (5, 2)
     """
     _needs_flatbuffers()
-    net, (params, state) = as_layer(net, "export"), as_variables(variables, "export")
-    params, state = on_device("export: variables", (params, state))
     _check_platforms(platforms)
     shapes = trees.abstract(x)
     _check_inputs(shapes)
-    jax.eval_shape(net.apply, params, state, shapes)  # errors as those of a call
-
-    def apply(x):
-        return net.apply(params, state, x)[0]
-
+    apply = _evaluation("export", net, variables, shapes)
     for steps in (True, False):
         try:
             given = _open(shapes, steps)
@@ -102,24 +96,32 @@ def to_onnx(net: Layer, variables: Any, x: Any, path: str | os.PathLike[str]) ->
     >>> variables = net.init(jax.random.key(0), x)
     >>> nn.io.to_onnx(net, variables, x, "net.onnx")  # doctest: +SKIP
     """
-    net, (params, state) = as_layer(net, "to_onnx"), as_variables(variables, "to_onnx")
     convert = _needs_jax2onnx()
-    params, state = on_device("to_onnx: variables", (params, state))
     shape = trees.abstract(x)
     if not isinstance(shape, jax.ShapeDtypeStruct) or not shape.shape:
         raise TypeError(
             f"to_onnx: x must be one array [N, ...], got {describe(shape):.100}"
         )
-    jax.eval_shape(net.apply, params, state, shape)  # errors as those of a call
-
-    def apply(x):
-        return net.apply(params, state, x)[0]
-
+    apply = _evaluation("to_onnx", net, variables, shape)
     (given,) = jax.tree.leaves(_open(shape, steps=False))
     with portable():
         model = convert(apply, [given])
     with replacing(path, "to_onnx") as beside:
         beside.write_bytes(model.SerializeToString())
+
+
+def _evaluation(
+    owner: str, net: Any, variables: Any, shapes: Any
+) -> Callable[[Any], Any]:
+    """The function from inputs to outputs, checked: its errors are those of a call."""
+    net, (params, state) = as_layer(net, owner), as_variables(variables, owner)
+    params, state = on_device(f"{owner}: variables", (params, state))
+
+    def apply(x):
+        return net.apply(params, state, x)[0]
+
+    jax.eval_shape(apply, shapes)
+    return apply
 
 
 def _needs_jax2onnx() -> Any:
