@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 
 from jaxnn import trees
@@ -105,9 +106,23 @@ def to_onnx(net: Layer, variables: Any, x: Any, path: str | os.PathLike[str]) ->
     apply = _evaluation("to_onnx", net, variables, shape)
     (given,) = jax.tree.leaves(_open(shape, steps=False))
     with portable():
-        model = convert(apply, [given])
+        model = _converted(convert, apply, given)
     with replacing(path, "to_onnx") as beside:
         beside.write_bytes(model.SerializeToString())
+
+
+def _converted(convert: Callable, apply: Callable, given: Any) -> Any:
+    """An ONNX model of a function: of its traced program, or else of itself.
+
+    While jax2onnx (0.17.1) traces a function it swaps those of jax.numpy for its own,
+    some of which get dtypes wrong: `jnp.maximum(float32, 0)` is float64. A program
+    traced by JAX avoids that, but its `lax.pad` of an open N is not understood.
+    """
+    program = jax.extend.core.jaxpr_as_fun(jax.make_jaxpr(apply)(given))
+    try:
+        return convert(program, [given])
+    except Exception:
+        return convert(apply, [given])
 
 
 def _evaluation(
