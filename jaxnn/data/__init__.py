@@ -3,9 +3,10 @@
 
 An image data set is two pairs, `(images, labels)` for training and `(images, labels)`
 for testing; only `isbi_em`, whose test labels are not public, is a single pair. For
-texts, time series and sounds, each loader documents what it returns. Nothing here
-imports JAX or touches a device until `log_mel` or `griffin_lim` is called, or `augment`
-is imported, whose functions are for arrays inside a compiled step.
+texts, time series, sounds and objects in pictures, each loader documents what it
+returns. Nothing here imports JAX or touches a device until `log_mel` or `griffin_lim`
+is called, or `augment` or `boxes` is imported, whose functions are for arrays inside a
+compiled step.
 """
 
 import importlib
@@ -17,6 +18,7 @@ from jaxnn.data.batches import length_buckets as length_buckets
 from jaxnn.data.batches import next_tokens as next_tokens
 from jaxnn.data.batches import pad as pad
 from jaxnn.data.batches import token_streams as token_streams
+from jaxnn.data.blood_cells import bccd as bccd
 from jaxnn.data.cifar10 import cifar10 as cifar10
 from jaxnn.data.corpora import multi30k as multi30k
 from jaxnn.data.corpora import rt_polarity as rt_polarity
@@ -47,13 +49,14 @@ from jaxnn.messages import public
 
 if TYPE_CHECKING:
     from jaxnn.data import augment as augment
+    from jaxnn.data import boxes as boxes
 
 
 def __getattr__(name: str) -> Any:
-    if name == "augment":
-        return importlib.import_module("jaxnn.data.augment")
+    if name in ("augment", "boxes"):
+        return importlib.import_module(f"jaxnn.data.{name}")
     raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
 public.show("jaxnn.data.text")
-public.show(__name__, ["augment", "text"])
+public.show(__name__, ["augment", "boxes", "text"])

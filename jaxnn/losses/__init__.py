@@ -10,6 +10,7 @@ mean_absolute_error                any                   numbers
 sum_absolute_error                 any                   numbers
 root_mean_squared_error            any                   numbers
 huber, log_cosh                    any                   numbers
+iou, generalized_iou               any                   numbers
 gaussian_negative_log_likelihood   distribution          numbers
 poisson_negative_log_likelihood    distribution          numbers
 normal_negative_log_likelihood     any                   numbers
@@ -20,6 +21,7 @@ likelihood                         probabilities         classes
 negative_log_likelihood            log probabilities     classes
 kl_divergence                      log probabilities     classes
 sigmoid_cross_entropy              binary logits         binary
+sigmoid_focal                      binary logits         binary
 binary_cross_entropy               binary probabilities  binary
 bernoulli_negative_log_likelihood  binary logits         binary
 hinge                              binary logits         binary
@@ -44,9 +46,12 @@ natural: losses are in nats; divide by log 2 for bits.
 Terms of objectives (see `nn.train_step`) take other arguments, and give `[N]` too:
 `normal_kl`; `critic_` and `generator_classic`, `_hinge` and `_wasserstein`;
 `gradient_penalty` and `r1_penalty`; `info_nce` and `nt_xent`. `triplet_hard` takes
-embeddings and any integer labels.
+embeddings and any integer labels, `detection` a detector's outputs and boxes.
 """
 
+from jaxnn.losses.boxes import detection as detection
+from jaxnn.losses.boxes import generalized_iou as generalized_iou
+from jaxnn.losses.boxes import iou as iou
 from jaxnn.losses.classification import binary_cross_entropy as binary_cross_entropy
 from jaxnn.losses.classification import cross_entropy as cross_entropy
 from jaxnn.losses.classification import hinge as hinge
@@ -57,6 +62,7 @@ from jaxnn.losses.classification import (
     negative_log_likelihood as negative_log_likelihood,
 )
 from jaxnn.losses.classification import sigmoid_cross_entropy as sigmoid_cross_entropy
+from jaxnn.losses.classification import sigmoid_focal as sigmoid_focal
 from jaxnn.losses.classification import softmax_cross_entropy as softmax_cross_entropy
 from jaxnn.losses.combine import combine as combine
 from jaxnn.losses.contracts import Contract as Contract

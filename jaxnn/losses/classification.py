@@ -238,6 +238,44 @@ def sigmoid_cross_entropy(
     return mean_each(-yes - _weighted(1 - t, jax.nn.log_sigmoid(-z)), dtype, counted)
 
 
+@expects(outputs="binary logits", targets="binary")
+def sigmoid_focal(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+) -> jax.Array:
+    """Focal loss: binary cross-entropy that counts what is already right for little.
+
+    Mean of −(1 − p_t)^γ log p_t, with p_t = σ(z) for a positive target and 1 − σ(z) for
+    a negative one. With γ = 0 it is `sigmoid_cross_entropy`.
+
+    Args:
+        logits: z, floats [N] or [N, ...].
+        targets: t in [0, 1], of the same shape.
+        gamma: γ, 0 or more.
+        alpha: how much a positive target counts, from 0 to 1; a negative one counts
+            1 − alpha. None: both count 1.
+    Returns: [N].
+    Raises: ValueError if the shapes differ or an option is out of range.
+    Example:
+        >>> z, t = jnp.array([0.0, 3.0]), jnp.array([1, 1])
+        >>> print(sigmoid_focal(z, t).round(3))
+        [0.173 0.   ]
+
+    Reference: Lin et al., Focal Loss for Dense Object Detection, 2017.
+    """
+    name = "sigmoid_focal"
+    if not isinstance(gamma, numbers.Real) or not gamma >= 0:
+        raise ValueError(f"{name}: gamma must be 0 or more, got {gamma!r:.60}")
+    if alpha is not None and not (isinstance(alpha, numbers.Real) and 0 <= alpha <= 1):
+        raise ValueError(f"{name}: alpha must be from 0 to 1, got {alpha!r:.60}")
+    z, t, dtype = binary_pair(name, logits, targets)
+    losses = optax.losses.sigmoid_focal_loss(z, t, alpha=alpha, gamma=gamma)
+    return mean_each(losses, dtype)
+
+
 @expects(outputs="binary probabilities", targets="binary")
 def binary_cross_entropy(probabilities: ArrayLike, targets: ArrayLike) -> jax.Array:
     """Binary or multi-label cross-entropy from probabilities, in nats, averaged.

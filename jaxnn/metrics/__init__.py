@@ -8,9 +8,9 @@ and every loss.
 
 Metrics that are not such a mean are frozen dataclasses with two pure functions,
 `update` (from a batch to its statistics) and `compute` (from statistics to the value):
-`ConfusionMatrix`, `Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError`, `R2`
-and `Perplexity` (`perplexity` is an instance that ignores no label); `Mean` wraps a
-function. All of them run inside jit, scan and vmap.
+`ConfusionMatrix`, `Precision`, `Recall`, `F1`, `RocAuc`, `RootMeanSquaredError`, `R2`,
+`MeanAveragePrecision` and `Perplexity` (`perplexity` is an instance that ignores no
+label); `Mean` wraps a function. All of them run inside jit, scan and vmap.
 
 Functions of whole sets are the third kind, for generative models:
 `frechet_distance`, `inception_score` and `precision_recall` take the features or
@@ -29,6 +29,7 @@ from jaxnn.metrics.classes import F1 as F1
 from jaxnn.metrics.classes import ConfusionMatrix as ConfusionMatrix
 from jaxnn.metrics.classes import Precision as Precision
 from jaxnn.metrics.classes import Recall as Recall
+from jaxnn.metrics.detection import MeanAveragePrecision as MeanAveragePrecision
 from jaxnn.metrics.examples import accuracy as accuracy
 from jaxnn.metrics.examples import binary_accuracy as binary_accuracy
 from jaxnn.metrics.examples import multi_label_accuracy as multi_label_accuracy

@@ -18,6 +18,9 @@ from jaxnn.models.dcgan import dcgan as dcgan
 from jaxnn.models.denoiser import Denoiser as Denoiser
 from jaxnn.models.denoiser import DenoiserBlock as DenoiserBlock
 from jaxnn.models.denoiser import denoiser as denoiser
+from jaxnn.models.detector import Detector as Detector
+from jaxnn.models.detector import detections as detections
+from jaxnn.models.detector import detector as detector
 from jaxnn.models.googlenet import GoogLeNet as GoogLeNet
 from jaxnn.models.googlenet import googlenet as googlenet
 from jaxnn.models.gpt2 import gpt2 as gpt2

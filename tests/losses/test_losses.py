@@ -72,6 +72,26 @@ def bernoulli(y, t):
     return np.mean(-t * np.log(y) - (1 - t) * np.log(1 - y))
 
 
+def focal(y, t):
+    p = np.where(t, sigmoid(y), sigmoid(-y))
+    return np.mean(-np.where(t, 0.25, 0.75) * (1 - p) ** 1.5 * np.log(p))
+
+
+def overlaps(y, t):
+    """IoU and generalized IoU of two boxes."""
+    both = (min(y[2], t[2]) - max(y[0], t[0]), min(y[3], t[3]) - max(y[1], t[1]))
+    shared = max(both[0], 0) * max(both[1], 0)
+    union = (y[2] - y[0]) * (y[3] - y[1]) + (t[2] - t[0]) * (t[3] - t[1]) - shared
+    wide, high = max(y[2], t[2]) - min(y[0], t[0]), max(y[3], t[3]) - min(y[1], t[1])
+    return shared / union, shared / union - (wide * high - union) / (wide * high)
+
+
+def of_boxes(i):
+    return lambda y, t: np.mean(
+        [1 - overlaps(*pair)[i] for pair in zip(y, t, strict=True)]
+    )
+
+
 def margins(y, t):
     return np.mean([0 if c == t else max(0, 1 - y[t] + y[c]) for c in range(4)])
 
@@ -110,6 +130,8 @@ z, zt = rng.normal(size=(6, 4)), rng.normal(size=(6, 5, 4))
 far = np.cos(np.linspace(0.1, 3.1, 24)).reshape(6, 4)
 ints, intst = rng.integers(4, size=6), rng.integers(4, size=(6, 5))
 soft, softt = softmax(rng.normal(size=z.shape)), softmax(rng.normal(size=zt.shape))
+corners = rng.uniform(0, 4, size=(2, 6, 2, 2))
+by, bt = np.concatenate([corners, corners + rng.uniform(1, 3, corners.shape)], -1)
 bits1, bits3 = rng.integers(2, size=6), rng.integers(2, size=(6, 2, 3))
 part = functools.partial
 smooth = part(losses.softmax_cross_entropy, label_smoothing=0.2)
@@ -166,6 +188,11 @@ CASES = {
     "sigmoid, soft": Case(
         losses.sigmoid_cross_entropy, z, soft, lambda y, t: bernoulli(sigmoid(y), t)
     ),
+    "sigmoid_focal": Case(
+        part(losses.sigmoid_focal, gamma=1.5, alpha=0.25), y3, bits3, focal
+    ),
+    "iou": Case(losses.iou, by, bt, of_boxes(0)),
+    "generalized_iou": Case(losses.generalized_iou, by, bt, of_boxes(1)),
     "binary_cross_entropy": Case(
         losses.binary_cross_entropy, sigmoid(y1), bits1, bernoulli
     ),
@@ -578,11 +605,12 @@ def test_example_weights_of_losses_that_ignore_nothing():
 CONTRACTS = {
     "any numbers": """mean_squared_error sum_squared_error mean_absolute_error
         sum_absolute_error root_mean_squared_error huber log_cosh
-        normal_negative_log_likelihood""",
+        normal_negative_log_likelihood iou generalized_iou""",
+    "any none": "detection",
     "logits classes": "softmax_cross_entropy multi_margin arc_face",
     "probabilities classes": "cross_entropy likelihood",
     "log probabilities classes": "negative_log_likelihood kl_divergence",
-    "binary logits binary": """sigmoid_cross_entropy
+    "binary logits binary": """sigmoid_cross_entropy sigmoid_focal
         bernoulli_negative_log_likelihood""",
     "binary logits signs": "hinge",
     "binary probabilities binary": "binary_cross_entropy",
@@ -630,6 +658,7 @@ PAIR_LOSSES = [
     losses.huber,
     losses.log_cosh,
     losses.sigmoid_cross_entropy,
+    losses.sigmoid_focal,
     losses.binary_cross_entropy,
     losses.hinge,
     losses.poisson_negative_log_likelihood,
