@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     found_held, found = (find(net, state, data[0]) for data in (held, test))
     limits = [count_from(found_held, held[1], c) for c in range(len(names))]
     precision = nn.metrics.MeanAveragePrecision(len(names), average=None)
+    print(f"pictures held out: mean {np.mean(precision(found_held, held[1])):.3f}")
     values = np.asarray(precision(found, test[1]))
     result = {"mean": float(values.mean())}
     for c, name in enumerate(names):
@@ -188,6 +189,7 @@ def draw(
     shown = np.linspace(0, len(images) - 1, 9).astype(int)
     for axes, i in zip(rows.flat, shown, strict=True):
         axes.imshow(images[i], cmap="gray", vmin=0, vmax=1)
+        axes.autoscale(False)
         axes.axis("off")
         _draw_boxes(axes, *(_of(d, i) for d in (found, targets)), limits)
     lines = [

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
-_PIXELS = 1 << 20  # limit per image; those of the data sets have at most a quarter
+_PIXELS = 1 << 20  # limit per image; most of those of the data sets have a quarter
 
 
-def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
+def decoder(
+    owner: str, kind: str, *, mode: str | None = None, pixels: int = _PIXELS
+) -> Callable[[Any, str], np.ndarray]:
     """A function from an open file (or a path) and its name to its uint8 pixels.
 
     Args:
         owner: the function that needs it, for messages.
         kind: the only format that is accepted, "PNG" or "JPEG".
+        mode: to convert to, such as "RGBA"; None for that of the file.
+        pixels: the most that a picture can have.
 
     Raises:
         ImportError: if Pillow is not installed.
@@ -34,14 +38,13 @@ def decoder(owner: str, kind: str) -> Callable[[Any, str], np.ndarray]:
         try:
             with Image.open(source, formats=[kind]) as picture:
                 width, height = picture.size
-                if width * height > _PIXELS:
+                if width * height > pixels:
                     raise ValueError(
                         f"{width} x {height} are more pixels than any picture has"
                     )
-                return np.asarray(picture)
-        except (
-            Exception
-        ) as error:  # of many kinds: OSError, SyntaxError, zlib.error ...
+                return np.asarray(picture.convert(mode) if mode else picture)
+        # of many kinds: OSError, SyntaxError, zlib.error ...
+        except Exception as error:
             raise ValueError(
                 f"{owner}: {name} is not a readable {kind}: {error}; put a good copy "
                 "in its place, or delete it"

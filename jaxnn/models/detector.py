@@ -58,9 +58,11 @@ class Detector(Composite):
             self._predict(run, y, stride)
             for y, stride in zip(levels, STRIDES, strict=True)
         ]
-        names = ("logits", "boxes", "points")
         joined = (jnp.concatenate(part, 1) for part in zip(*parts, strict=True))
-        return dict(zip(names, joined, strict=True))
+        logits, boxes, points = joined
+        _, height, width, _ = x.shape
+        limits = jnp.array([[[width, height] * 2]], boxes.dtype)
+        return {"logits": logits, "boxes": jnp.clip(boxes, 0, limits), "points": points}
 
     def _predict(self, run, y, stride):
         """Logits, boxes and points of one level."""
@@ -96,8 +98,8 @@ def detector(
 
     Returns:
         A network from images `[N, H, W, C]` of any size to a dict of `logits`
-        `[N, L, C]`, `boxes` `[N, L, 4]` (corners x0, y0, x1, y1 in pixels) and `points`
-        `[N, L, 3]` (x, y and the stride of the grid).
+        `[N, L, C]`, `boxes` `[N, L, 4]` (corners x0, y0, x1, y1 in pixels, within the
+        image) and `points` `[N, L, 3]` (x, y and the stride of the grid).
 
     Raises:
         ValueError: a size is not a positive int, or width not a multiple of 4.
