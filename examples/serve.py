@@ -240,8 +240,9 @@ def images_in(body: bytes, shape: Sequence[int], most: int) -> np.ndarray:
         raise Refusal(400, f"each image must be {form}, nothing else")
     one = (height, width) if channels == 1 else (height, width, channels)
     if images.shape[1:] not in (one, tuple(shape)) or not len(images):
-        found = "x".join(map(str, images.shape))
-        raise Refusal(400, f"images must be a list of {form}, got numbers {found}")
+        size = "x".join(map(str, images.shape))
+        found = f"{size} numbers" if size else "one number"
+        raise Refusal(400, f"images must be a list, each {form}; got {found}")
     if len(images) > most:
         raise Refusal(413, f"at most {most} images a request, got {len(images)}")
     outside = images[~((images >= 0) & (images <= 1))]  # NaN is
@@ -287,7 +288,7 @@ class Handler(BaseHTTPRequestHandler):
         status, headers = 200, {}
         try:
             kind, text = method()
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):  # nobody is there
             raise
         except Exception as error:
             if not isinstance(error, Refusal):

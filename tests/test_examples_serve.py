@@ -128,9 +128,10 @@ BAD = {
     "nested too deeply": (b"[" * 100_000, 400, "the body must be JSON"),
     "a list": ([IMAGE], 400, r'must be \{"images": \[image, ...\]\}'),
     "another key": ({"image": IMAGE}, 400, r'must be \{"images"'),
-    "no image": ({"images": []}, 400, "a list of 8 rows of 8 numbers, got numbers 0"),
-    "a single image": ({"images": IMAGE}, 400, "got numbers 8x8"),
-    "small images": ({"images": [[[0, 1]]]}, 400, "got numbers 1x1x2"),
+    "no image": ({"images": []}, 400, "a list, each 8 rows of 8 numbers; got 0 numb"),
+    "a single image": ({"images": IMAGE}, 400, "got 8x8 numbers"),
+    "a number": ({"images": 1}, 400, "got one number"),
+    "small images": ({"images": [[[0, 1]]]}, 400, "got 1x1x2 numbers"),
     "uneven rows": ({"images": [[ROW, [1]]]}, 400, "must be 8 rows of 8 numbers, noth"),
     "text": ({"images": [[["1"] * 8] * 8]}, 400, "must be 8 rows of 8 numbers"),
     "null": ({"images": None}, 400, "must be 8 rows of 8 numbers"),
@@ -185,6 +186,16 @@ def test_a_client_that_goes_away_harms_nobody(program, capfd):
                 gone.sendall(sent)
         assert post(server, {"images": [IMAGE]})["classes"]
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_silent_client_is_hung_up_on(program, monkeypatch, capfd):
+    monkeypatch.setattr(serve.Handler, "timeout", 0.2)
+    with serve.served(program, wait=0) as server:
+        with socket.create_connection(server.server_address[:2]) as silent:
+            silent.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 500\r\n\r\n{")
+            silent.settimeout(30)
+            assert silent.recv(100) == b""
+    assert capfd.readouterr().err == ""
 
 
 def test_a_connection_stays_open_over_an_error(program):
