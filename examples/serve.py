@@ -464,6 +464,7 @@ def load(
 def save_table(path: Path, rows: Sequence[Row]) -> Path:
     """Draw latency, and requests a second, against the number of clients."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     figure = Figure((8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -474,13 +475,16 @@ def save_table(path: Path, rows: Sequence[Row]) -> Path:
         left.plot(clients, [row.p50 for row in some], "o-", c=f"C{color}", label=name)
         left.plot(clients, [row.p99 for row in some], "o:", c=f"C{color}", mfc="white")
         right.plot(clients, [row.rate for row in some], "o-", c=f"C{color}", label=name)
-    left.set(ylabel="milliseconds", title="latency: median, and 99 % (dotted)")
-    right.set(title="requests a second")
+    left.set(yscale="log", ylabel="milliseconds", ylim=(0.3, None))
+    left.set_title("latency: median, and 99 % (dotted)", fontsize=10)
+    left.yaxis.set_major_formatter("{x:g}")
+    left.grid(axis="y", alpha=0.3)
+    right.set(ylabel="requests a second", ylim=(0, None))
+    right.legend(fontsize=8)
     for axes in (left, right):
-        axes.set(xscale="log", xlabel="clients", ylim=(0, None))
+        axes.set(xscale="log", xlabel="clients")
         axes.set_xticks(CLIENTS, map(str, CLIENTS))
-        axes.minorticks_off()
-        axes.legend(fontsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return path
