@@ -6,6 +6,7 @@ The browser is Chromium with its driver, `pip install selenium`; the runtime com
 """
 
 import http.server
+import json
 import shutil
 import threading
 from functools import partial
@@ -54,6 +55,12 @@ def test_web_in_small_mode(offline, tmp_path):
     logits = session(tmp_path / "digits.onnx")(images)
     accuracy = (logits.argmax(-1) == labels).mean()
     assert accuracy == pytest.approx(result["accuracy"], abs=0.01)
+
+
+def test_npm_and_the_page_take_the_same_onnxruntime_web():
+    package = json.loads((web.PAGE / "package.json").read_text("utf8"))
+    version = package["dependencies"]["onnxruntime-web"]
+    assert f'VERSION = "{version}"' in (web.PAGE / "page.js").read_text("utf8")
 
 
 def test_enlarged_digits_have_the_border_of_mnists():
@@ -209,3 +216,18 @@ def test_a_drawing_is_read_wherever_and_however_large_it_is(page):
         ink = np.argwhere(seen(page)[..., 0] > 0)
         assert (ink.max(0) - ink.min(0) + 1).max() == 20
         assert shown(page)[0] == "7"
+
+
+@pytest.mark.slow
+def test_the_page_says_when_it_has_no_runtime(page):
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*onnxruntime-web*"]})
+    try:
+        page.refresh()
+        wait(page, "return !$('status').textContent.startsWith('Loading')")
+        said = page.find_element("id", "status").text
+        assert "neither in node_modules nor can it be downloaded" in said
+    finally:
+        page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        page.refresh()
+        wait(page, "return session !== null")
