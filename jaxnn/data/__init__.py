@@ -24,7 +24,7 @@ from jaxnn.data.corpora import multi30k as multi30k
 from jaxnn.data.corpora import rt_polarity as rt_polarity
 from jaxnn.data.corpora import tiny_shakespeare as tiny_shakespeare
 from jaxnn.data.digits import digits as digits
-from jaxnn.data.emoji import emoji as emoji
+from jaxnn.data.emojis import emoji as emoji
 from jaxnn.data.faces import orl_faces as orl_faces
 from jaxnn.data.isbi_em import isbi_em as isbi_em
 from jaxnn.data.measurements import airline_passengers as airline_passengers
