@@ -26,6 +26,7 @@ from jaxnn.data.corpora import tiny_shakespeare as tiny_shakespeare
 from jaxnn.data.digits import digits as digits
 from jaxnn.data.emojis import emoji as emoji
 from jaxnn.data.faces import orl_faces as orl_faces
+from jaxnn.data.from_grain import from_grain as from_grain
 from jaxnn.data.isbi_em import isbi_em as isbi_em
 from jaxnn.data.measurements import airline_passengers as airline_passengers
 from jaxnn.data.measurements import etth1 as etth1

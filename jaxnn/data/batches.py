@@ -108,7 +108,7 @@ class Buckets:
 
     An iterable with a length. `nn.fit` calls `epoch(number)`, which always gives the
     same batches for the same number, so that a resumed run continues as if it had never
-    been interrupted.
+    been interrupted; `epoch(number, start)` goes on from a batch.
 
     Attributes:
         lengths: for each bucket, the T of each sequence field; there are as many batch
@@ -134,9 +134,14 @@ class Buckets:
     def __iter__(self) -> Iterator[Any]:
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[Any]:
-        """The batches of an epoch (from 0), each `(inputs, targets, weights)`."""
-        for bucket, rows in self._plan(number):
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
+        """The batches of an epoch (from 0), each `(inputs, targets, weights)`.
+
+        Args:
+            number: that of the epoch.
+            start: the first batch to give.
+        """
+        for bucket, rows in self._plan(number)[start:]:
             yield self._batch(self.lengths[bucket], rows)
 
     def _plan(self, epoch: int) -> list[tuple[int, np.ndarray]]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.checks import arguments, is_float, positive_int
 from jaxnn.inputs import arrays
+from jaxnn.inputs.mapped import pieces
 from jaxnn.messages.answers import instead_of_optimizer, instead_of_text
 from jaxnn.messages.phrases import describe, listed, shown
 from jaxnn.messages.tracebacks import warn
@@ -254,7 +255,8 @@ def check_finite(what: str, a: Any) -> None:
     a = np.asarray(a)
     with np.errstate(invalid="ignore"):
         # NaN and infinities show up in min and max, without an array of flags.
-        if np.isfinite(a.min()) and np.isfinite(a.max()):
+        edges = ((part.min(), part.max()) for part in pieces(a))
+        if all(np.isfinite(edge).all() for edge in edges):
             return
     bad = ~np.isfinite(a)
     if bad.any():

@@ -109,7 +109,8 @@ def fit(
             before the next one is requested. A run that resumes from `state` reads an
             iterable again up to where it stopped: it gets each epoch from a method
             `epoch(number)`, if there is one, and skips whole epochs if the iterable has
-            a `__len__`.
+            a `__len__`. With a `__len__` and `epoch(number, start)` it reads nothing
+            again.
         loss: `loss(outputs, targets) -> [N]`, one value per example; for a network that
             returns a dict, a dict of losses (see `nn.losses.combine`).
         optimizer: an Optax optimizer.
@@ -156,8 +157,8 @@ def fit(
             resumed. None: given `state`, the history of `nn.callbacks.checkpoint` among
             the callbacks, if its file holds this very state; otherwise a new one.
         on_device: whether to put the whole data set on the device; None decides by its
-            size. Arrays that stay on the host are read during the run: do not modify
-            them.
+            size, and leaves arrays in files (`np.memmap`) there. Arrays that stay on
+            the host are read during the run: do not modify them.
         chunk_seconds: about how long a chunk of an epoch runs between checks for
             Ctrl-C.
         replay: keep a copy of the state for each chunk, so that nothing is lost when

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.checks import needed
+from jaxnn.checks import needed, parameters
 from jaxnn.inputs.arrays import zeros
+from jaxnn.inputs.mapped import give_back, mapped
 from jaxnn.layout import Layout
 from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
@@ -99,7 +100,9 @@ class StreamSource:
 
     A run that resumes reads again, from the start, what was trained on before. Only
     whole epochs are skipped, and only if the source has a length; if that length turns
-    out to be wrong, the position is unknown and an error is raised.
+    out to be wrong, the position is unknown and an error is raised. If it has a length
+    and its method is `epoch(number, start)`, nothing is read again: it gives the
+    batches of that epoch from batch `start` on.
 
     Args:
         batches: an iterable that returns a new iterator for each epoch, or a function
@@ -139,7 +142,9 @@ class StreamSource:
         if not self._counted:
             epoch, step = divmod(step, self.steps)  # type: ignore[operator]
         while True:
-            batches, seen, batch = self._open(epoch), 0, None
+            jumps = self.steps is not None and _takes_start(self.batches)
+            seen = step if jumps else 0
+            batches, batch = self._open(epoch, seen), None
             for batch in batches:
                 if seen == step:
                     self._ahead = itertools.chain([batch], batches)
@@ -160,12 +165,13 @@ class StreamSource:
                     self._check_length(epoch, seen + 1 + sum(1 for _ in batches))
                 return epoch, step
 
-    def _open(self, epoch: int) -> Iterator[Any]:
-        """A new iterator over the batches of an epoch."""
+    def _open(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """A new iterator over the batches of an epoch, perhaps not from the first."""
         draw = getattr(self.batches, "epoch", None)
+        given = {"start": start} if start else {}
         try:
             batches = iterate(
-                self.batches if draw is None else draw(epoch), "fit: data"
+                self.batches if draw is None else draw(epoch, **given), "fit: data"
             )
         except StopIteration:
             raise ValueError(
@@ -224,6 +230,11 @@ class StreamSource:
     def close(self) -> None:
         """End the reading thread."""
         self.reader.close()
+
+
+def _takes_start(batches: Any) -> bool:
+    """Whether a source has a method `epoch(number, start)`."""
+    return "start" in parameters(getattr(batches, "epoch", None))
 
 
 def check_stream(batches: Any, epochs: int, what: str) -> None:
@@ -388,6 +399,8 @@ def is_stream(data: Any, what: str) -> bool:
 class HostSource:
     """Arrays too large for the device: the same batches in the same order, prefetched.
 
+    Those in files, `np.memmap`, are read batch by batch.
+
     Args:
         data, batch_size, shuffle, key: as for `ArraySource`; arrays stay on the host.
     """
@@ -420,6 +433,7 @@ class HostSource:
         for start in range(skip * self.batch_size, self.examples, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield rows, jax.tree.map(lambda a, rows=rows: a[rows], self.data)
+            jax.tree.map(give_back, self.data)
 
     def close(self) -> None:
         """End the reading thread."""
@@ -427,7 +441,12 @@ class HostSource:
 
 
 def fits_device(data: Any) -> bool:
-    """Whether arrays need at most half the device's memory (always true on a CPU)."""
+    """Whether arrays need at most half the device's memory (always true on a CPU).
+
+    Arrays in files stay there.
+    """
+    if any(mapped(a) is not None for a in jax.tree.leaves(data)):
+        return False
     stats = jax.local_devices()[0].memory_stats() or {}
     size = sum(a.nbytes for a in jax.tree.leaves(data))
     return size <= stats.get("bytes_limit", float("inf")) / 2

@@ -1,5 +1,8 @@
 """Iterables of batches train like arrays; arrays too large for the device as well."""
 
+import subprocess
+import sys
+
 import chex
 import jax
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from common import KEY, X, Y, fit
 
 import jaxnn as nn
+from jaxnn.inputs import mapped
 from jaxnn.train import source
 
 BATCHES = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 70, 16)]
@@ -194,3 +198,73 @@ def test_the_key_of_a_stream_draws_dropout():
     a, _ = fit(BATCHES, key=KEY)
     b, _ = fit(BATCHES, key=jax.random.key(8))
     assert not np.array_equal(a.params["dense_2"]["w"], b.params["dense_2"]["w"])
+
+
+def on_disk(path, array, mode="r"):
+    """An array as a file's map."""
+    array.tofile(path)
+    return np.memmap(path, array.dtype, mode, shape=array.shape)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_arrays_in_files_train_like_those_in_memory(shuffle, tmp_path):
+    data = on_disk(tmp_path / "x", X), on_disk(tmp_path / "y", Y)
+    given = [fit(d, shuffle=shuffle) for d in (data, (X, Y), (data[0], Y))]
+    same(given[0][0], given[1][0])
+    same(given[2][0], given[1][0])
+
+
+def test_arrays_in_files_stay_there(tmp_path):
+    data = on_disk(tmp_path / "x", X), Y
+    assert not source.fits_device(data) and source.fits_device((X, Y))
+
+
+def test_nan_in_a_file_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "PIECE_BYTES", 64)
+    wrong = X.copy()
+    wrong[61, 0] = np.nan
+    with pytest.raises(
+        ValueError, match=r"inputs must be finite, but \[61, 0\] is nan"
+    ):
+        fit((on_disk(tmp_path / "x", wrong), Y))
+
+
+def test_what_was_written_to_a_copy_of_a_file_is_kept(tmp_path):
+    x = on_disk(tmp_path / "x", X, mode="c")
+    x += 1
+    mapped.give_back(x)
+    np.testing.assert_array_equal(x, X + 1)
+
+
+FLAT = """
+import sys
+import jax, numpy as np, optax
+import jaxnn as nn
+
+
+def peak():
+    line = next(l for l in open("/proc/self/status") if l.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+shape = 512, 512, 1024  # 256 MB
+np.memmap(sys.argv[1], np.uint8, "w+", shape=shape).flush()
+data = np.memmap(sys.argv[1], np.uint8, "r", shape=shape), np.arange(512) % 2
+few = lambda x: x[:, ::64, ::64].astype(np.float32)
+net = nn.Sequential(few, nn.Flatten(), nn.Dense(2))
+options = {"loss": nn.losses.softmax_cross_entropy, "optimizer": optax.sgd(0.1)}
+options |= {"epochs": 1, "batch_size": 8, "key": jax.random.key(0), "progress": False}
+first = jax.tree.map(lambda a: np.asarray(a[:16]), data)
+nn.fit(net, first, on_device=False, **options)
+before = peak()
+nn.fit(net, data, **options)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_flat_while_a_file_is_trained_on(tmp_path):
+    command = [sys.executable, "-c", FLAT, str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 128  # groups of 32 MB, of which there are two at a time

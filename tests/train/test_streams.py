@@ -285,6 +285,38 @@ def test_a_source_that_draws_its_epochs_resumes_exactly():
     same(fit(buckets, Bag(), epochs=3, state=caught.value.state)[0], whole)
 
 
+class From:
+    """Eight batches an epoch in an order of its own, from any of them on."""
+
+    def __init__(self, fails_at=None):
+        self.read, self.fails_at = [], fails_at
+
+    def __len__(self):
+        return 8
+
+    def __iter__(self):
+        return self.epoch(0)
+
+    def epoch(self, number, start=0):
+        for i in np.random.default_rng(number).permutation(8)[start:]:
+            if len(self.read) == self.fails_at:
+                raise OSError("network down")
+            self.read.append(i)
+            yield BATCHES[i]
+
+
+@pytest.mark.usefixtures("one_by_one")
+@pytest.mark.parametrize("steps", [3, 8, 13])
+def test_a_source_that_starts_anywhere_reads_nothing_again(steps):
+    whole, history = fit(From(), epochs=3)
+    with pytest.raises(OSError, match="network down") as caught:
+        fit(From(fails_at=steps), epochs=3)
+    rest = From()
+    same(fit(rest, epochs=3, state=caught.value.state)[0], whole)
+    assert len(rest.read) == 24 - steps
+    assert len(history.step_losses) == 24
+
+
 @pytest.mark.parametrize(
     "make", [lambda: itertools.cycle(BATCHES), lambda: itertools.repeat(BATCHES[0])]
 )
