@@ -12,6 +12,7 @@ root_mean_squared_error            any                   numbers
 huber, log_cosh                    any                   numbers
 gaussian_negative_log_likelihood   distribution          numbers
 poisson_negative_log_likelihood    distribution          numbers
+pinball                            distribution          numbers
 normal_negative_log_likelihood     any                   numbers
 softmax_cross_entropy              logits                classes
 multi_margin                       logits                classes
@@ -75,6 +76,7 @@ from jaxnn.losses.critics import generator_wasserstein as generator_wasserstein
 from jaxnn.losses.distributions import (
     gaussian_negative_log_likelihood as gaussian_negative_log_likelihood,
 )
+from jaxnn.losses.distributions import pinball as pinball
 from jaxnn.losses.distributions import (
     poisson_negative_log_likelihood as poisson_negative_log_likelihood,
 )
