@@ -89,11 +89,13 @@ def test_loudness_and_filling_up_change_no_picture():
 
 
 @pytest.mark.slow
-def test_both_that_learn_beat_both_that_do_not(offline, tmp_path, capsys):
+def test_those_that_learn_beat_those_that_do_not(offline, tmp_path, capsys):
     result = load("forecast").main(["--small", "--out", str(tmp_path)])
     free = min(result["made-up naive"], result["made-up seasonal naive"])
     assert result["made-up linear"] < 0.5 * free
     assert result["made-up GRU"] < 0.5 * free
+    both = result["made-up linear"], result["made-up linear, scaled"]
+    assert result["made-up linear + network"] < 1.05 * max(both)
     said = capsys.readouterr().out.splitlines()
     assert "stand-in" in said[0] and f"GRU {result['made-up GRU']:.4g}" in said[-1]
     assert drawn(tmp_path / "forecasts.png") and drawn(tmp_path / "errors.png")
@@ -125,18 +127,36 @@ def test_parts_meet_and_come_back_to_their_unit(log):
     for part, begin in zip(parts, (task.season, *task.ends), strict=True):
         first = task.values[begin : begin + 2]
         np.testing.assert_allclose(restore(part.targets[0]), first, rtol=1e-4)
-    inputs, targets, last = example.changes(task, parts[2])
-    assert inputs.shape[1] == task.length
-    np.testing.assert_array_equal(inputs[:, -1, 0], 0)
-    np.testing.assert_allclose(targets + last, parts[2].targets, atol=1e-6)
+    for scaled in (False, True):
+        inputs, targets, last, scale = example.changes(task, parts[2], scaled)
+        assert inputs.shape[1] == task.length
+        np.testing.assert_array_equal(inputs[:, -1, 0], 0)
+        back = targets * scale + last
+        np.testing.assert_allclose(back, parts[2].targets, atol=1e-5)
 
 
 def test_linear_forecast_is_exact_where_the_series_is_linear():
     example = load("forecast")
     task = made_up_task(example)
     parts, restore = example.prepare(task)
-    found = restore(example.linear(task, *parts))
-    np.testing.assert_allclose(found, restore(parts[2].targets), atol=0.1)
+    for scaled in (False, True):
+        found = restore(example.linear(task, parts, scaled)[2])
+        np.testing.assert_allclose(found, restore(parts[2].targets), atol=0.1)
+
+
+@pytest.mark.slow
+def test_the_network_adds_nothing_where_nothing_is_left(capsys):
+    """Noise alone: what the networks learn of it does not hold later."""
+    example = load("forecast")
+    noise = np.random.default_rng(0).normal(size=300)
+    task = made_up_task(example)._replace(values=noise, ends=(150, 220))
+    parts, _ = example.prepare(task)
+    plain, scaled = (example.linear(task, parts, by) for by in (False, True))
+    found = example.corrected(task, parts, plain, scaled, 2, 0)
+    truth = parts[2].targets
+    best = min(example.squared(base[2], truth) for base in (plain, scaled))
+    assert example.squared(found, truth) < 1.1 * best
+    assert "linear forecast, and" in capsys.readouterr().out
 
 
 # ---- anomaly ----
@@ -204,9 +224,10 @@ def test_spoken_digits_are_recognized(tmp_path):
 def test_forecasts_of_passengers_beat_last_year():
     example = load("forecast")
     task = next(task for task in example.real() if task.title == "passengers")
-    forecasts, _, truth = example.forecast(task, 0)
+    forecasts, _, truth = example.forecast(task, 8, 0)
     errors = {name: np.abs(f - truth).mean() for name, f in forecasts.items()}
     assert max(errors["linear"], errors["GRU"]) < 0.6 * errors["seasonal naive"]
+    assert errors["linear + network"] <= errors["linear"]
 
 
 @pytest.mark.slow
