@@ -306,26 +306,26 @@ def test_an_example_knows_the_past_and_the_calendar():
     example = load("anomaly")
     times, values, _, _ = example.made_up()
     inputs, targets = example.examples(times, values, 500)
-    assert len(inputs) == len(values) - example.LENGTH - example.HORIZON + 1
+    assert len(inputs) == len(targets) == len(values) - example.LENGTH
     scaled = (values - values[:500].mean()) / values[:500].std()
     for n in (0, 7, len(inputs) - 1):
         at = n + example.LENGTH
         np.testing.assert_allclose(inputs[n, :, 0], scaled[n:at], rtol=1e-5)
         after = scaled[at : at + example.HORIZON]
-        np.testing.assert_allclose(targets[n], after, rtol=1e-5)
+        np.testing.assert_allclose(targets[n, : len(after)], after, rtol=1e-5)
         angle = 2 * np.pi * (times[at - 1].astype(int) % example.DAY) / example.DAY
         np.testing.assert_allclose(inputs[n, -1, 1], np.sin(angle), atol=1e-5)
 
 
 def test_a_score_is_of_all_forecasts_of_one_step():
     example = load("anomaly")
-    wrong = np.ones((200, example.HORIZON))
+    wrong = np.ones((200, example.HORIZON))  # of 248 steps
     step = example.LENGTH + 100  # all its forecasts are off by 5, one by 50
     for ahead in range(example.HORIZON):
         wrong[100 - ahead, ahead] = 50 if ahead == 3 else 5
     found = example.scores(wrong, 150, 200)
     first = example.LENGTH + example.HORIZON - 1
-    assert np.isnan(found[:first]).all() and not np.isnan(found[first:200]).any()
+    assert np.isnan(found[:first]).all() and not np.isnan(found[first:]).any()
     expected = (5 * (example.HORIZON - 1) + example.CAP) / example.HORIZON
     assert found[step] == pytest.approx(expected)
     assert found[step - 1] == found[step + 1] == 1
