@@ -25,7 +25,7 @@ So the network is given the linear forecast, and learns what that leaves: eight 
 networks, averaged, that begin by adding nothing. The validation part decides which of
 the two linear forecasts they begin with, and how much of what they say is added. This
 is never far from the linear model, and as good or a little better. Of the passengers,
-known by 62 overlapping windows, the networks learn nothing that holds a year later, and
+known by 61 overlapping windows, the networks learn nothing that holds a year later, and
 nothing is added. In the test part of ETTh1 the scaled linear model is the best of all,
 which the validation part did not foretell.
 """
