@@ -27,10 +27,10 @@ part; the table shows both. The travel time's intervals are still too wide: they
 88 %. The speed of the road is as well forecast by the day before.
 
 Nothing comes from the future: the series are cut in time, the test last, the scale
-comes from the training part, and the weather is that of the hours known. The ridge, how
-long the network trains and how wide it is were chosen by the validation part. Travel
-times and dust are forecast as logarithms, and a quantile's logarithm is the logarithm's
-quantile.
+comes from the training part, and the weather is that of the hours known. The ridge was
+chosen by the validation part; how wide the network is and how long it trains was not
+searched, only that the validation loss no longer falls at the end. Travel times and
+dust are forecast as logarithms, and a quantile's logarithm is the logarithm's quantile.
 
 References: Romano, Patterson and Candès, Conformalized Quantile Regression, 2019; Liang
 et al., Assessing Beijing's PM2.5 Pollution, 2015; Lavin and Ahmad, the Numenta Anomaly
