@@ -22,7 +22,7 @@ BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 PUBLISHED = (
     *("mnist", "fashion_mnist", "cifar10", "isbi_em", "spoken_digits"),
     *("tiny_shakespeare", "rt_polarity", "multi30k"),
-    *("orl_faces", "bccd", "emoji"),
+    *("orl_faces", "bccd", "emoji", "beijing_pm25"),
     *("airline_passengers", "melbourne_temperatures", "etth1", "nab"),
 )
 

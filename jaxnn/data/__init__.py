@@ -29,6 +29,7 @@ from jaxnn.data.faces import orl_faces as orl_faces
 from jaxnn.data.from_grain import from_grain as from_grain
 from jaxnn.data.isbi_em import isbi_em as isbi_em
 from jaxnn.data.measurements import airline_passengers as airline_passengers
+from jaxnn.data.measurements import beijing_pm25 as beijing_pm25
 from jaxnn.data.measurements import etth1 as etth1
 from jaxnn.data.measurements import melbourne_temperatures as melbourne_temperatures
 from jaxnn.data.measurements import nab as nab
@@ -40,6 +41,8 @@ from jaxnn.data.prepare import one_hot as one_hot
 from jaxnn.data.prepare import split as split
 from jaxnn.data.prepare import standardize as standardize
 from jaxnn.data.prepare import standardizer as standardizer
+from jaxnn.data.series import fill_forward as fill_forward
+from jaxnn.data.series import regular as regular
 from jaxnn.data.series import seasonal_naive as seasonal_naive
 from jaxnn.data.series import split_in_time as split_in_time
 from jaxnn.data.series import windows as windows

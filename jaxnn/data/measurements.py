@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published time series: passengers, temperatures, electricity, and anomalies."""
+"""Published time series: passengers, temperatures, electricity, air, anomalies."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,10 @@ NAB = Collection(
 _LABELS = "labels/combined_windows.json"
 #: The columns of `etth1`: loads (high, middle, low; useful, useless), oil temperature.
 ETTH1_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+_WINDS = ("NE", "NW", "SE", "cv")
+#: The columns of `beijing_pm25`: the dust to be forecast, dew point, temperature, air
+#: pressure, wind speed, hours of snow and of rain, and where the wind comes from.
+BEIJING_COLUMNS = ("pm2.5", "DEWP", "TEMP", "PRES", "Iws", "Is", "Ir", *_WINDS)
 
 
 def airline_passengers() -> Series:
@@ -117,6 +121,46 @@ def etth1() -> Series:
         time-series forecasting, AAAI 2021 (CC BY-ND 4.0).
     """
     return _columns(SERIES.file("ETTh1.csv"), "h")
+
+
+def beijing_pm25() -> Series:
+    """Hourly fine dust in Beijing and the weather, from 2010 to 2014.
+
+    The names of the columns are `nn.data.measurements.BEIJING_COLUMNS`: PM2.5 in µg/m³,
+    NaN in the 2,067 hours in which it is missing (the first day is one of them); dew
+    point and temperature in °C, pressure in hPa, wind speed cumulated in m/s, hours of
+    snow and rain cumulated; and the wind's direction as four columns, of which one is
+    1: northeast, northwest, southeast, calm or variable.  The file `pollution.csv` is
+    found or downloaded (2 MB) as in `airline_passengers`.
+
+    Returns:
+        `(hours, values)`: datetime64[h] [43824]; float32 [43824, 11].
+
+    Raises:
+        FileNotFoundError: if the file is not found; the error lists every place
+            searched and what to do.
+        ValueError: if the file in `$JAXNN_DATA` is not what was published.
+
+    Example:
+        >>> from jaxnn.data import beijing_pm25
+        >>> hours, values = beijing_pm25()  # doctest: +SKIP
+        >>> str(hours[24]), values[24, :3]  # doctest: +SKIP
+        ('2010-01-02T00', array([129., -16.,  -4.], dtype=float32))
+
+    Reference:
+        Liang et al., Assessing Beijing's PM2.5 pollution: severity, weather impact,
+        APEC and winter heating, Proceedings of the Royal Society A, 2015.
+    """
+    table = np.loadtxt(
+        obtain(SERIES.file("pollution.csv")), str, delimiter=",", skiprows=1
+    )
+    year, month, day, hour = table[:, 1:5].astype(int).T
+    months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
+    hours = (months.astype("datetime64[D]") + day - 1).astype("datetime64[h]") + hour
+    numbers = np.delete(table[:, 5:], 4, axis=1)  # all but the wind's direction
+    numbers = np.where(numbers == "NA", "nan", numbers).astype(np.float32)
+    winds = (table[:, 9:10] == _WINDS).astype(np.float32)
+    return hours, np.hstack([numbers, winds])
 
 
 class Anomalies(NamedTuple):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Preparing time series for forecasting: windows, splits, and a baseline forecast."""
+"""Preparing time series for forecasting: a grid, windows, splits, and a baseline."""
 
 from typing import Any, TypeVar
 
@@ -11,6 +11,129 @@ from jaxnn.inputs.arrays import plain
 from jaxnn.messages.arguments import answered
 
 Tree = TypeVar("Tree")
+
+
+@answered
+def regular(
+    times: ArrayLike, values: ArrayLike, step: np.timedelta64
+) -> tuple[np.ndarray, np.ndarray]:
+    """A series on a regular grid of times, NaN wherever nothing was measured.
+
+    The grid begins at the first time; a value counts for the nearest time of the grid,
+    at most half a step away (the later one of two); several for one are averaged.
+
+    Args:
+        times: datetime64 [T], each later than the one before.
+        values: numbers [T, ...]; a NaN is a value that is missing.
+        step: of the grid, such as `np.timedelta64(5, "m")`.
+
+    Returns:
+        `(times, values)`: datetime64 [S], a step apart; floats [S, ...].
+
+    Raises:
+        TypeError: if the times are not datetime64, or the step is not a timedelta64.
+        ValueError: if the times are not in order, or one occurs twice; the first such
+            time is named.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxnn.data import regular
+        >>> times = np.array(["2026-01-01T00:00", "2026-01-01T00:09"], "datetime64[m]")
+        >>> grid, values = regular(times, [3.0, 4.0], np.timedelta64(5, "m"))
+        >>> str(grid[-1]), values
+        ('2026-01-01T00:10', array([ 3., nan,  4.]))
+    """
+    when, what = _increasing(times), plain("regular: values", values)
+    if what.dtype.kind not in "biuf" or what.shape[:1] != when.shape:
+        raise ValueError(
+            f"regular: values must be numbers [T, ...], one for each of the "
+            f"{len(when)} times, got {what.dtype}{list(what.shape)}"
+        )
+    if not isinstance(step, np.timedelta64):
+        raise TypeError(
+            'regular: step must be a timedelta64, as in np.timedelta64(5, "m"), got '
+            f"{step!r}"
+        )
+    if not step > np.timedelta64(0):
+        raise ValueError(f"regular: step must be positive, got {step!r}")
+    place = np.floor((when - when[0]) / step + 0.5).astype(int)
+    what = what.astype(np.result_type(what, np.float32))
+    sums = np.zeros((place[-1] + 1, *what.shape[1:]))
+    counts = np.zeros(sums.shape, int)
+    np.add.at(sums, place, np.where(np.isnan(what), 0, what))
+    np.add.at(counts, place, ~np.isnan(what))
+    means = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+    return when[0] + np.arange(len(sums)) * step, means.astype(what.dtype)
+
+
+def _increasing(times: ArrayLike) -> np.ndarray:
+    """The times, checked to follow each other."""
+    when = plain("regular: times", times)
+    if when.dtype.kind != "M" or when.ndim != 1 or not len(when):
+        raise TypeError(
+            f"regular: times must be datetime64 [T], got {when.dtype}"
+            f"{list(when.shape)}; write times.astype('datetime64[s]')"
+        )
+    if np.isnat(when).any():
+        at = int(np.argmax(np.isnat(when)))
+        raise ValueError(f"regular: times must be known, got times[{at}] = NaT")
+    apart = np.diff(when).astype(int)
+    if (apart < 0).any():
+        at = int(np.argmax(apart < 0))
+        raise ValueError(
+            f"regular: times must be in order, got times[{at}] = {when[at]} before "
+            f"times[{at + 1}] = {when[at + 1]}; sort both: order = np.argsort(times)"
+        )
+    if (apart == 0).any():
+        at = int(np.argmax(apart == 0))
+        raise ValueError(
+            f"regular: each time must occur once, got times[{at}] = times[{at + 1}] = "
+            f"{when[at]} ({(apart == 0).sum()} such pairs); keep one of them, or their "
+            "mean"
+        )
+    return when
+
+
+@answered
+def fill_forward(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """A series without gaps: a missing value is the last known one, and how old it is.
+
+    Nothing comes from the future. Given its age as a further input, a network can trust
+    a value less the older it is; an age of 0 marks what was measured.
+
+    Args:
+        values: numbers [T, ...], NaN where missing, as returned by `regular`.
+
+    Returns:
+        `(filled, age)`, each [T, ...]: the values, and for how many steps (int) each
+        has been known; 0 where it was not missing.
+
+    Raises:
+        ValueError: if nothing is known at the first step.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxnn.data import fill_forward
+        >>> fill_forward([3.0, np.nan, np.nan, 5.0])
+        (array([3., 3., 3., 5.]), array([0, 1, 2, 0]))
+    """
+    series = plain("fill_forward: values", values)
+    if not series.ndim or series.dtype.kind not in "biuf":
+        raise TypeError(
+            f"fill_forward: values must be numbers [T, ...], got {series.dtype}"
+            f"{list(series.shape)}"
+        )
+    missing = np.isnan(series)
+    if missing[:1].any():
+        known = np.argmax(~missing.reshape(len(series), -1).any(1))
+        hint = f"; cut off the first {known}" if known else ""
+        raise ValueError(
+            f"fill_forward: values must begin with known ones, got "
+            f"{first(missing, series, 'values')}{hint}"
+        )
+    steps = np.arange(len(series)).reshape(-1, *[1] * (series.ndim - 1))
+    source = np.maximum.accumulate(np.where(missing, 0, steps), axis=0)
+    return np.take_along_axis(series, source, axis=0), steps - source
 
 
 @answered

@@ -13,6 +13,7 @@ huber, log_cosh                    any                   numbers
 iou, generalized_iou               any                   numbers
 gaussian_negative_log_likelihood   distribution          numbers
 poisson_negative_log_likelihood    distribution          numbers
+pinball                            distribution          numbers
 normal_negative_log_likelihood     any                   numbers
 softmax_cross_entropy              logits                classes
 multi_margin                       logits                classes
@@ -81,6 +82,7 @@ from jaxnn.losses.critics import generator_wasserstein as generator_wasserstein
 from jaxnn.losses.distributions import (
     gaussian_negative_log_likelihood as gaussian_negative_log_likelihood,
 )
+from jaxnn.losses.distributions import pinball as pinball
 from jaxnn.losses.distributions import (
     poisson_negative_log_likelihood as poisson_negative_log_likelihood,
 )

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of predicted distributions: `loss(outputs, targets) -> [N]`, in nats."""
+"""Losses of predicted distributions: `loss(outputs, targets) -> [N]`.
+
+Likelihoods are in nats, quantiles in the targets' unit.
+"""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +13,8 @@ from jax.typing import ArrayLike
 
 from jaxnn import checks
 from jaxnn.losses.contracts import expects
-from jaxnn.losses.pairs import mean_each, number_pair, several
+from jaxnn.losses.pairs import floats, mean_each, number_pair, one_array, several
+from jaxnn.messages.phrases import describe
 
 
 @expects(outputs="distribution", targets="numbers")
@@ -87,3 +92,49 @@ def poisson_negative_log_likelihood(
     log_rate = y if log_input else jnp.log(jnp.maximum(y, jnp.finfo(y.dtype).tiny))
     constant = jax.scipy.special.gammaln(t + 1) if full else 0.0
     return mean_each(rate - t * log_rate + constant, dtype)
+
+
+@expects(outputs="distribution", targets="numbers")
+def pinball(
+    outputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    levels: Sequence[float] = (0.1, 0.5, 0.9),
+) -> jax.Array:
+    """Loss of predicted quantiles: mean of max(q e, (q − 1) e), with e = t − y.
+
+    Its mean is lowest where a share q of the targets lies below the output of level q;
+    at q = 0.5 it is half the absolute error. Its gradient at zero error is 0.
+
+    Args:
+        outputs: y, the quantiles, floats [N, ..., Q]; they need not be in order.
+        targets: t, [N, ...], the outputs' shape without the last axis.
+        levels: Q of them, each between 0 and 1: by default the median and the two ends
+            of an interval that holds 80 % of the targets.
+    Returns: [N], in the targets' unit.
+    Raises: ValueError if the shapes do not fit, or a level is not between 0 and 1.
+    Example:
+        >>> outputs, targets = jnp.array([[1.0, 2.0, 4.0]]), jnp.array([7.0])
+        >>> print(pinball(outputs, targets, levels=(0.25, 0.5, 0.75)).round(2))
+        [2.08]
+
+    Reference: Koenker & Bassett, Regression Quantiles, 1978.
+    """
+    if not len(levels) or not all(0 < level < 1 for level in levels):
+        raise ValueError(
+            "pinball: levels must be numbers between 0 and 1, as in (0.1, 0.5, 0.9), "
+            f"got {levels!r:.60}"
+        )
+    y, t = floats("pinball", outputs), one_array("pinball", "targets", targets)
+    if y.ndim < 2 or y.shape != (*t.shape, len(levels)):
+        raise ValueError(
+            f"pinball: outputs must be [N, ..., Q] and targets [N, ...], for the "
+            f"Q = {len(levels)} levels, got outputs {describe(y)} and targets "
+            f"{describe(t)}"
+        )
+    t = jnp.broadcast_to(t[..., None], y.shape)
+    y, t, dtype = number_pair("pinball", y, t)
+    q, e = jnp.asarray(levels, y.dtype), t - y
+    q = jnp.broadcast_to(q, e.shape)
+    slope = jnp.where(e > 0, q, jnp.where(e < 0, q - 1, 0))
+    return mean_each(slope * e, dtype)

@@ -83,6 +83,25 @@ CASES = {
             np.array([[5.8, 30.5], [-1, 2]], np.float32),
         ),
     ),
+    "beijing_pm25": (
+        (measurements, "SERIES"),
+        {
+            "pollution.csv": b"No,year,month,day,hour,pm2.5,DEWP,TEMP,PRES,cbwd,Iws,"
+            b"Is,Ir\n1,2010,12,31,23,NA,-21,-11,1021,NW,1.79,0,0\n"
+            b"2,2011,1,1,0,129,-16,-4,1020,cv,0.89,0,1\n"
+        },
+        (),
+        (
+            np.array(["2010-12-31T23", "2011-01-01T00"], "datetime64[h]"),
+            np.array(
+                [
+                    [np.nan, -21, -11, 1021, 1.79, 0, 0, 0, 1, 0, 0],
+                    [129, -16, -4, 1020, 0.89, 0, 1, 0, 0, 0, 1],
+                ],
+                np.float32,
+            ),
+        ),
+    ),
     "nab": (
         (measurements, "NAB"),
         {
@@ -244,6 +263,19 @@ def test_the_real_series():
     assert values.shape == (17_420, len(measurements.ETTH1_COLUMNS))
     assert np.unique(np.diff(hours)).astype(int).tolist() == [1]
     assert np.isfinite(values).all()
+
+
+@pytest.mark.needs("time-series")
+def test_the_real_dust_of_beijing():
+    hours, values = data.beijing_pm25()
+    assert values.shape == (43_824, len(measurements.BEIJING_COLUMNS))
+    assert np.unique(np.diff(hours)).astype(int).tolist() == [1]
+    assert str(hours[0]) == "2010-01-01T00" and str(hours[-1]) == "2014-12-31T23"
+    missing = np.isnan(values)
+    assert missing[:, 0].sum() == 2067 and not missing[:, 1:].any()
+    assert np.isnan(values[:24, 0]).all() and values[24, 0] == 129
+    np.testing.assert_array_equal(values[:, 7:].sum(1), 1)
+    assert values[:, 7:].sum(0).tolist() == [4997, 14_150, 15_290, 9387]
 
 
 #: The steps and the marked windows of each series of NAB that is published.

@@ -1,14 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows, splits in time and the naive forecast, against loops."""
+"""The regular grid, windows, splits and the naive forecast, against loops."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnn.data import seasonal_naive, split_in_time, windows
+from jaxnn.data import (
+    fill_forward,
+    regular,
+    seasonal_naive,
+    split_in_time,
+    windows,
+)
 
 few = settings(max_examples=60, deadline=None)
+MINUTE = np.timedelta64(1, "m")
+
+
+def minutes(*numbers):
+    return np.datetime64("2026-03-01", "m") + np.array(numbers) * MINUTE
+
+
+@few
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 9))
+def test_the_grid_is_that_of_a_loop(when, step):
+    when, rng = sorted(when), np.random.default_rng(0)
+    values = rng.normal(size=(len(when), 2))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    times, got = regular(minutes(*when), values, step * MINUTE)
+    assert times[0] == minutes(when[0])[0]
+    np.testing.assert_array_equal(np.diff(times), step * MINUTE)
+    assert abs(times[-1] - minutes(when[-1])[0]) <= step * MINUTE / 2
+    want = np.full(got.shape, np.nan)
+    for i in range(len(times)):
+        late = 2 * (np.array(when) - when[0] - i * step)
+        for column in (0, 1):
+            near = values[(late >= -step) & (late < step), column]
+            if (~np.isnan(near)).any():
+                want[i, column] = np.nanmean(near)
+    np.testing.assert_allclose(got, want)
+    alone = regular(minutes(*when), values[:, 0], step * MINUTE)[1]
+    np.testing.assert_array_equal(alone, got[:, 0])
+
+
+def test_the_grid_keeps_what_is_regular():
+    values = np.arange(7, dtype=np.float32)
+    times, got = regular(minutes(*range(0, 35, 5)), values, 5 * MINUTE)
+    np.testing.assert_array_equal(times, minutes(*range(0, 35, 5)))
+    np.testing.assert_array_equal(got, values, strict=True)
+    assert regular(minutes(3), [7], MINUTE)[1].tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "step", "error", "message"),
+    [
+        (minutes(0, 5, 3), [1, 2, 3], MINUTE, ValueError,
+         r"in order, got times\[1\] = .*00:05 before times\[2\] = .*00:03; sort both"),
+        (minutes(0, 5, 5, 5), np.ones(4), MINUTE, ValueError,
+         r"once, got times\[1\] = times\[2\] = 2026-03-01T00:05 \(2 such pairs\)"),
+        (np.array(["2026-03", "NaT"], "datetime64[M]"), [1, 2], MINUTE, ValueError,
+         r"must be known, got times\[1\] = NaT"),
+        ([0, 5], [1, 2], MINUTE, TypeError, r"datetime64 \[T\], got int64\[2\]"),
+        (minutes(), [], MINUTE, TypeError, "times must be datetime64"),
+        (minutes(0, 5), [1, 2, 3], MINUTE, ValueError, "one for each of the 2 times"),
+        (minutes(0, 5), ["a", "b"], MINUTE, ValueError, "values must be numbers"),
+        (minutes(0, 5), [1, 2], 5, TypeError, "step must be a timedelta64.*got 5"),
+        (minutes(0, 5), [1, 2], 0 * MINUTE, ValueError, "step must be positive"),
+    ],
+)  # fmt: skip
+def test_the_grid_refuses(times, values, step, error, message):
+    with pytest.raises(error, match=f"regular: .*{message}"):
+        regular(times, values, step)
+
+
+@few
+@given(st.integers(1, 12), st.booleans())
+def test_gaps_are_filled_as_by_a_loop(steps, several):
+    rng = np.random.default_rng(steps)
+    values = rng.normal(size=(steps, 2) if several else steps).astype(np.float32)
+    values[rng.random(values.shape) < 0.4] = np.nan
+    values[0] = 1
+    filled, age = fill_forward(values)
+    want, old = values.copy(), np.zeros(values.shape, int)
+    for t in range(1, steps):
+        missing = np.isnan(values[t])
+        want[t] = np.where(missing, want[t - 1], values[t])
+        old[t] = np.where(missing, old[t - 1] + 1, 0)
+    np.testing.assert_array_equal(filled, want, strict=True)
+    np.testing.assert_array_equal(age, old)
+
+
+def test_a_gap_at_the_beginning_is_named():
+    message = r"begin with known ones, got values\[0\] = nan; cut off the first 2"
+    with pytest.raises(ValueError, match=f"fill_forward: values must {message}"):
+        fill_forward([np.nan, np.nan, 1])
+    with pytest.raises(ValueError, match=r"got values\[0, 1\] = nan$"):
+        fill_forward([[1, np.nan], [2, np.nan]])
+    with pytest.raises(TypeError, match="fill_forward: values must be numbers"):
+        fill_forward(["a"])
 
 
 @few

@@ -100,6 +100,11 @@ def poisson(y, t):
     return np.mean(np.exp(y) - t * y)
 
 
+def quantiles(y, t):
+    levels, e = np.array([0.2, 0.5, 0.95]), np.expand_dims(t, -1) - y
+    return np.mean(np.maximum(levels * e, (levels - 1) * e))
+
+
 def normal(y, t):
     return np.mean(np.log(y[1]) / 2 + (t - y[0]) ** 2 / (2 * y[1]))
 
@@ -237,6 +242,12 @@ CASES = {
     "poisson": Case(losses.poisson_negative_log_likelihood, y3, bits3, poisson),
     "gaussian": Case(
         of_parts(losses.gaussian_negative_log_likelihood), softmax(y3), t3[:, 0], normal
+    ),
+    "pinball": Case(
+        part(losses.pinball, levels=(0.2, 0.5, 0.95)), y3, t3[..., 0], quantiles
+    ),
+    "pinball of numbers": Case(
+        part(losses.pinball, levels=(0.2, 0.5, 0.95)), y3[:, 0], t1, quantiles
     ),
     "cosine_distance": Case(
         losses.cosine_distance, y3, t3, lambda y, t: 1 - cosine(y, t)
@@ -450,6 +461,47 @@ def test_no_error_no_gradient(loss, shape):
     np.testing.assert_array_equal(grad, 0)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.8])
+def test_pinball_is_lowest_at_the_quantile(level):
+    """And there is no slope where an output is met exactly."""
+    targets = jnp.arange(101.0)
+
+    def slope(y):
+        outputs = jnp.broadcast_to(y, (101, 1))
+        return losses.pinball(outputs, targets, levels=(level,)).mean()
+
+    at = 100 * level
+    assert jax.grad(slope)(at - 0.5) < 0 < jax.grad(slope)(at + 0.5)
+    met = jax.grad(lambda y: losses.pinball(y, jnp.zeros(2)).sum())(jnp.zeros((2, 3)))
+    np.testing.assert_array_equal(met, 0)
+
+
+def test_pinball_of_the_median_is_half_the_absolute_error():
+    y, t = jnp.asarray(y3), jnp.asarray(t3)
+    got = losses.pinball(y[..., None], t, levels=[0.5])
+    np.testing.assert_allclose(got, losses.mean_absolute_error(y, t) / 2, rtol=1e-6)
+
+
+def test_pinball_keeps_a_nan():
+    got = losses.pinball(jnp.zeros((2, 3)), jnp.array([jnp.nan, 1.0]))
+    np.testing.assert_array_equal(jnp.isnan(got), [True, False])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "levels", "message"),
+    [
+        ((4, 3), (4, 3), (0.1, 0.5, 0.9), r"outputs must be \[N, ..., Q\].*\[4,3\]"),
+        ((4, 2), (4,), (0.1, 0.5, 0.9), r"outputs .*Q = 3 levels, got .*32\[4,2\]"),
+        ((3,), (), (0.1, 0.5, 0.9), "outputs must be"),
+        ((4, 2), (4,), (0.1, 1.0), r"levels must be .* 0 and 1.*got \(0.1, 1.0\)"),
+        ((4, 0), (4,), (), "levels must be"),
+    ],
+)
+def test_pinball_refuses(outputs, targets, levels, message):
+    with pytest.raises(ValueError, match=f"pinball: {message}"):
+        losses.pinball(jnp.ones(outputs), jnp.ones(targets), levels=levels)
+
+
 def test_huber_and_log_cosh_far_away():
     y, t = jnp.array([1e4, -1e4]), jnp.zeros(2)
     np.testing.assert_allclose(losses.huber(y, t, delta=2.0), 2 * (1e4 - 1), rtol=1e-6)
@@ -615,7 +667,7 @@ CONTRACTS = {
     "binary logits signs": "hinge",
     "binary probabilities binary": "binary_cross_entropy",
     "distribution numbers": """gaussian_negative_log_likelihood
-        poisson_negative_log_likelihood""",
+        poisson_negative_log_likelihood pinball""",
     "embeddings numbers": "cosine_distance",
     "embeddings signs": "cosine_embedding",
     "embeddings none": "triplet_margin",
