@@ -63,5 +63,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)  # answered by what `public.show` makes of the module
 
 
-public.show("jaxnn.data.text")
+public.show("jaxnn.data.text", ["Pretrained", "Vocabulary", "bert", "gpt2"])
 public.show(__name__, ["augment", "boxes", "text"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text as ids and back: vocabularies of characters, words and byte pairs.
+"""Text as ids and back: vocabularies of characters, words, byte pairs and files.
 
 `encode(text)` gives ids, `decode(ids)` gives text, and `len` is the number of ids.  The
 special tokens that you request come first: `pad`, `unknown`, `begin` and `end` are
@@ -8,23 +8,27 @@ attributes with their ids, or None.  `pad` is 0, so you can pad with 0.
 
 import json
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
 from jaxnn.data.checks import positive
-from jaxnn.files.places import place, replacing
-from jaxnn.inputs.arrays import plain
+from jaxnn.data.tokenizer_files import Pretrained as Pretrained
+from jaxnn.data.tokenizer_files import bert as bert
+from jaxnn.data.tokenizer_files import gpt2 as gpt2
+from jaxnn.data.vocabulary import (
+    FORMAT,
+    SPECIALS,
+    checked_specials,
+    tokenizers_for,
+)
+from jaxnn.data.vocabulary import Vocabulary as Vocabulary
+from jaxnn.files.places import place
 
-SPECIALS = ("pad", "unknown", "begin", "end")
 WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # noqa: RUF001 (a typographic apostrophe)
-_FORMAT = "jaxnn vocabulary 1"
 
 
 def read(path: str | Path) -> str:
@@ -83,117 +87,6 @@ def lines(text: str) -> list[str]:
     ['one', 'two \\x85 three']
     """
     return [line.strip() for line in text.removesuffix("\n").split("\n")]
-
-
-class Vocabulary(ABC):
-    """Base class of vocabularies, which map tokens to ids; built by functions below.
-
-    Attributes:
-        kind: "characters", "words" or "byte pairs".
-        specials: the names of its special tokens, whose ids are 0, 1, ...
-        pad, unknown, begin, end: their ids, or None if the vocabulary lacks them.
-    """
-
-    kind: ClassVar[str]
-    pad: int | None
-    unknown: int | None
-    begin: int | None
-    end: int | None
-
-    def __init__(self, specials: Sequence[str]):
-        self.specials = _checked_specials(type(self).__name__, specials)
-        for name in SPECIALS:
-            present = name in self.specials
-            setattr(self, name, self.specials.index(name) if present else None)
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """The number of ids, including special ones."""
-
-    def encode(
-        self, text: str, *, begin: bool = False, end: bool = False
-    ) -> np.ndarray:
-        """The ids of a text.
-
-        Args:
-            text: any string.
-            begin, end: whether to add that special token at the beginning or end.
-
-        Returns:
-            int32 [T].
-
-        Raises:
-            ValueError: if a part of the text is not in the vocabulary, and the
-                vocabulary has no token `unknown`; the error names the part.
-        """
-        if not isinstance(text, str):
-            raise TypeError(
-                f"encode: text must be a str, got {type(text).__name__}; of several "
-                "encode each"
-            )
-        first = [self._special("begin")] if begin else []
-        last = [self._special("end")] if end else []
-        return np.array([*first, *self._encode(text), *last], np.int32)
-
-    def decode(self, ids: ArrayLike) -> str:
-        """The text of ids [T]; skips `pad`, `begin` and `end`, and `unknown` gives �.
-
-        Raises:
-            ValueError: if an id is outside the vocabulary.
-        """
-        values = plain("decode: ids", ids)
-        if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-            raise ValueError(
-                f"decode: ids must be integers [T], got {values.dtype}"
-                f"{list(values.shape)}; decode a batch row by row"
-            )
-        bad = (values < 0) | (values >= len(self))
-        if bad.any():
-            raise ValueError(
-                f"decode: ids must be from 0 to {len(self) - 1}, got "
-                f"{values[bad][0]} at place {int(bad.argmax())}"
-            )
-        silent = {i for i in (self.pad, self.begin, self.end) if i is not None}
-        return self._decode([i for i in values.tolist() if i not in silent])
-
-    def save(self, path: str | Path) -> None:
-        """Writes the vocabulary to a JSON file, for `nn.data.text.load`."""
-        head = {"format": _FORMAT, "kind": self.kind, "specials": self.specials}
-        content = json.dumps(head | self._content(), ensure_ascii=False, indent=0)
-        with replacing(path, "vocabulary.save") as beside:
-            beside.write_bytes(content.encode())
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Vocabulary)
-            and (self.kind, self.specials) == (other.kind, other.specials)
-            and self._content() == other._content()
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return (
-            f"<{len(self)} {self.kind}, special: {', '.join(self.specials) or 'none'}>"
-        )
-
-    def _special(self, name: str) -> int:
-        if name not in self.specials:
-            raise ValueError(
-                f"encode: {name}=True needs the special token {name!r}, got specials="
-                f"{self.specials}; build the vocabulary with it"
-            )
-        return self.specials.index(name)
-
-    @abstractmethod
-    def _encode(self, text: str) -> list[int]: ...
-
-    @abstractmethod
-    def _decode(self, ids: list[int]) -> str: ...
-
-    @abstractmethod
-    def _content(self) -> dict[str, Any]:
-        """What a file stores besides its kind and special tokens."""
 
 
 class _Table(Vocabulary):
@@ -280,7 +173,8 @@ class BytePairs(Vocabulary):
     def __init__(self, model: str, specials: Sequence[str]):
         super().__init__(specials)
         # Special tokens stay out of the model, which would find "<pad>" in a text.
-        self.tokenizer = _tokenizers().Tokenizer.from_str(model)
+        library = tokenizers_for("byte_pairs")
+        self.tokenizer = library.Tokenizer.from_str(model)
 
     def __len__(self) -> int:
         return len(self.specials) + self.tokenizer.get_vocab_size()
@@ -398,7 +292,8 @@ def byte_pairs(
         Sennrich, Haddow and Birch, Neural machine translation of rare words with
         subword units, ACL 2016.
     """
-    library, specials = _tokenizers(), _checked_specials("byte_pairs", specials)
+    library = tokenizers_for("byte_pairs")
+    specials = checked_specials("byte_pairs", specials)
     learned = positive("byte_pairs", "size", size) - len(specials)
     if learned < 256:
         raise ValueError(
@@ -440,11 +335,11 @@ def load(path: str | Path) -> Vocabulary:
     stored = place(path, "text.load").read_bytes()
     try:
         content = json.loads(stored.decode("utf-8"))
-        if content.pop("format") != _FORMAT:
+        if content.pop("format") != FORMAT:
             raise ValueError("another format")
-        kinds = {cls.kind: cls for cls in (Characters, Words, BytePairs)}
+        kinds = {cls.kind: cls for cls in (Characters, Words, BytePairs, Pretrained)}
         kind = kinds[content.pop("kind")]
-        if kind is BytePairs:
+        if kind in (BytePairs, Pretrained):
             content["model"] = json.dumps(content["model"])
         return kind(**content)
     except Exception as error:  # also from `re` and from tokenizers
@@ -461,14 +356,6 @@ def _words(text: str, lower: bool, pattern: str) -> list[str]:
     return re.findall(pattern, text.lower() if lower else text)
 
 
-def _checked_specials(owner: str, specials: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(specials)
-    if isinstance(specials, str) or not set(names) <= set(SPECIALS):
-        raise ValueError(f"{owner}: specials must be of {SPECIALS}, got {specials!r}")
-    # In a fixed order, so that `pad` is 0 if present.
-    return tuple(name for name in SPECIALS if name in names)
-
-
 def _frequent(
     owner: str,
     counts: Counter[str],
@@ -478,7 +365,7 @@ def _frequent(
 ) -> list[str]:
     """The tokens that are frequent enough, the most frequent first."""
     least = positive(owner, "min_count", min_count)
-    taken = len(_checked_specials(owner, specials))
+    taken = len(checked_specials(owner, specials))
     room = None if size is None else max(positive(owner, "size", size) - taken, 0)
     kept = [token for token, count in counts.items() if count >= least]
     kept = sorted(kept, key=lambda token: (-counts[token], token))[:room]
@@ -488,13 +375,3 @@ def _frequent(
             f"{min_count}, size={size} and {taken} special tokens"
         )
     return kept
-
-
-def _tokenizers() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(
-            "byte_pairs needs tokenizers: python -m pip install tokenizers"
-        ) from error
-    return tokenizers

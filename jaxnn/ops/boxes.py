@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxnn.messages.phrases import describe
-
 
 def area(boxes: ArrayLike) -> jax.Array:
     """The area of boxes: (x1 − x0) (y1 − y0), and 0 for an empty one.
@@ -110,8 +108,8 @@ def non_maximum_suppression(
     n = len(boxes)
     if boxes.ndim != 2 or scores.shape != (n,):
         raise ValueError(
-            f"{owner}: boxes must be [n, 4] and scores [n], got boxes "
-            f"{describe(boxes)} and scores {describe(scores)}; for a batch use jax.vmap"
+            f"{owner}: boxes must be [n, 4] and scores [n], got {list(boxes.shape)} "
+            f"and {list(scores.shape)}; for a batch use jax.vmap"
         )
     if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise ValueError(f"{owner}: threshold must be from 0 to 1, got {threshold!r}")
@@ -136,7 +134,7 @@ def _boxes(owner: str, boxes: Any) -> jax.Array:
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ValueError(
             f"{owner}: boxes must be [..., 4] with x0, y0, x1, y1, got "
-            f"{describe(boxes)}"
+            f"{list(boxes.shape)}"
         )
     return boxes
 
