@@ -52,11 +52,13 @@ for _old in (DOCS / "_build").glob("notebooks-*"):
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(_cache)
 nb_execution_in_temp = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1800  # a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_scroll_outputs = True
+nb_code_prompt_show = "Solution"
+nb_code_prompt_hide = "Hide the solution"
 
 # Nothing is downloaded, and nothing of this machine's data is shown.
 os.environ.pop("JAXNN_DATA", None)

@@ -331,9 +331,6 @@ def _default(value: Any, parameter: inspect.Parameter) -> str:
     text = repr(parameter.default)
     if " at 0x" not in text and not text.startswith("<"):
         return text
-    if name := getattr(parameter.default, "__name__", ""):
-        if "<" not in name and "<locals>" not in parameter.default.__qualname__:
-            return name
     return _written(value, parameter.name) or "..."
 
 
