@@ -27,7 +27,7 @@ def shrink(source: Path, target: Path) -> int:
     while True:
         size = width, round(image.height * width / image.width)
         smaller = image.resize(size, Image.Resampling.LANCZOS)
-        smaller.quantize(64).save(target, optimize=True)
+        smaller.quantize(96, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
         if target.stat().st_size <= MOST:
             return target.stat().st_size
         width = round(0.9 * width)
