@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         net = network(nn.models.cifar_resnet(8, width=4 if args.small else 16)[:-1])
         print(f"{len(first[0]):,} pictures of five classes to learn from first")
         steps = args.epochs * -(-len(first[0]) // BATCH)
-        state = learn(net, first, momentum(RATE, steps), args.epochs, args.seed)
+        state = learn(net, first, momentum(RATE, steps), args.epochs, args.seed, True)
         known = state.params["body"], state.state["body"]
     else:
         body = nn.models.resnet(18)
@@ -123,7 +123,13 @@ def stages_of(net: nn.Sequential) -> list[str]:
 
 
 def learn(
-    net: nn.Layer, data: Pair, optimizer: Any, epochs: int, seed: int, **known: Any
+    net: nn.Layer,
+    data: Pair,
+    optimizer: Any,
+    epochs: int,
+    seed: int,
+    progress: bool,
+    **known: Any,
 ) -> nn.TrainState:
     """The state after so many epochs, from known weights if there are any."""
     key = jax.random.key(seed)
@@ -138,7 +144,7 @@ def learn(
         augment=varied,
         metrics=metrics,
         state=start,
-        progress=None if not known else False,
+        progress=progress,
     )
     return state
 
@@ -157,7 +163,7 @@ def accuracy(
     params, state = ({"body": part} for part in known)
     given = {} if way == "from nothing" else {"params": params, "state": state}
     optimizer = optimizer_of(net, way, steps)
-    found = learn(net, data, optimizer, epochs, seed, **given)
+    found = learn(net, data, optimizer, epochs, seed, False, **given)
     return nn.evaluate(net, found, test, metrics=metrics)["accuracy"]
 
 

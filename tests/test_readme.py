@@ -19,7 +19,18 @@ README = (ROOT / "README.md").read_text("utf8")
 #: runs as it stands.
 SHORTER = {
     "README.md": {},
+    "docs/index.md": {"epochs=10": "epochs=1"},
     "docs/custom.md": {},
+    "docs/big_data.md": {"epochs=3": "epochs=1"},
+    "docs/resume.md": {},
+    "docs/transfer.md": {"epochs=40": "epochs=1", "epochs=80": "epochs=1"},
+    "docs/pytorch_weights.md": {},
+    "docs/nan.md": {},
+    "docs/gan.md": {"epochs=200": "epochs=1"},
+    "docs/errors.md": {},
+    "docs/from_keras.md": {"epochs=20": "epochs=2"},
+    "docs/from_pytorch.md": {},
+    "docs/from_flax.md": {},
     "docs/objectives.md": {"epochs=5": "epochs=1"},
     "docs/devices.md": {"epochs=5": "epochs=1"},
     "docs/decisions.md": {"episodes=100": "episodes=4"},

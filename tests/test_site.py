@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site: every page is reached, every name is there, and search finds its page."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import jax
+import pytest
+
+import jaxnn as nn
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+EXTRA = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "sphinx_design")
+WHERE = {"fit": "api/training", "conv": "api/convolution", "resume": "resume"}
+
+
+@pytest.fixture
+def ext(monkeypatch):
+    """What the site is made by, as modules; those that need no Sphinx."""
+    monkeypatch.syspath_prepend(str(DOCS))
+
+    def module(name):
+        return importlib.import_module(f"ext.{name}")
+
+    return module
+
+
+def contents(text):
+    """The pages in the tables of contents of a page."""
+    found = re.findall(r"^```\{toctree\}\n(.*?)^```$", text, re.M | re.S)
+    lines = "\n".join(found).splitlines()
+    return {line for line in lines if line and not line.startswith(":")}
+
+
+def test_every_page_is_in_a_table_of_contents(ext):
+    pages = {path.stem: path.read_text("utf8") for path in DOCS.glob("*.md")}
+    listed = {name for text in pages.values() for name in contents(text)}
+    api = {f"api/{page.slug}" for page in ext("api").PAGES}
+    assert {name for name in listed if name.startswith("api/")} == api
+    assert set(pages) - listed == {"README", "index"}
+    assert {*listed} - {*pages} - api == {"learn/*"}
+
+
+def test_every_chapter_is_on_the_page_of_the_course():
+    page = (DOCS / "learn.md").read_text("utf8")
+    named = re.findall(r"^\d+\. \[.*\]\(\.\./notebooks/(.*\.ipynb)\)", page, re.M)
+    assert named == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_every_example_is_in_the_gallery(ext):
+    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert {*ext("pages").examples()} == scripts - {"pictures", "look_inside"}
+
+
+def test_every_picture_of_the_gallery_is_there_and_small(ext):
+    drawn = {path.stem: path.stat().st_size for path in DOCS.glob("pictures/*.png")}
+    assert {*drawn} == {*ext("pictures").PICTURES}
+    assert max(drawn.values(), default=0) <= 60_000
+    assert sum(drawn.values()) <= 2_000_000
+
+
+def test_every_public_name_is_on_a_page(ext):
+    api = ext("api")
+    on_pages = [name for names in api.listed().values() for name in names]
+    others = [alias for names in api.aliases().values() for alias in names]
+    assert sorted(on_pages + others) == sorted(api.public_names())
+    assert {"fit", "train.fit", "Dense", "losses.huber", "rl.dqn"} <= {
+        *others,
+        *on_pages,
+    }
+
+
+def test_a_name_that_no_page_lists_is_an_error(ext, monkeypatch):
+    api = ext("api")
+    pages = tuple(page for page in api.PAGES if page.slug != "schedules")
+    monkeypatch.setattr(api, "PAGES", pages)
+    with pytest.raises(ValueError, match=r"on no page: schedules\.inverse_sqrt"):
+        api.listed()
+
+
+def test_a_docstring_becomes_markdown(ext):
+    text = ext("docstrings").markdown(
+        "Add, `y = x * w`, at a * b.\n\nArgs:\n    x: numbers\n        `[N]`.\n"
+        "Returns: [N].\nRaises: ValueError\n    always.\n\n>>> 1 + 1\n2"
+    )
+    assert text.split("\n\n") == [
+        "Add, `y = x * w`, at a \\* b.",
+        "**Args**",
+        "- `x`: numbers `[N]`.",
+        "**Returns**: \\[N].",
+        "**Raises**: ValueError always.",
+        "```pycon\n>>> 1 + 1\n2\n```",
+    ]
+
+
+OTHERS = {
+    "from_keras": ("keras",),
+    "from_pytorch": ("torch",),
+    "from_flax": ("flax", "equinox", "orbax.checkpoint"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what other libraries warn of is theirs
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_programs_of_other_libraries_run(page, tmp_path, monkeypatch):
+    for package in OTHERS[page]:
+        pytest.importorskip(package)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / f"{page}.md").read_text("utf8")
+    first = re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    assert first
+    theirs = re.findall(r"^```py\n(.*?)^```$", text, re.M | re.S)
+    names: dict = {}
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        for block in (first[1], *theirs):
+            exec(compile(block, page, "exec"), names)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site; what the notebooks gave is kept between builds."""
+    for package in EXTRA:
+        pytest.importorskip(package)
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E"]
+    done = subprocess.run(
+        [*command, str(DOCS), str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return out
+
+
+@pytest.mark.slow
+def test_the_site_has_every_public_name(site, ext):
+    written = (site / "objects.inv").read_bytes()
+    lines = zlib.decompress(written.split(b"\n", 4)[4]).decode().splitlines()
+    found = {line.split()[0] for line in lines}
+    wanted = {f"jaxnn.{name}" for name in ext("api").public_names()}
+    assert len(wanted) > 500
+    assert wanted - found == set()
+
+
+@pytest.mark.slow
+def test_search_has_a_page_for_what_one_asks(site):
+    """A word of the index counts most in Sphinx's search."""
+    script = (site / "searchindex.js").read_text("utf8")
+    index = json.loads(script.removeprefix("Search.setIndex(").removesuffix(")"))
+    for word, page in (WHERE | {"gan": "gan"}).items():
+        pages = [index["docnames"][entry[0]] for entry in index["indexentries"][word]]
+        assert pages == [page], word
+
+
+@pytest.mark.slow
+def test_the_site_needs_no_network(site):
+    """No page asks another machine for a script, a style, a font or a picture."""
+    for path in site.rglob("*.html"):
+        text = path.read_text("utf8")
+        asked = re.findall(r"<(?:script|img|iframe)[^>]*src=\"(https?:[^\"]*)", text)
+        asked += re.findall(r"<link[^>]*stylesheet[^>]*href=\"(https?:[^\"]*)", text)
+        assert asked == [], path
+    for path in site.rglob("*.css"):
+        assert "url(http" not in path.read_text("utf8"), path
+
+
+def test_the_version_is_the_package_s():
+    assert "version = release = jaxnn.__version__" in (DOCS / "conf.py").read_text()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", nn.__version__)
