@@ -315,7 +315,9 @@ def test_attention_reverses_and_writes(attention):
     assert float(text(attention["reverse"]).split("%")[0]) > 95
     loss = float(text(attention["transformer"]).split("loss ")[-1].split(";")[0])
     assert loss < 1.5
-    assert {"the", "to", "and", "of"} & {*text(attention["write"]).lower().split()}
+    known = {*attention["transformer"].source.split()}
+    written = text(attention["write"]).split()
+    assert sum(word in known for word in written) > len(written) / 2
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ PAGES = (
     Page("models", "Models", module="models"),
     Page("data", "Data", module="data"),
     Page("augment", "Augmentation", module="data.augment"),
+    Page("boxes", "Boxes in pictures", module="data.boxes"),
     Page("text", "Text", module="data.text"),
     Page("decode", "Generation of sequences", module="decode"),
     Page("diffusion", "Diffusion and flows", module="diffusion"),
