@@ -14,7 +14,7 @@ def test_digits_in_scenes_are_found(offline, tmp_path, capsys):
     pictures = {path.stem for path in tmp_path.glob("*.png") if drawn(path)}
     assert pictures == {"detections", "learning_curves"}
     lines = capsys.readouterr().out.strip().splitlines()
-    assert lines[-1].startswith("mean average precision at 0.5 on the test")
+    assert lines[-1].startswith("mean average precision at 0.5 on test pictures")
 
 
 def test_a_scene_shows_a_digit_in_each_box():
