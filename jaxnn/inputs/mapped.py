@@ -20,9 +20,9 @@ def mapped(a: Any) -> np.memmap | None:
     """The file's map that an array is a view of, or None for an array in memory.
 
     >>> import tempfile
-    >>> file = tempfile.TemporaryFile()
-    >>> a = np.memmap(file, np.uint8, "w+", shape=(3, 4))
-    >>> mapped(np.asarray(a)[1:]) is a, mapped(np.zeros(3))
+    >>> with tempfile.TemporaryFile() as file:
+    ...     a = np.memmap(file, np.uint8, "w+", shape=(3, 4))
+    ...     mapped(np.asarray(a)[1:]) is a, mapped(np.zeros(3))
     (True, None)
     """
     while isinstance(a, np.ndarray):
