@@ -165,8 +165,8 @@ def detections(
     >>> import jax.numpy as jnp, jaxnn as nn
     >>> outputs = {"logits": jnp.array([[[2.0], [1.0]]]), "boxes": jnp.ones((1, 2, 4))}
     >>> found = nn.models.detections(outputs, most=2)
-    >>> print(found["scores"].round(1), found["classes"])
-    [[0.9 0.7]] [[0 0]]
+    >>> found["boxes"].shape, found["classes"].tolist()
+    ((1, 2, 4), [[0, 0]])
     """
     checks.positive_int("detections", "most", most)
 
