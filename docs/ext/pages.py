@@ -128,7 +128,7 @@ def read(app: Any, page: str, source: list[str]) -> None:
 
 
 def _captioned(name: str) -> str:
-    return f"```{{code-block}} python\n:caption: {name}"
+    return "```{code-block} python" + f"\n:caption: {name}" * bool(name)
 
 
 def _link(match: Any) -> str:
