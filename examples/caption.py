@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say what is in a picture: captions for emoji, with a look at where the network looks.
+"""Say what is in a picture: captions for emoji.
 
 A convolutional network turns a picture into a grid of 6x6 vectors. A GRU writes the
 words one after the other and before each looks at the grid (Xu et al., Show, Attend and
-Tell, 2015; the attention of Bahdanau et al., 2014). The pictures are 3,511 emoji with
-the names of the Unicode data.
+Tell, 2015; the attention of Bahdanau et al., 2014); a picture shows where. The pictures
+are 3,511 emoji with the names of the Unicode data.
 
 Does it learn words, or whole names by heart? The names are systematic, and so the test
 is on combinations that it has never seen: of each name that comes in five skin tones,

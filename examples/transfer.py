@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network that has seen other things is worth: transfer with few pictures.
+"""Transfer: learn from few pictures what others prepared.
 
 A residual network learns five classes of CIFAR-10 from all of their 25,000 pictures.
 The other five classes it has never seen; of them there are 50, 500 or 5,000 pictures.

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import jax
 import pytest
+from matplotlib import pyplot
 
 import jaxnn as nn
 
@@ -98,6 +99,7 @@ def test_the_code_runs_in_order(page, tmp_path, monkeypatch):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         for block in code(page):
             exec(compile(block, page, "exec"), names)
+    pyplot.close("all")
 
 
 def test_every_page_with_python_is_run():

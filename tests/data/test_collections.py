@@ -2,6 +2,7 @@
 """Texts and time series: small ones from a server and from disk, and the real ones."""
 
 import gzip
+import io
 import json
 import sys
 from hashlib import sha256
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxnn import data
-from jaxnn.data import corpora, measurements
+from jaxnn.data import corpora, emojis, measurements
 from jaxnn.data.published import Collection
 
 TEXTS = {"de": ["Ein Hund.", "Zwei \x85 Hunde."], "en": ["A dog.", "Two dogs."]}
@@ -20,6 +22,22 @@ SERIES = b'"Time","A"\r\n"1981-01-01",20.7\r\n"1981-01-02",3'
 
 def gz(lines):
     return gzip.compress("".join(f"{line}\n" for line in lines).encode())
+
+
+def sheet():
+    """A sheet of emoji with one place, which is empty."""
+    content = io.BytesIO()
+    Image.new("RGBA", (66, 66)).save(content, "PNG")
+    return content.getvalue()
+
+
+ENTRY = {"name": "RED CIRCLE", "category": "Symbols", "has_img_google": True}
+
+
+HOSTS = (
+    "https://raw.githubusercontent.com/",
+    *("https://cdn.jsdelivr.net/npm/", "https://unpkg.com/"),
+)
 
 
 #: For each loader: where its collection is, small files by name, and what they give.
@@ -101,6 +119,15 @@ CASES = {
                 np.float32,
             ),
         ),
+    ),
+    "emoji": (
+        (emojis, "EMOJI"),
+        {
+            "emoji.json": json.dumps([ENTRY | {"sheet_x": 0, "sheet_y": 0}]).encode(),
+            "img/google/sheets/64.png": sheet(),
+        },
+        (),
+        (np.ones((1, 48, 48, 3), np.float32), ["red circle"]),
     ),
     "nab": (
         (measurements, "NAB"),
@@ -222,7 +249,7 @@ def test_each_file_that_is_read_has_a_digest_and_addresses(loader):
         assert len(file.sha256) == 64 and int(file.sha256, 16)
         assert len(file.urls) >= 2
         for url in file.urls:
-            assert url.startswith("https://raw.githubusercontent.com/")
+            assert url.startswith(HOSTS)
             assert url.endswith(f"/{file.name}")
 
 

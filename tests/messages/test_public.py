@@ -12,7 +12,8 @@ from jaxnn import torch_weights
 
 MODULES = [
     *(nn, nn.layers, nn.losses, nn.metrics, nn.initializers, nn.trees, nn.io),
-    *(nn.data, nn.data.augment, nn.models, nn.optimizers, nn.schedules, nn.pictures),
+    *(nn.data, nn.data.augment, nn.data.boxes, nn.models, nn.optimizers),
+    *(nn.schedules, nn.pictures),
     *(
         nn.train,
         nn.callbacks,
