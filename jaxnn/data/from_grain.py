@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches from Grain, which reads files ahead in threads."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,8 +33,7 @@ class GrainBatches:
             number: that of the epoch, from 0.
             start: the first batch to give.
         """
-        import grain
-
+        grain = _needs_grain()
         rest = self._make(number).slice(slice(start, None))
         options = grain.ReadOptions(
             num_threads=self._threads, prefetch_buffer_size=2 * self._threads
@@ -72,12 +72,7 @@ def from_grain(make: Callable[[int], Any], *, threads: int = 8) -> GrainBatches:
     Reference:
         https://google-grain.readthedocs.io
     """
-    try:
-        import grain  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "from_grain needs Grain: python -m pip install grain"
-        ) from error
+    _needs_grain()
     if not callable(make):
         raise TypeError(
             "from_grain: make must be a function from the number of an epoch to a "
@@ -85,6 +80,16 @@ def from_grain(make: Callable[[int], Any], *, threads: int = 8) -> GrainBatches:
             f".batch(32), got {make!r:.60}"
         )
     return GrainBatches(make, positive("from_grain", "threads", threads))
+
+
+def _needs_grain() -> Any:
+    """The package; an error that names it where it is absent."""
+    try:
+        return importlib.import_module("grain")
+    except ImportError as error:
+        raise ImportError(
+            "from_grain needs Grain: python -m pip install grain"
+        ) from error
 
 
 def _checked(dataset: Any) -> Any:
