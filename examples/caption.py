@@ -10,12 +10,12 @@ Does it learn words, or whole names by heart? The names are systematic, and so t
 is on combinations that it has never seen: of each name that comes in five skin tones,
 such as "woman astronaut, dark skin tone", one tone is left out for the test and one for
 the validation. It has seen the woman astronaut, and other people in that tone, never
-the two together. Beside it stands a random split, in which most names left out contain
-words that no other picture has.
+the two together. Beside it stands a random split, in which a quarter of the names left
+out have a word that no picture of the training part has.
 
 What is measured: how many captions are right to the last word, and BLEU. The baseline
 is the caption of the training picture with the nearest pixels. Network and schedule
-were chosen on the validation part of the first split.
+were not searched.
 
 The data are looked for in $JAXNN_DATA, else downloaded once. `--small` is for made
 pictures: shapes in colors.

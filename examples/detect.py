@@ -9,7 +9,7 @@ joined from quarters of four (mosaic) and varied in brightness and contrast.
 On the 72 photographs of the official test part it is measured by average precision at
 an IoU of 0.5, for each class and on average, as COCO does. Counting is a by-product:
 from which score on a box is a cell is chosen on the validation part, for each class.
-Network, augmentation and schedule were chosen by the validation part too.
+Network, augmentation and schedule were not searched.
 
 The data are looked for in $JAXNN_DATA, else downloaded once. `--small` trains on made
 scenes: handwritten digits pasted anywhere, three classes of them.

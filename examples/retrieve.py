@@ -9,7 +9,7 @@ skin tone" has to be put together from words seen apart.
 
 The test asks for each of these names and ranks all 3,511 pictures, those of training
 among them: how often is one of that name the first (recall at 1), and among the first
-ten (recall at 10)? Network and schedule were chosen on the validation part.
+ten (recall at 10)? Network and schedule were not searched.
 
 The data are looked for in $JAXNN_DATA, else downloaded once. `--small` is for made
 pictures: shapes in colors.

@@ -56,7 +56,7 @@ def bccd(split: str = "train", *, shrink: int = 2) -> tuple[np.ndarray, Targets]
     """BCCD: 364 photographs of blood, in which to find cells of three classes.
 
     The archive `BCCD_Dataset.zip` is looked up in `$JAXNN_DATA/bccd`, then in the
-    user's cache; otherwise it is downloaded (15 MB). Photographs and boxes are checked
+    user's cache; otherwise it is downloaded. Photographs (8 MB) and boxes are checked
     by SHA-256. A file `bccd.npz` in `$JAXNN_DATA/bccd`, with `jpeg`, `offsets`,
     `boxes` and `split`, is read in its place.
 

@@ -58,7 +58,7 @@ def emoji() -> tuple[np.ndarray, list[str]]:
     Example:
         >>> from jaxnn.data import emoji
         >>> images, captions = emoji()  # doctest: +SKIP
-        >>> images.shape, captions[1080]  # doctest: +SKIP
+        >>> images.shape, captions[960]  # doctest: +SKIP
         ((3511, 48, 48, 3), 'woman in motorized wheelchair, light skin tone')
 
     Reference:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text as ids and back: vocabularies of characters, words, byte pairs and files.
+"""Text as ids and back: vocabularies of characters, words, byte pairs, or from files.
 
-`encode(text)` gives ids, `decode(ids)` gives text, and `len` is the number of ids.  The
-special tokens that you request come first: `pad`, `unknown`, `begin` and `end` are
-attributes with their ids, or None.  `pad` is 0, so you can pad with 0.
+`encode(text)` gives ids, `decode(ids)` gives text, and `len` is the number of ids.
+`pad`, `unknown`, `begin` and `end` are attributes with the ids of the special tokens,
+or None.  Those that you request come first, so that `pad` is 0 and you can pad with 0;
+`gpt2` and `bert` have the ids of their files.
 """
 
 import json
@@ -339,7 +340,7 @@ def load(path: str | Path) -> Vocabulary:
             raise ValueError("another format")
         kinds = {cls.kind: cls for cls in (Characters, Words, BytePairs, Pretrained)}
         kind = kinds[content.pop("kind")]
-        if kind in (BytePairs, Pretrained):
+        if "model" in content:
             content["model"] = json.dumps(content["model"])
         return kind(**content)
     except Exception as error:  # also from `re` and from tokenizers

@@ -18,11 +18,12 @@ FORMAT = "jaxnn vocabulary 1"
 
 
 class Vocabulary(ABC):
-    """Base class of vocabularies, which map tokens to ids; built by functions below.
+    """Base class of vocabularies, which map tokens to ids.
 
     Attributes:
         kind: "characters", "words", "byte pairs" or "pretrained".
-        specials: the names of its special tokens, whose ids are 0, 1, ...
+        specials: the names of its special tokens. Their ids are 0, 1, ..., or those of
+            the files if it is pretrained.
         pad, unknown, begin, end: their ids, or None if the vocabulary lacks them.
     """
 
@@ -129,11 +130,11 @@ class Vocabulary(ABC):
 
 
 def checked_specials(owner: str, specials: Sequence[str]) -> tuple[str, ...]:
-    """The names of special tokens, in a fixed order."""
+    """The names of special tokens, in the order of `SPECIALS`."""
     names = tuple(specials)
     if isinstance(specials, str) or not set(names) <= set(SPECIALS):
         raise ValueError(f"{owner}: specials must be of {SPECIALS}, got {specials!r}")
-    # In a fixed order, so that `pad` is 0 if present.
+    # (so that `pad` is 0 if present)
     return tuple(name for name in SPECIALS if name in names)
 
 

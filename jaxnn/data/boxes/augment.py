@@ -120,12 +120,9 @@ class mosaic(WithBoxes):
         middle = jax.random.uniform(at, (n, 2), boxes.dtype, 0.2, 0.8) * sides
         happens = jax.random.bernoulli(often, self.probability, (n, 1))
         middle = jnp.where(happens, jnp.round(middle), sides)  # all of the first
-        left = (jnp.arange(width, dtype=middle.dtype)[None] < middle[:, :1])[
-            :, None, :, None
-        ]
-        upper = (jnp.arange(height, dtype=middle.dtype)[None] < middle[:, 1:])[
-            :, :, None, None
-        ]
+        x, y = (jnp.arange(side, dtype=middle.dtype)[None] for side in (width, height))
+        left = (x < middle[:, :1])[:, None, :, None]
+        upper = (y < middle[:, 1:])[:, :, None, None]
         orders = [jnp.arange(n)] + [jax.random.permutation(k, n) for k in keys]
         a, b, c, d = (images[order] for order in orders)
         joined = jnp.where(upper, jnp.where(left, a, b), jnp.where(left, c, d))
