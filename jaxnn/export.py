@@ -4,7 +4,9 @@
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -119,10 +121,26 @@ def _converted(convert: Callable, apply: Callable, given: Any) -> Any:
     traced by JAX avoids that, but its `lax.pad` of an open N is not understood.
     """
     program = jax.extend.core.jaxpr_as_fun(jax.make_jaxpr(apply)(given))
+    with _put_back(jnp, jax.lax, jax.nn):
+        try:
+            return convert(program, [given])
+        except Exception:
+            return convert(apply, [given])
+
+
+@contextmanager
+def _put_back(*modules: ModuleType) -> Iterator[None]:
+    """Give modules their own functions again at the end.
+
+    The first conversion by jax2onnx (0.17.1) leaves its own `jnp.cumsum` behind, which
+    refuses `jnp.cumsum(x, 0)` in all of the caller's program.
+    """
+    before = [dict(vars(module)) for module in modules]
     try:
-        return convert(program, [given])
-    except Exception:
-        return convert(apply, [given])
+        yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            vars(module).update(own)
 
 
 def _evaluation(

@@ -66,6 +66,18 @@ def test_onnxruntime_agrees(name, tmp_path):
     agrees(*MODELS[name], tmp_path / "net.onnx")
 
 
+def test_functions_of_jax_stay_as_they_were(key, tmp_path):
+    """The converter swaps some for its own, and forgets one."""
+    pytest.importorskip("jax2onnx")
+    modules = (jnp, jax.lax, jax.nn)
+    before = [dict(vars(module)) for module in modules]
+    net, x = nn.Dense(2), jnp.ones((2, 3))
+    nn.io.to_onnx(net, net.init(key, x), x, tmp_path / "net.onnx")
+    for module, own in zip(modules, before, strict=True):
+        assert [n for n, value in own.items() if vars(module)[n] is not value] == []
+    assert jnp.cumsum(jnp.ones(3), 0)[-1] == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_onnxruntime_agrees_on_the_large_models(name, tmp_path):
