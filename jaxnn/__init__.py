@@ -61,6 +61,7 @@ from jaxnn.surgery import edit as edit
 from jaxnn.surgery import layer_paths as layer_paths
 from jaxnn.xla import guard
 from jaxnn.xla.compile_cache import cache as cache
+from jaxnn.xla.memory import keep_memory as keep_memory
 
 if TYPE_CHECKING:
     from jaxnn import data as data

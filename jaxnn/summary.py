@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 
 from jaxnn import trees
 from jaxnn.core import Call, Composite, Layer, as_layer, trace, tracing, written
@@ -34,6 +35,9 @@ class Summary(NamedTuple):
     """The result of `summary`: rows as data, and a table when printed."""
 
     rows: list[Row]
+    #: Bytes that a forward pass in training keeps for the backward pass, before XLA's
+    #: own savings; None where a layer has no gradient.
+    activations: int | None = None
 
     @property
     def parameters(self) -> int:
@@ -79,6 +83,10 @@ class Summary(NamedTuple):
 
     def _notes(self) -> list[str]:
         notes = [f"The parameters take {self.bytes:,} bytes."]
+        if self.activations is not None:
+            notes.append(
+                f"The backward pass keeps {self.activations:,} bytes of activations."
+            )
         if not self._total().known:
             notes.append("+: a loop whose number of steps is unknown counts as one.")
         return [*notes, f"FLOPs: {CONVENTION}."]
@@ -87,6 +95,11 @@ class Summary(NamedTuple):
 @answered
 def summary(net: Layer, x: Any) -> Summary:
     """Summarize a network: path, layer, output shape, parameters, FLOPs and bytes.
+
+    Training needs the memory of the parameters several times over, for gradients and
+    the optimizer's moments (Adam has two), and that of the activations which the
+    backward pass reads: these grow with the batch, and `Remat` makes them fewer.
+    `history.memory` has what a run took in all.
 
     FLOPs are those of a forward pass in training over the whole batch, by formula: 2
     for each multiply-add of a matrix product or a convolution, whatever computes it, in
@@ -115,12 +128,13 @@ def summary(net: Layer, x: Any) -> Summary:
     -----------------------------------------------------
     total                                       15     48
     The parameters take 60 bytes.
+    The backward pass keeps 30 bytes of activations.
     FLOPs: 2 per multiply-add of matrix products and convolutions, 0 for the rest.
     """
     net = as_layer(net, "summary")
     calls = trace(net, x)
     rows = [_row(call) for call in calls]
-    return Summary(rows + _beside(net, calls, rows, x))
+    return Summary(rows + _beside(net, calls, rows, x), _activations(net, x))
 
 
 def _row(call: Call) -> Row:
@@ -154,6 +168,27 @@ def _beside(net: Layer, calls: list[Call], rows: list[Row], x: Any) -> list[Row]
     own = whole.number - sum(row.flops for row in rows)
     known = whole.known or not all(row.known for row in rows)
     return [Row("(forward)", "", "", 0, own, 0, known=known)] if own else []
+
+
+def _activations(net: Layer, x: Any) -> int | None:
+    """The bytes of what a forward pass computes and its backward pass reads."""
+
+    def kept(params, state, x, key):
+        def forward(params):
+            return net.apply(params, state, x, key=key, train=True)
+
+        return jax.tree.leaves(jax.vjp(forward, params, has_aux=True)[1])
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        with tracing():
+            variables = jax.eval_shape(net.init, key, x)
+            program = jax.make_jaxpr(kept)(*variables, x, key).jaxpr
+    except Exception:  # a user's layer without a gradient
+        return None
+    given = {*program.invars, *program.constvars}
+    made = {v for v in program.outvars if isinstance(v, jax.extend.core.Var)} - given
+    return sum(v.aval.size * v.aval.dtype.itemsize for v in made)  # type: ignore
 
 
 def _by_parent(rows: list[Row]) -> Iterator[tuple[str, ...]]:

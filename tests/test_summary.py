@@ -49,7 +49,8 @@ def test_summary_of_a_single_layer_and_of_shared_weights():
 
 
 def test_the_printed_table_names_a_parent_once():
-    lines = str(nn.summary(net(), X)).splitlines()
+    table = nn.summary(net(), X)
+    lines = str(table).splitlines()
     assert [line.split("  ")[0] for line in lines if line[0] not in " -"] == [
         "path",
         "body/body",
@@ -57,6 +58,7 @@ def test_the_printed_table_names_a_parent_once():
         "head",
         "total",
         "The parameters take 236 bytes.",
+        f"The backward pass keeps {table.activations:,} bytes of activations.",
         f"FLOPs: {CONVENTION}.",
     ]
     assert [line.split()[0] for line in lines if line[0] == " "] == [
@@ -67,6 +69,31 @@ def test_the_printed_table_names_a_parent_once():
     ]
 
 
+def test_activations_are_what_the_backward_pass_reads():
+    x = jnp.ones((8, 4))
+    assert nn.summary(nn.Dense(3), x).activations == 0  # it reads x itself
+    net = nn.Sequential(nn.Dense(16), jnp.tanh, nn.Dense(3))
+    kept = nn.summary(net, x).activations
+    assert 8 * 16 * 4 <= kept <= 2 * 8 * 16 * 4
+    twice = nn.summary(net, jnp.ones((16, 4))).activations
+    assert twice == 2 * kept
+    block = nn.Sequential(nn.Dense(16), jnp.tanh, nn.Dense(4))
+    plain, remat = (
+        nn.summary(nn.Repeat(b, 4), x).activations for b in (block, nn.Remat(block))
+    )
+    assert remat < plain / 2
+
+
+def test_a_layer_without_a_gradient_has_no_activations_to_name():
+    def outside(x):
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    summary = nn.summary(nn.Sequential(outside, nn.Dense(2)), X)
+    assert summary.activations is not None  # nothing before it has parameters
+    summary = nn.summary(nn.Sequential(nn.Dense(2), outside), X)
+    assert summary.activations is None and "backward" not in str(summary)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_no_line_is_longer_than_the_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -74,7 +101,7 @@ def test_no_line_is_longer_than_the_terminal(columns, monkeypatch):
     table = nn.summary(nn.models.resnet(18), images)
     lines = str(table).splitlines()
     assert max(map(len, lines)) <= columns
-    assert "11,689,512" in lines[-3] and f"{table.flops:,}" in lines[-3]
+    assert "11,689,512" in lines[-4] and f"{table.flops:,}" in lines[-4]
     assert any("Conv(" in line and "..." in line for line in lines) == (columns == 80)
     assert table.rows[0].layer.endswith("bias=False)")  # in full as data
 

@@ -30,7 +30,8 @@ PAGES = (
         "Training",
         "fit evaluate predict train_state TrainState train_step TrainStep train_epoch"
         " train.run train.epoch_order History NonFiniteError EarlyStopping Plateau"
-        " freeze_statistics find_learning_rate RangeTest cache",
+        " freeze_statistics find_learning_rate RangeTest cache"
+        " keep_memory",
         intro="From one call to its parts: `nn.fit` trains, `nn.train_step` is one step"
         " of it, a pure function.",
     ),

@@ -39,5 +39,6 @@ class Clock:
         if label in self._ready:
             return
         self._ready.add(label)
-        program.prepare(*args, on=self.on, **static)
+        prepared = program.prepare(*args, on=self.on, **static)
+        self.history.memory = max(self.history.memory, prepared.memory)
         self.history.programs += 1

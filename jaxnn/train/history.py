@@ -31,6 +31,9 @@ class History:
         first_step: the step that the first of those belongs to, from 0.
         seconds: where the time went: `trace`, `compile`, `run` (steps) and `validate`.
         programs: how many compiled programs the run called.
+        memory: the most bytes that one of them takes on a device, as XLA planned it:
+            data, state, results and temporaries. Beside it, `fit` keeps a copy of the
+            state unless `replay=False`. 0 if unknown, and in a history from a file.
         stopped: why the run ended early, or None.
         settings: the run's `net`, `loss`, `optimizer`, `metrics`, `augment`,
             `batch_size` and `epochs`, and its `objective` if it has one; empty for a
@@ -51,6 +54,7 @@ class History:
         self.first_step = 0
         self.seconds: dict[str, float] = dict.fromkeys(_SECONDS, 0.0)
         self.programs = 0
+        self.memory = 0
         self.stopped: str | None = None
         self.settings: dict[str, Any] = {}
         self.unfinished: dict[str, Any] | None = None
@@ -134,7 +138,8 @@ class History:
         """How long the run was."""
         times = [f"{name} {duration(s)}" for name, s in self.seconds.items() if s]
         count = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
-        return f"History of {', '.join([count, *times])}"
+        size = [tables.memory(self.memory)] if self.memory else []
+        return f"History of {', '.join([count, *times, *size])}"
 
     def _row(self, i: int) -> dict[str, Any]:
         return {name: values[i] for name, values in self.logs.items()}
@@ -193,7 +198,8 @@ class History:
     def load(cls, path: str | Path) -> "History":
         """Load the history that a checkpoint holds beside the state.
 
-        Everything is restored except the settings, which are objects rather than data.
+        Everything is restored except the settings, which are objects rather than data,
+        and the memory, which is that of a machine.
 
         Args:
             path: a file that `nn.callbacks.checkpoint` wrote.
@@ -221,8 +227,8 @@ class History:
         return cls.from_record(record, path)
 
     def record(self) -> dict[str, Any]:
-        """Everything but the settings as lists, dicts, numbers and arrays, to save."""
-        names = vars(History()).keys() - {"settings"}
+        """Everything but the settings and memory as lists, dicts, numbers and arrays, to save."""
+        names = vars(History()).keys() - {"settings", "memory"}
         return {name: getattr(self, name) for name in sorted(names)}
 
     @classmethod

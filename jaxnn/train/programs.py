@@ -4,7 +4,7 @@
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,14 +42,14 @@ class Program:
         inside = isinstance(jnp.zeros(()), Tracer)
         if inside or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
             return self.function(*args, **static)
-        return self.prepare(*args, **static)(*args)
+        return self.prepare(*args, **static).call(*args)
 
     def prepare(
         self,
         *args: Any,
         on: Callable[[str], AbstractContextManager] = nullcontext,
         **static: Any,
-    ) -> Callable[..., Any]:
+    ) -> "Prepared":
         """Trace and compile for these arguments if needed; return what to call.
 
         Args:
@@ -76,6 +76,13 @@ def compiled_right(lowered: Any) -> Any:
     return lowered.compile(guard.SAFE) if wrong else compiled
 
 
+class Prepared(NamedTuple):
+    """A function compiled for given arguments."""
+
+    call: Callable[..., Any]
+    memory: int  # bytes a device: arguments, results and temporaries; 0 if unknown
+
+
 class _Versions:
     """A function with its static arguments: fast, and a safe version if needed."""
 
@@ -83,9 +90,9 @@ class _Versions:
         guarded = guard.is_needed()
         self.fast = _jit(function, donate, static, guard.FAST if guarded else None)
         self.safe = _jit(function, donate, static, guard.SAFE) if guarded else None
-        self._chosen: dict[Any, tuple[Any, Callable[..., Any]]] = {}
+        self._chosen: dict[Any, tuple[Any, Prepared]] = {}
 
-    def right_one(self, args: tuple, on: Callable) -> Callable[..., Any]:
+    def right_one(self, args: tuple, on: Callable) -> Prepared:
         """The version for these arguments, compiled."""
         with on("trace"):
             traced = self.fast.trace(*args)
@@ -97,14 +104,22 @@ class _Versions:
             self._chosen[key] = traced.jaxpr, self._choose(traced, args, on)
         return self._chosen[key][1]
 
-    def _choose(self, traced: Any, args: tuple, on: Callable) -> Callable[..., Any]:
+    def _choose(self, traced: Any, args: tuple, on: Callable) -> Prepared:
         compiled = _compile(traced, on)
         if self.safe is None or not guard.is_wrong(compiled.as_text()):
-            return self.fast
+            return Prepared(self.fast, _memory(compiled))
         with on("trace"):
             traced = self.safe.trace(*args)
-        _compile(traced, on)
-        return self.safe
+        return Prepared(self.safe, _memory(_compile(traced, on)))
+
+
+def _memory(compiled: Any) -> int:
+    """The bytes that a compiled program takes on a device, 0 where XLA does not say."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    results = found.output_size_in_bytes - found.alias_size_in_bytes
+    return found.argument_size_in_bytes + results + found.temp_size_in_bytes
 
 
 def _jit(function, donate, static, options) -> Any:
