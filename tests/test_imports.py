@@ -37,7 +37,7 @@ FLOORS = [
         "core": "`Layer`, `Composite`, `run`: the one file to read first",
         "data/": "real data sets, splitting, scaling, augmentation",
         "metrics/": "per example, streaming, and of generated sets",
-        "xla/": "the guard against XLA's fault on CPUs; the compilation cache; memory kept",
+        "xla/": "the guard against XLA's fault on CPUs; its cache and its memory",
     },
     {
         "layers/": "one concept a file over an op; combinators; transformer blocks",

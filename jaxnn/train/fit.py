@@ -53,6 +53,7 @@ from jaxnn.train.state import (
     check_state,
     copy,
     steps_taken,
+    with_own_buffers,
 )
 from jaxnn.train.step import EnsembleStep, Loss, TrainStep, as_trained, make_step
 from jaxnn.train.traced_once import traced_once
@@ -85,6 +86,7 @@ def fit(
     on_device: bool | None = None,
     chunk_seconds: float = 0.5,
     replay: bool = True,
+    donate: bool = False,
     layout: Layout | None = None,
 ) -> tuple[Any, History]:
     """Train a network: whole epochs run as one compiled program.
@@ -134,7 +136,7 @@ def fit(
         metrics: a dict from names to `metric(outputs, targets) -> [N]` or a `Metric`.
             Metrics that support it skip what the loss ignores (`ignore_label`); all
             metrics skip examples of weight 0. The mean of nothing is NaN.
-        state: a `TrainState` to resume from; it is copied.
+        state: a `TrainState` to resume from; it is copied, unless `donate=True`.
         sample_weight: `[N]`, the weight of each example in the loss: 0, or from 1e-20
             to 1e20.
         class_weight: the weight of each class's examples, a dict or a sequence; 1 for
@@ -162,7 +164,10 @@ def fit(
         chunk_seconds: about how long a chunk of an epoch runs between checks for
             Ctrl-C.
         replay: keep a copy of the state for each chunk, so that nothing is lost when
-            the loss becomes non-finite; False saves the memory of one state.
+            the loss becomes non-finite; False saves the memory of one state. A device
+            that has no room for the copy is warned of, and does without.
+        donate: whether the run may use up the arrays of `state`, which saves the memory
+            of one state; you then go on with the returned one.
         layout: where batches and parameters lie on several devices; see `nn.Layout`.
             None: that of the step, if it has one.
 
@@ -217,7 +222,7 @@ def fit(
     _check_watch(watch, step, stats, validation)
     history = _earlier(callbacks, state) if history is None else history
     history = _noted(history, step, batch_size, epochs)
-    state = _start(step, state, watch, example, key)
+    state = _start(step, state, watch, example, key, donate)
     state = state if layout is None else layout.place(state)
     given = step, stats, source, validate, watch, callbacks, history
     run = Fit(*given, chunk_seconds, replay, layout)
@@ -450,14 +455,17 @@ def _check_watch(watch: Watch, step: AnyStep, stats: Stats, validation: Any) -> 
             check_number(f"fit: {name} must monitor", one.monitor, value)
 
 
-def _start(step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array):
+def _start(
+    step: AnyStep, state: Any, watch: Watch, example: Any, key: jax.Array, donate: bool
+) -> Any:
     """The initial state, in the run's own buffers."""
     if state is None:
         x, _, _ = unpack(step.net, example)  # type: ignore[union-attr]
         state = train_state(step.net, step.optimizer, x, key=key)  # type: ignore
     elif isinstance(step, EnsembleStep):
         state = step.net.place(state)  # type: ignore[attr-defined]
-    return copy(watch.begin("fit", jax.tree.map(jnp.asarray, state)))
+    state = watch.begin("fit", jax.tree.map(jnp.asarray, state))
+    return with_own_buffers(state) if donate else copy(state)
 
 
 def _earlier(callbacks: list, state: Any) -> History | None:

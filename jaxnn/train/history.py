@@ -227,7 +227,7 @@ class History:
         return cls.from_record(record, path)
 
     def record(self) -> dict[str, Any]:
-        """Everything but the settings and memory as lists, dicts, numbers and arrays, to save."""
+        """Everything but settings and memory, as lists, dicts, numbers and arrays."""
         names = vars(History()).keys() - {"settings", "memory"}
         return {name: getattr(self, name) for name in sorted(names)}
 

@@ -106,6 +106,26 @@ def copy(tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
+def with_own_buffers(tree: Any) -> Any:
+    """The same arrays, for a program that may use them up.
+
+    Random keys, which others use too, are copied, and so is an array that shares its
+    buffer with an earlier one: a program takes each buffer once.
+    """
+    seen: set[int] = set()
+
+    def one(a):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return copy(a)
+        where = a.addressable_shards[0].data.unsafe_buffer_pointer()
+        if where in seen:
+            return copy(a)
+        seen.add(where)
+        return a
+
+    return jax.tree.map(one, tree)
+
+
 def _title(state: TrainState) -> str:
     """How far a state is, if that is known: not while it is traced."""
     step = state.step

@@ -1,5 +1,6 @@
 """fit: the same run however it is cut, watched, fed or interrupted."""
 
+import gc
 import os
 import signal
 import threading
@@ -62,6 +63,68 @@ def test_watching_a_run_changes_nothing(options):
     same(plain, watched)
     assert its_history["loss"] == history["loss"]
     assert its_history.step_losses == history.step_losses
+
+
+def test_a_donated_state_is_used_up_and_changes_nothing():
+    whole, _ = fit(epochs=4)
+    half, first = fit(epochs=2)
+    given = copy(half)
+    rest, _ = fit(epochs=4, state=given, history=first, donate=True)
+    same(whole, rest)
+    assert all(a.is_deleted() for a in jax.tree.leaves(given._replace(key=())))
+    assert not any(a.is_deleted() for a in jax.tree.leaves((given.key, half, rest)))
+
+
+def test_a_donated_state_may_hold_an_array_twice():
+    state = nn.train_state(NET, optax.sgd(0.1, momentum=0.9), X, key=KEY)
+    (trace, rest) = state.opt_state
+    shared = state._replace(opt_state=(trace._replace(trace=state.params), rest))
+    given = dict(optimizer=optax.sgd(0.1, momentum=0.9), epochs=2)
+    expected, _ = fit(**given, state=copy(shared))
+    found, _ = fit(**given, state=shared, donate=True)
+    same(expected, found)
+
+
+def test_a_refused_run_leaves_a_donated_state_as_it_is():
+    state, _ = fit(epochs=1)
+    with pytest.raises(ValueError, match="batch_size"):
+        fit(state=state, donate=True, batch_size=0)
+    assert not any(a.is_deleted() for a in jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize("replay, donate, copies", [(0, 1, 1), (0, 0, 2), (1, 1, 2)])
+def test_a_run_holds_no_more_copies_of_the_state_than_it_needs(replay, donate, copies):
+    net = nn.Sequential(nn.Dense(64), nn.Dense(64), nn.Dense(1))
+    x, found = jnp.ones((8, 64)), []
+
+    def advance(state, batch):
+        jax.debug.callback(lambda: found.append(held()))
+        return step(state, batch)
+
+    def held():
+        gc.collect()
+        return sum(a.nbytes for a in jax.live_arrays() if a.shape == (64, 64))
+
+    before, optimizer = held(), optax.adam(1e-3)
+    step = nn.train_step(net, nn.losses.mean_squared_error, optimizer)
+    state = nn.train_state(net, optimizer, x, key=KEY)
+    size = held() - before
+    assert size == 3 * 2 * 64 * 64 * 4  # two layers, each with two moments
+    more = dict(replay=bool(replay), donate=bool(donate), progress=False)
+    nn.fit(advance, (x, x[:, :1]), state=state, epochs=2, batch_size=8, **more)
+    # (What a running program writes to is not among the live arrays.)
+    assert max(found) - before == (copies - 1) * size
+
+
+def test_a_device_without_room_for_a_copy_is_warned_of(monkeypatch):
+    def full(tree):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    expected, _ = fit()
+    monkeypatch.setattr("jaxnn.train.loop.copy", full)
+    with pytest.warns(UserWarning, match="no room for a second copy of the state"):
+        found, _ = fit()
+    same(expected, found)
 
 
 @pytest.mark.quick
