@@ -52,9 +52,24 @@ def check_options(layer: Any, apply: Any, options: Iterable[str]) -> None:
             )
 
 
+_TRAINABLE = (
+    "Write nn.Frozen(layer) for a layer that does not learn, or "
+    "nn.freeze(optimizer, 'body/*') for parameters by path."
+)
+_MODES = {
+    "trainable": _TRAINABLE,
+    "requires_grad": _TRAINABLE,
+    "training": "Pass train=True to apply in training.",
+}
+
+
 def assigned(layer: Any, name: str, value: Any) -> dataclasses.FrozenInstanceError:
     """The error for `layer.name = value`: fields are declared in the class."""
     owner = type(layer).__name__
+    if name in _MODES:
+        return dataclasses.FrozenInstanceError(
+            f"{owner}: a layer is frozen, {name} cannot be assigned. {_MODES[name]}"
+        )
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         field = f"{name}: nn.Layer = nn.Parameter({tuple(value.shape)})"
     elif hasattr(value, "apply"):

@@ -83,9 +83,12 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.logs:
+            ending = ""
+            if str(name).startswith("val_") and self.logs:
+                ending = "; fit(validation=(x, y)) adds those that begin with val_"
             raise KeyError(
                 f"History: no value is named {name!r}; it has "
-                f"{', '.join(self.logs) or 'no epochs yet'}"
+                f"{', '.join(self.logs) or 'no epochs yet'}{ending}"
             )
         return self.logs[name]
 

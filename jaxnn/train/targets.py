@@ -188,6 +188,10 @@ def _check_shape(what: str, outputs: Any, targets: Any) -> None:
     hint = (
         "; write targets[:, None]" if column else "; write targets[:, 0]" if row else ""
     )
+    steps = targets.shape[2:] == outputs.shape[1:] == (1,)
+    if steps and not hint:
+        count = targets.shape[1]
+        hint = f"; to predict {count} steps, end in nn.Dense({count}), targets[..., 0]"
     hint = hint or _missing_layer(outputs, targets)
     raise ValueError(
         f"{what} must have the shape of the network's outputs, {_rows(outputs)}, got "

@@ -395,3 +395,12 @@ def test_run_answers_attributes_and_forward_has_one_form():
             (nn.Composite,),
             {"__annotations__": {"blocks": list}, "blocks": [nn.Dense(3)]},
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("trainable", r"nn.Frozen\(layer\)"), ("training", "train=True to apply")],
+)
+def test_a_switch_of_other_libraries_is_answered(name, said):
+    with pytest.raises(dataclasses.FrozenInstanceError, match=said):
+        setattr(nn.Dense(3), name, False)

@@ -954,3 +954,18 @@ def test_what_is_exact_is_trained_on_as_it_is():
         assert its_history.logs == history.logs
     on_host, _ = fit((X.astype(">f8"), Y.astype(">i2")), on_device=False)
     chex.assert_trees_all_equal(on_host, fit()[0])
+
+
+def test_targets_of_several_steps_for_one_output_are_told_the_layer(key):
+    net = nn.Sequential(nn.lstm(4), nn.LastStep(), nn.Dense(1))
+    data = jnp.ones((8, 5, 1)), jnp.ones((8, 3, 1))
+    with pytest.raises(ValueError, match=r"end in nn.Dense\(3\), targets\[..., 0\]"):
+        nn.fit(
+            net,
+            data,
+            loss=nn.losses.mean_squared_error,
+            optimizer=optax.sgd(0.1),
+            epochs=1,
+            batch_size=4,
+            key=key,
+        )

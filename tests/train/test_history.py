@@ -207,3 +207,10 @@ def test_what_a_run_was_is_not_copied_with_its_history():
     _, late = fit(epochs=2, loss=loss, state=state, history=early)
     assert len(early) == 1 and len(late) == 2
     assert late.settings["loss"] is loss and early.settings["epochs"] == 1
+
+
+def test_a_value_of_validation_that_is_missing_names_the_argument():
+    history = nn.History()
+    history.add(1, {"loss": 0.5})
+    with pytest.raises(KeyError, match=r"fit\(validation=\(x, y\)\)"):
+        history["val_loss"]
