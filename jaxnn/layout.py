@@ -121,6 +121,13 @@ class Layout(Spec):
         return math.prod(self.mesh.shape[axis] for axis in _axes(self.batch))
 
     @property
+    def own_shares(self) -> int:
+        """In how many parts the devices of this process split its rows of a batch."""
+        split = self._sharding(P(self.batch))
+        parts = split.addressable_devices_indices_map((self.shares,)).values()
+        return len({part[0].start for part in parts})
+
+    @property
     def processes(self) -> set[int]:
         """The processes that the devices belong to."""
         return {device.process_index for device in self.mesh.devices.flat}
@@ -208,6 +215,33 @@ class Layout(Spec):
     def replicate(self, tree: Any) -> Any:
         """Arrays, whole on every device."""
         return jax.device_put(tree, self.everywhere)
+
+    def send(self, batches: Any, own: bool = False) -> jax.Array:
+        """Batches `[K, N, ...]` in memory on the devices, each getting its share.
+
+        Batches that the devices do not divide go to each of them whole.
+
+        Args:
+            batches: of several processes, all rows in each of them, or its own.
+            own: whether each process has its own rows, those of its devices; these
+                divide them.
+        """
+        fits = own or batches.shape[1] % self.shares == 0
+        sharding = self._sharding(P(None, self.batch) if fits else P())
+        shape = None if own else batches.shape
+        return jax.make_array_from_process_local_data(sharding, batches, shape)
+
+    def divide(self, batch: Any) -> Any:
+        """A batch on the devices, each getting its share of the examples.
+
+        One that they do not divide goes to each of them whole.
+        """
+
+        def one(a):
+            spec = P(self.batch) if a.shape[0] % self.shares == 0 else P()
+            return jax.device_put(a, self._sharding(spec))
+
+        return jax.tree.map(one, batch)
 
     def _sharding(self, spec: P) -> NamedSharding:
         mesh = self.mesh
