@@ -210,18 +210,15 @@ class Fit:
         self, piece: Piece, epoch: int, sums: Any, noted: dict[str, Any]
     ) -> tuple[Totals, bool]:
         """Run the steps of a piece, one chunk at a time, unless interrupted."""
-        names = mean_names(self.step, self.stats)
+        names, start = mean_names(self.step, self.stats), piece.start
+        steps, asked = self._agreed(piece)  # before the processes do anything together
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
         if sums is not None:
             totals = totals._replace(sums=jax.tree.map(jnp.array, sums))
         if self.layout is not None:
             totals = self.layout.replicate(totals)
-        start = piece.start
-        while start < piece.stop:
-            chunk, asked = self._agreed(piece)
-            if asked:
-                break
-            stop = min(piece.stop, start + chunk, start + self._steps_to_save())
+        while start < piece.stop and not asked:
+            stop = min(piece.stop, start + steps, start + self._steps_to_save())
             chunk = piece._replace(start=start, stop=stop)
             self.before = copy(self.state) if self.keep else None
             totals, finite = self._chunk(chunk, totals)
@@ -230,6 +227,8 @@ class Fit:
             self._report(means, names, epoch)
             start = chunk.stop
             self._save(epoch, noted, totals, piece._replace(stop=start))
+            if start < piece.stop:
+                steps, asked = self._agreed(piece)
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, start == piece.stop
 
