@@ -13,7 +13,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxnn as nn
-from jaxnn.layout import FIRST
+from jaxnn.layout import FIRST, along, applied
 from jaxnn.train.epoch import run_steps, stats_shapes, zero_totals
 from jaxnn.train.predict import predict_batches
 from jaxnn.train.rooms import enter
@@ -334,6 +334,76 @@ def test_two_axes_split_batch_and_weights():
     many, _ = run(NETS["mlp"], layout=layout)
     alike(run(NETS["mlp"])[0], many)
     assert many.params["dense_1"]["w"].addressable_shards[0].data.shape == (24, 8)
+
+
+CLASSIFIER = nn.Sequential(
+    nn.Dense(16), nn.TransformerEncoder(2, 4), nn.GlobalAvgPool(), nn.Dense(4)
+)
+IDS = np.random.default_rng(1).integers(0, 64, (32, 6), np.int32)
+#: Transformers, and a bound on the share of the parameters' bytes on one of four devices.
+TRANSFORMERS = {
+    "gpt": (nn.models.gpt2(64, length=6, features=16, layers=2, heads=4), 0.32),
+    "classifier": (CLASSIFIER, 0.35),
+    "repeated": (
+        nn.Sequential(
+            nn.Dense(16),
+            nn.TransformerEncoder(2, 4, kv_heads=2, repeat=True),
+            nn.GlobalAvgPool(),
+            nn.Dense(4),
+        ),
+        0.4,  # two heads of keys and values are replicated on four devices
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_tensor_parallel_transformer_is_that_of_one_device(name):
+    net, most = TRANSFORMERS[name]
+    data = (IDS, np.roll(IDS, -1, 1)) if name == "gpt" else (X[:32], Y[:32])
+    two = jax.make_mesh((2, 4), ("data", "model"))
+    one, history = run(net, data, epochs=1)
+    layout = nn.Layout(two, params=nn.tensor_parallel("model"))
+    many, again = run(net, data, epochs=1, layout=layout)
+    alike(one, many, rtol=1e-5)
+    assert again["loss"] == pytest.approx(history["loss"], rel=1e-5)
+    leaves = jax.tree.leaves(many.params)
+    share = sum(a.addressable_shards[0].data.nbytes for a in leaves)
+    assert share < most * sum(a.nbytes for a in leaves)
+    both = (*nn.tensor_parallel("model"), ("*", nn.fsdp("data")))
+    split, _ = run(net, data, epochs=1, layout=nn.Layout(two, params=both))
+    alike(one, split, rtol=1e-5)
+    norms = [a for a in jax.tree.leaves(split.params) if a.sharding.spec == P("data")]
+    assert norms  # what tensor_parallel leaves is fsdp's
+
+
+def test_a_tensor_parallel_block_adds_up_twice():
+    """Megatron's scheme: one sum after each attention and one after each MLP."""
+    net, _ = TRANSFORMERS["gpt"]
+    two = jax.make_mesh((2, 4), ("data", "model"))
+    layout = nn.Layout(two, params=nn.tensor_parallel("model"))
+    params, state = layout.place(net.init(jax.random.key(0), IDS))
+
+    def logits(params, ids):
+        return applied(layout, lambda x: net.apply(params, state, x)[0], ids)
+
+    text = jax.jit(logits).lower(params, IDS).compile().as_text()
+    sums = re.findall(r"f32\[([\d,]+)\]\S* all-reduce\(", text)
+    assert sums.count("16,6,16") == 2 * 2 + 1  # two a block, and the tokens' vectors
+    assert not re.search(r" (all-gather|all-to-all|collective-permute)\(", text)
+
+
+def test_patterns_of_tensor_parallel_need_not_all_match():
+    layout = nn.Layout(
+        jax.make_mesh((2, 4), ("data", "model")), params=nn.tensor_parallel("model")
+    )
+    net = nn.Sequential(mlp=nn.FeedForward(16))
+    params, _ = layout.place(net.init(jax.random.key(0), X))
+    up = params["mlp"]["up"]
+    assert up["w"].sharding.spec == P(None, "model")
+    assert up["b"].sharding.spec == P("model")
+    with raises(ValueError, "pattern '*/query/[wb]' matches no parameter"):
+        layout.place(nn.Dense(4).init(jax.random.key(0), X))
+    assert along("model", -2).spec((50257, 768), layout.mesh) == P()
 
 
 def test_the_table_names_paths_specs_and_bytes():
