@@ -340,7 +340,7 @@ CLASSIFIER = nn.Sequential(
     nn.Dense(16), nn.TransformerEncoder(2, 4), nn.GlobalAvgPool(), nn.Dense(4)
 )
 IDS = np.random.default_rng(1).integers(0, 64, (32, 6), np.int32)
-#: Transformers, and a bound on the share of the parameters' bytes on one of four devices.
+#: Transformers, and a bound on a device's share of the parameters' bytes.
 TRANSFORMERS = {
     "gpt": (nn.models.gpt2(64, length=6, features=16, layers=2, heads=4), 0.32),
     "classifier": (CLASSIFIER, 0.35),
