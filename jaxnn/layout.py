@@ -187,7 +187,7 @@ class Layout(Spec):
         """In how many parts the devices of this process split its rows of a batch."""
         split = self._sharding(P(self.batch))
         parts = split.addressable_devices_indices_map((self.shares,)).values()
-        return len({part[0].start for part in parts})
+        return len(set(map(str, parts)))  # (Python hashes slices only from 3.12 on)
 
     @property
     def processes(self) -> set[int]:
