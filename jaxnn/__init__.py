@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from jaxnn.layers.stateful import zero_carry as zero_carry
     from jaxnn.layout import Layout as Layout
     from jaxnn.layout import fsdp as fsdp
+    from jaxnn.layout import tensor_parallel as tensor_parallel
     from jaxnn.ops.activations import step as step
     from jaxnn.optimizers import freeze as freeze
     from jaxnn.optimizers import partition as partition
@@ -162,6 +163,7 @@ _LATER = {
     "EarlyStopping": "train",
     "Layout": "layout",
     "fsdp": "layout",
+    "tensor_parallel": "layout",
     "Ensemble": "train",
     "History": "train",
     "NonFiniteError": "train",

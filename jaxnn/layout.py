@@ -49,6 +49,67 @@ class fsdp(Spec):
         return P(*(self.axis if i == split else None for i in range(split + 1)))
 
 
+class along(Spec):
+    """Split over a mesh axis, by one axis of the array counted from its end.
+
+    An array whose axis the devices do not divide is replicated.
+    """
+
+    axis: str
+    by: int
+
+    def spec(self, shape: tuple[int, ...], mesh: Mesh) -> P:
+        """The partition of an array of this shape."""
+        split = len(shape) + self.by
+        if split < 0 or shape[split] % mesh.shape[self.axis]:
+            return P()
+        return P(*[None] * split, self.axis)
+
+
+def tensor_parallel(axis: str) -> tuple[tuple[str, along], ...]:
+    """The `params` of a `Layout` that splits each layer of a transformer.
+
+    Queries, keys, values and the first layer of each MLP are split by their outputs,
+    with their biases; the layers after them, `out` and `down`, by their inputs. Each
+    device then computes its share of the heads and of the hidden features, and the
+    devices add up what they found once after each attention and each MLP. The table of
+    an `Embed` called `embed` is split by its vocabulary. A parameter that the devices
+    do not divide is replicated; let the mesh axis divide the heads, and `kv_heads`.
+
+    The patterns are for `nn.MultiHeadAttention`, `nn.FeedForward` and all that is built
+    of them, such as `nn.TransformerEncoder`, `nn.models.gpt2`, `bert` and `vit`. Not
+    all of them need to match a parameter. Those before them take precedence, and those
+    after them are for the other parameters.
+
+    Args:
+        axis: the mesh axis.
+
+    Returns:
+        Pairs of a path pattern and how the parameters that match it are split.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> mesh = jax.make_mesh((1, 1), ("data", "model"))
+    >>> layout = nn.Layout(mesh, params=nn.tensor_parallel("model"))
+    >>> net = nn.Sequential(mlp=nn.FeedForward(16))
+    >>> print(layout.table(net.init(jax.random.key(0), jnp.ones((2, 5, 8)))[0]))
+    path        shape  spec              bytes a device
+    mlp/down/b  8      P()                         32 B
+    mlp/down/w  16x8   P('model')                 512 B
+    mlp/up/b    16     P('model')                  64 B
+    mlp/up/w    8x16   P(None, 'model')           512 B
+
+    Source: Shoeybi et al., Megatron-LM: Training Multi-Billion Parameter Language
+    Models Using Model Parallelism, 2019.
+    """
+    outputs, inputs = along(axis, -1), along(axis, -2)
+    first = ("query", "key", "value", "up")
+    return (
+        *((f"*/{name}/[wb]", outputs) for name in first),
+        *((f"*/{name}/w", inputs) for name in ("out", "down")),
+        ("*embed*/table", inputs),
+    )
+
+
 class Layout(Spec):
     """Where batches and parameters lie on a mesh of devices.
 
@@ -62,9 +123,10 @@ class Layout(Spec):
             type they have: XLA moves the data between devices as needed.
         batch: the mesh axis, or a tuple of axes, that splits the examples of a batch.
         params: pairs of a path pattern and how the parameters that match it are split:
-            a `jax.sharding.PartitionSpec` or `nn.fsdp(axis)`. The first pattern that
-            matches counts; other parameters are replicated. An optimizer's moments lie
-            as their parameter does.
+            a `jax.sharding.PartitionSpec` or `nn.fsdp(axis)`; for a transformer,
+            `nn.tensor_parallel(axis)` gives them. The first pattern that matches
+            counts; other parameters are replicated. An optimizer's moments lie as
+            their parameter does.
 
     Raises:
         TypeError, ValueError: an axis is not the mesh's, or an entry is of another
@@ -106,12 +168,12 @@ class Layout(Spec):
                     f"(('*', nn.fsdp('data')),), got {pair!r:.100}"
                 )
             pattern, spec = pair
-            if not isinstance(spec, P | fsdp):
+            if not isinstance(spec, P | fsdp | along):
                 raise TypeError(
                     f"Layout: params: {pattern!r} must have a PartitionSpec or "
                     f"nn.fsdp(axis), got {shown(spec)}"
                 )
-            axes = (spec.axis,) if isinstance(spec, fsdp) else spec
+            axes = spec if isinstance(spec, P) else (spec.axis,)
             _check_axes(self.mesh, f"params: {pattern!r}", axes)
         object.__setattr__(self, "params", tuple(map(tuple, self.params)))
 
@@ -119,6 +181,13 @@ class Layout(Spec):
     def shares(self) -> int:
         """In how many parts a batch is split."""
         return math.prod(self.mesh.shape[axis] for axis in _axes(self.batch))
+
+    @property
+    def own_shares(self) -> int:
+        """In how many parts the devices of this process split its rows of a batch."""
+        split = self._sharding(P(self.batch))
+        parts = split.addressable_devices_indices_map((self.shares,)).values()
+        return len(set(map(str, parts)))  # (Python hashes slices only from 3.12 on)
 
     @property
     def processes(self) -> set[int]:
@@ -209,6 +278,33 @@ class Layout(Spec):
         """Arrays, whole on every device."""
         return jax.device_put(tree, self.everywhere)
 
+    def send(self, batches: Any, own: bool = False) -> jax.Array:
+        """Batches `[K, N, ...]` in memory on the devices, each getting its share.
+
+        Batches that the devices do not divide go to each of them whole.
+
+        Args:
+            batches: of several processes, all rows in each of them, or its own.
+            own: whether each process has its own rows, those of its devices; these
+                divide them.
+        """
+        fits = own or batches.shape[1] % self.shares == 0
+        sharding = self._sharding(P(None, self.batch) if fits else P())
+        shape = None if own else batches.shape
+        return jax.make_array_from_process_local_data(sharding, batches, shape)
+
+    def divide(self, batch: Any) -> Any:
+        """A batch on the devices, each getting its share of the examples.
+
+        One that they do not divide goes to each of them whole.
+        """
+
+        def one(a):
+            spec = P(self.batch) if a.shape[0] % self.shares == 0 else P()
+            return jax.device_put(a, self._sharding(spec))
+
+        return jax.tree.map(one, batch)
+
     def _sharding(self, spec: P) -> NamedSharding:
         mesh = self.mesh
         types = (AxisType.Auto,) * len(mesh.axis_names)
@@ -220,15 +316,22 @@ class Layout(Spec):
         """How a parameter is split."""
         for pattern, spec in self.params:
             if trees.matches(pattern, path):
-                if isinstance(spec, fsdp):
+                if not isinstance(spec, P):
                     return spec.spec(shape, self.mesh)
                 self._check_fit(pattern, spec, path, shape)
                 return spec
         return P()
 
     def _check_patterns(self, params: dict[str, Any]) -> None:
-        for pattern, _ in self.params:
-            if not any(trees.matches(pattern, path) for path in params):
+        """Raise unless each pattern matches, or of ready-made ones at least one."""
+        ready = {pattern for pattern, spec in self.params if isinstance(spec, along)}
+        missing = [
+            pattern
+            for pattern, _ in self.params
+            if not any(trees.matches(pattern, path) for path in params)
+        ]
+        for pattern in missing:
+            if pattern not in ready or ready <= {*missing}:
                 raise ValueError(f"Layout: params: {unmatched(pattern, list(params))}")
 
     def _check_fit(self, pattern: str, spec: P, path: str, shape: tuple) -> None:

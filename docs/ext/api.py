@@ -119,7 +119,7 @@ PAGES = (
     Page("doctor", "The doctor", "diagnose", module="doctor"),
     Page("pictures", "Pictures", module="pictures"),
     Page("looking", "Looking inside", "summary edit Tap layer_paths"),
-    Page("devices", "Many devices", "Layout fsdp"),
+    Page("devices", "Many devices", "Layout fsdp tensor_parallel"),
     Page("trees", "Trees of parameters", module="trees"),
     Page("sklearn", "scikit-learn", module="sklearn"),
 )

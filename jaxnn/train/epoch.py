@@ -166,19 +166,34 @@ def _advance(step: AnyStep) -> Callable[..., Any]:
 
 
 def _loop(state, totals, data, order, start, stop, step, batch_size, advance, layout):
-    own = {"own": True} if order.ndim > 1 else {}  # each member draws its own batches
+    axis = 0 if order is None else order.ndim - 1  # that of the examples
+    own = {"own": True} if axis else {}  # each member draws its own batches
 
     def body(i, carry):
         state, totals = carry
-        index = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size, -1)
-        batch = jax.tree.map(lambda a: gather(a, index), data)
-        axis = order.ndim - 1  # that of the examples
+        batch = batch_of(data, order, i, batch_size)
         state, stats = laid_out(layout, partial(advance, **own), state, batch, axis)
         return state, add(step, totals, i, stats)
 
     state, aside = set_aside(state)
     state, totals = jax.lax.fori_loop(start, stop, body, (state, totals))
     return put_back(state, aside), totals
+
+
+def batch_of(data: Any, order: jax.Array | None, step: Any, batch_size: int) -> Any:
+    """The batch of a step: rows of arrays by their order, or one of several batches.
+
+    Args:
+        data: a tree of arrays `[M, ...]`, or of batches `[K, N, ...]`.
+        order: int `[steps * batch_size]`, the rows; None for batches.
+        step: the number of the step.
+        batch_size: examples per step.
+    """
+    if order is None:
+        index = partial(jax.lax.dynamic_index_in_dim, index=step, keepdims=False)
+        return jax.tree.map(index, data)
+    rows = jax.lax.dynamic_slice_in_dim(order, step * batch_size, batch_size, -1)
+    return jax.tree.map(lambda a: gather(a, rows), data)
 
 
 @program(donate=(0, 1))

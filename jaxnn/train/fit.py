@@ -214,7 +214,6 @@ def fit(
     shapes = _start_shapes(step, state, example, key)
     stats = _check_step(step, shapes, source, data, example)
     if layout is not None:
-        _check_division(layout, example)
         if are_shared(layout):
             check_alike("fit", _facts(step, source, batch_size, epochs))
         source.spread_over(layout)
@@ -385,15 +384,6 @@ def _check_numbered(
     _check_one(step, batch, what, example)
     if check_batch is not None:
         check_batch(batch, what=what, rows=None)
-
-
-def _check_division(layout: Layout, example: Any) -> None:
-    """Raise unless the devices divide a batch."""
-    if example is not None and length(example) % layout.shares:
-        raise ValueError(
-            f"fit: batch_size must be a multiple of the {layout.shares} devices that "
-            f"split a batch, got {length(example)}"
-        )
 
 
 def _facts(step: AnyStep, source: Any, batch_size: Any, epochs: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from jaxnn.train.epoch import (
     AnyStep,
     Stats,
     Totals,
-    gather,
     given_names,
     mean_logs,
     mean_names,
@@ -190,6 +189,7 @@ class Fit:
                     return parts, False
         except Abandoned:
             return parts, False
+        self._agreed()  # that the epoch has ended
         return parts, True
 
     def _look(self, logs: dict, epoch: int) -> dict:
@@ -210,18 +210,15 @@ class Fit:
         self, piece: Piece, epoch: int, sums: Any, noted: dict[str, Any]
     ) -> tuple[Totals, bool]:
         """Run the steps of a piece, one chunk at a time, unless interrupted."""
-        names = mean_names(self.step, self.stats)
+        names, start = mean_names(self.step, self.stats), piece.start
+        steps, asked = self._agreed(piece)  # before the processes do anything together
         totals = zero_totals(self.step, self.stats, piece.room, piece.batch_size)
         if sums is not None:
             totals = totals._replace(sums=jax.tree.map(jnp.array, sums))
         if self.layout is not None:
             totals = self.layout.replicate(totals)
-        start = piece.start
-        while start < piece.stop:
-            chunk, asked = self._agreed()
-            if asked:
-                break
-            stop = min(piece.stop, start + chunk, start + self._steps_to_save())
+        while start < piece.stop and not asked:
+            stop = min(piece.stop, start + steps, start + self._steps_to_save())
             chunk = piece._replace(start=start, stop=stop)
             self.before = self._copied() if self.keep else None
             totals, finite = self._chunk(chunk, totals)
@@ -230,6 +227,8 @@ class Fit:
             self._report(means, names, epoch)
             start = chunk.stop
             self._save(epoch, noted, totals, piece._replace(stop=start))
+            if start < piece.stop:
+                steps, asked = self._agreed(piece)
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, start == piece.stop
 
@@ -248,14 +247,24 @@ class Fit:
         )
         return None
 
-    def _agreed(self) -> tuple[int, bool]:
+    def _agreed(self, piece: Piece | None = None) -> tuple[int, bool]:
         """How many steps to take next, and whether the run was asked to end.
 
         Of several processes the first chooses the steps, and any of them can ask.
+
+        Raises:
+            ValueError: another process has batches of another size, or more of them.
         """
         if not self.shared:
             return self.chunk, self.interrupt.asked
-        every = processes.numbers_of_all([self.chunk, self.interrupt.asked])
+        given = [0, 0] if piece is None else [piece.stop, piece.batch_size]
+        every = processes.numbers_of_all([self.chunk, self.interrupt.asked, *given])
+        if (every[:, 2:] != every[0, 2:]).any():
+            raise ValueError(
+                "fit: every process must give as many batches an epoch as the others, "
+                "of the same size; the next that they have, as [batches, examples in "
+                f"each], are {', '.join(map(str, every[:, 2:].tolist()))}"
+            )
         if every[:, 1].any() and not self.interrupt.asked:
             self.interrupt.by.append("another process")
         return int(every[0, 0]), bool(every[:, 1].any())
@@ -354,14 +363,10 @@ class Fit:
             return state, bool(finite)
 
         first, state = replay.last_finite(run, seen)
-        place = (chunk.start + first) * chunk.batch_size
-        rows = chunk.order[..., place : place + chunk.batch_size]
-        batch = jax.tree.map(lambda a: gather(a, rows), chunk.data)
-        numbers: np.ndarray | None = np.asarray(rows)
         if self.shared:  # whose arrays no process has whole
             return first, state, replay.SHARED
-        if chunk.rows is not None:
-            numbers = chunk.rows[numbers] if chunk.rows.size else None
+        step = chunk.start + first
+        batch, numbers = chunk.batch(step), chunk.numbers(step)
         return first, state, replay.find(self.step, state, batch, numbers)
 
     def _call_back(self, epoch: int) -> None:

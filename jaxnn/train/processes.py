@@ -52,11 +52,3 @@ def check_alike(owner: str, facts: dict[str, Any]) -> None:
             f"{owner}: every process must give the same {', '.join(different)}; "
             f"process {jax.process_index()} of {jax.process_count()} has {has}"
         )
-
-
-def rows_of_all(a: np.ndarray) -> np.ndarray:
-    """Batches `[K, N, ...]` of each process as batches of all rows, `[K, P N, ...]`."""
-    from jax.experimental.multihost_utils import process_allgather  # slow to import
-
-    every = np.asarray(process_allgather(a))
-    return np.concatenate(list(every), axis=1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxnn.inputs.arrays import zeros
 from jaxnn.layout import Layout
+from jaxnn.train.batch import length
 from jaxnn.train.checks import as_arrays, on_device
 
 #: Programs that cut or pad arrays on an accelerator are dropped beyond this many.
@@ -28,8 +29,10 @@ class Room(NamedTuple):
     batch_size: int  # at most the room
 
     def over(self, layout: Layout) -> "Room":
-        """The same on every device of a layout."""
-        return self._replace(data=layout.replicate(self.data))
+        """The same on the devices of a layout: one batch split, several whole."""
+        is_one = length(self.data) == self.batch_size
+        place = layout.divide if is_one else layout.replicate
+        return self._replace(data=place(self.data))
 
 
 def enter(data: Any, batch_size: int, what: str) -> Room:

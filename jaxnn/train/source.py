@@ -4,6 +4,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import length_hint
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from jaxnn.messages.phrases import describe
 from jaxnn.messages.tracebacks import warn
 from jaxnn.train import checks
 from jaxnn.train.batch import length
-from jaxnn.train.epoch import epoch_order
-from jaxnn.train.processes import are_shared, rows_of_all
+from jaxnn.train.epoch import batch_of, epoch_order
+from jaxnn.train.processes import are_shared
 from jaxnn.train.reader import Reader
 
 #: An iterable's batches go to the device in groups of about this many bytes,
@@ -34,17 +35,30 @@ ENDLESS = 100_000
 class Piece(NamedTuple):
     """Steps of the same batch size over examples on the device."""
 
-    data: Any  # arrays [M, ...]
-    order: jax.Array  # int32 [steps * batch_size], rows of data
+    data: Any  # arrays [M, ...], or batches [K, N, ...] if there is no order
+    order: jax.Array | None  # int32 [steps * batch_size], rows of data
     start: int  # the first step to take
     stop: int  # the step to stop before
     batch_size: int
-    rows: np.ndarray | None = None  # the user's row numbers, if not those of data
+    rows: Any = None  # the user's numbers of the rows, step after step, if known
 
     @property
     def room(self) -> int:
         """The number of steps it has room for; a stream's piece may hold fewer."""
+        if self.order is None:
+            return length(self.data)
         return self.order.shape[-1] // self.batch_size
+
+    def batch(self, step: int) -> Any:
+        """The batch of a step."""
+        return batch_of(self.data, self.order, step, self.batch_size)
+
+    def numbers(self, step: int) -> np.ndarray | None:
+        """The user's numbers of the rows of a step's batch, if they have any."""
+        if self.rows is None:
+            return None
+        start = step * self.batch_size
+        return np.asarray(self.rows[..., start : start + self.batch_size])
 
 
 class ArraySource:
@@ -75,13 +89,14 @@ class ArraySource:
             order = _order(self.key, epoch, examples=self.examples)
         full, rest = divmod(self.examples, self.batch_size)
         if skip < full:
-            yield Piece(self.data, order, skip, full, self.batch_size)
+            yield Piece(self.data, order, skip, full, self.batch_size, order)
         if rest:
             order = order[..., full * self.batch_size :]
-            yield Piece(self.data, order, 0, 1, rest)
+            yield Piece(self.data, order, 0, 1, rest, order)
 
     def spread_over(self, layout: Layout) -> None:
         """Put the data on every device of a layout, which gathers its own rows."""
+        check_division("batch_size", self.batch_size, layout.shares)
         self.data = layout.replicate(self.data)
 
     def close(self) -> None:
@@ -125,7 +140,8 @@ class StreamSource:
         self.batches, self.epochs = batches, epochs
         self.steps = count_of(batches)
         self.reader = Reader()
-        self.place: Callable[[Any], Any] = on_one_device
+        self.place: Callable[[Any], Any] = jax.device_put
+        self.shares = 1  # what must divide the size of each batch
         self._last: Any = None  # the previous iterator
         self._counted = self.steps is None or step < self.steps
         self._ahead: Iterator[Any] | None = None  # the rest of the first epoch
@@ -191,9 +207,7 @@ class StreamSource:
         """The pieces of an epoch: groups of equal-shaped batches, one group ahead."""
         batches, self._ahead = self._ahead, None
         batches = self._open(epoch) if batches is None else batches
-        groups = _groups(self._read(batches, epoch, skip), self.place)
-        for piece in self.reader(groups):
-            yield piece._replace(rows=np.empty(0, int))  # a stream has no row numbers
+        return self.reader(_groups(self._read(batches, epoch, skip), self.place))
 
     def _read(self, batches: Iterator[Any], epoch: int, start: int) -> Iterator[Any]:
         number = start - 1
@@ -204,6 +218,7 @@ class StreamSource:
                 self._check_length(epoch, number + 1)
             batch = as_batch(batch, f"fit: batch {number}")
             self.check(batch, number)
+            check_division(f"the size of batch {number}", length(batch), self.shares)
             yield batch
         self._check_length(epoch, number + 1)
 
@@ -220,16 +235,29 @@ class StreamSource:
             )
 
     def spread_over(self, layout: Layout) -> None:
-        """Send each group of batches to every device of a layout.
+        """Send each device of a layout its share of every batch.
 
-        Of several processes, each brings its own rows of a batch.
+        Of several processes, each brings the rows of its own devices, which must divide
+        them: no process has the others' rows.
         """
         shared = are_shared(layout)
-        self.place = lambda a: layout.replicate(_flat(rows_of_all(a) if shared else a))
+        shares = layout.own_shares
+        check_division(f"the size of {self.first}", length(self.example), shares)
+        self.shares = shares if shared else 1
+        self.place = partial(layout.send, own=shared)
 
     def close(self) -> None:
         """End the reading thread."""
         self.reader.close()
+
+
+def check_division(what: str, size: int, shares: int) -> None:
+    """Raise unless the devices divide a batch."""
+    if size % shares:
+        raise ValueError(
+            f"fit: {what} must be a multiple of the {shares} devices that split a "
+            f"batch, got {size}"
+        )
 
 
 def _takes_start(batches: Any) -> bool:
@@ -331,7 +359,7 @@ def _groups(batches: Iterator[Any], place: Callable[[Any], Any]) -> Iterator[Pie
 
 
 class _Group:
-    """Equal-shaped batches end to end, in their own memory, to send to the device.
+    """Equal-shaped batches `[K, N, ...]` in their own memory, to send to the device.
 
     There is always room for a full group, so that one program serves all.
     """
@@ -357,19 +385,8 @@ class _Group:
     def piece(self, place: Callable[[Any], Any]) -> Piece:
         """The batches on the device, or where `place` puts them."""
         data = jax.tree.map(place, self.data)
-        rows = length(data)
-        order = jnp.arange(rows, dtype=jnp.int32)
-        return Piece(data, order, 0, self.count, rows // self.room)
-
-
-def _flat(a: Any) -> Any:
-    """Batches `[K, N, ...]` end to end."""
-    return a.reshape(-1, *a.shape[2:])
-
-
-def on_one_device(batches: Any) -> Any:
-    """Batches `[K, N, ...]` end to end on the default device."""
-    return jax.device_put(_flat(batches))
+        size = jax.tree.leaves(data)[0].shape[1]  # (that of all processes together)
+        return Piece(data, None, 0, self.count, size)
 
 
 def _form(batch: Any) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype]]]:
@@ -412,27 +429,29 @@ class HostSource:
         self.examples = length(self.data)
         self.steps = -(-self.examples // batch_size)
         self.reader = Reader()
-        self.place: Callable[[Any], Any] = on_one_device
+        self.place: Callable[[Any], Any] = jax.device_put
 
     position = ArraySource.position
 
     def spread_over(self, layout: Layout) -> None:
-        """Send each group of batches to every device of a layout."""
-        self.place = lambda a: layout.replicate(_flat(a))
+        """Send each device of a layout its share of every batch."""
+        check_division("batch_size", self.batch_size, layout.shares)
+        self.place = layout.send
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Piece]:
         """The pieces of an epoch: groups of batches, prefetched one group ahead."""
         order = np.arange(self.examples)
         if self.shuffle:
             order = np.asarray(_order(self.key, epoch, examples=self.examples))
-        for piece in self.reader(_groups(self._batches(order, skip), self.place)):
-            rows, data = piece.data
-            yield piece._replace(data=data, rows=np.asarray(rows))
+        start = skip * self.batch_size
+        for piece in self.reader(_groups(self._batches(order[start:]), self.place)):
+            yield piece._replace(rows=order[start:])
+            start += piece.stop * self.batch_size
 
-    def _batches(self, order: np.ndarray, skip: int) -> Iterator[Any]:
-        for start in range(skip * self.batch_size, self.examples, self.batch_size):
+    def _batches(self, order: np.ndarray) -> Iterator[Any]:
+        for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield rows, jax.tree.map(lambda a, rows=rows: a[rows], self.data)
+            yield jax.tree.map(lambda a, rows=rows: a[rows], self.data)
             jax.tree.map(give_back, self.data)
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """Eight virtual devices compute what one does."""
 
+import copy
 import re
+from functools import partial
 
 import chex
 import jax
@@ -11,7 +13,11 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxnn as nn
-from jaxnn.layout import FIRST
+from jaxnn.layout import FIRST, along, applied
+from jaxnn.train.epoch import run_steps, stats_shapes, zero_totals
+from jaxnn.train.predict import predict_batches
+from jaxnn.train.rooms import enter
+from jaxnn.train.source import HostSource, StreamSource
 
 needs_eight = pytest.mark.skipif(
     len(jax.devices()) < 8, reason="needs eight devices, see conftest.py"
@@ -87,15 +93,105 @@ def test_augmentation_and_metrics_that_stack_do_not_depend_on_the_devices():
     assert np.array_equal(history["matrix"][-1], again["matrix"][-1])
 
 
-def test_streams_and_host_arrays_train_alike():
-    batches = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 64, 8)]
-    given = {"batch_size": None, "layout": nn.Layout(mesh())}
-    alike(
-        run(NETS["mlp"], batches, batch_size=None)[0],
-        run(NETS["mlp"], batches, **given)[0],
+#: The last batch is one that eight devices do not divide, and one in between smaller.
+BATCHES = [
+    (X[i:j], Y[i:j]) for i, j in [(0, 16), (16, 32), (32, 40), (40, 56), (56, 71)]
+]
+#: From a kind of source to the data, and the options of `fit`.
+SOURCES = {
+    "stream": (BATCHES, {"batch_size": None}),
+    "arrays on the host": ((X[:71], Y[:71]), {"on_device": False}),
+    "arrays in files": ("files", {}),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request, tmp_path):
+    """Data that are sent to the devices group by group, and the options of `fit`."""
+    data, options = SOURCES[request.param]
+    if data == "files":
+        X[:71].tofile(tmp_path / "x")
+        data = np.memmap(tmp_path / "x", X.dtype, "r", shape=X[:71].shape), Y[:71]
+    return data, options
+
+
+@pytest.mark.parametrize("name", ["cnn", "ensemble"])
+def test_streams_and_host_arrays_train_alike(name, source):
+    data, options = source
+    one, history = run(NETS[name], data, **options)
+    many, again = run(NETS[name], data, layout=nn.Layout(mesh()), **options)
+    alike(one, many, rtol=1e-5)
+    np.testing.assert_allclose(again.step_losses, history.step_losses, rtol=1e-5)
+
+
+def test_a_stream_over_devices_resumes_within_an_epoch_bit_for_bit(source):
+    data, options = source
+    options |= {"layout": nn.Layout(mesh(), params=SHARDED), "chunk_seconds": 0}
+    whole, history = run(NETS["cnn"], data, **options)
+    saved = []
+
+    class Saving:
+        every_steps = 2
+
+        def __call__(self, *_):
+            pass
+
+        def at_step(self, epoch, state, history):
+            saved.append((state, copy.deepcopy(history)))
+
+    run(NETS["cnn"], data, callbacks=[Saving()], **options)
+    state, so_far = saved[0]
+    assert int(state.step) == 2
+    rest, its_history = run(NETS["cnn"], data, state=state, history=so_far, **options)
+    chex.assert_trees_all_equal(
+        *(jax.device_get(s._replace(key=None)) for s in (rest, whole))
     )
-    given = {"on_device": False, "layout": nn.Layout(mesh())}
-    alike(run(NETS["mlp"], on_device=False)[0], run(NETS["mlp"], **given)[0])
+    assert its_history.logs == history.logs
+
+
+def test_each_device_gets_its_share_of_a_group(source):
+    data, options = source
+    given = nn.Layout(mesh())
+    if options.get("batch_size", 16) is None:
+        made = StreamSource(data, 0, 1)
+        made.check = lambda batch, number: None
+    else:
+        made = HostSource(data, 16, False, jax.random.key(0))
+    made.spread_over(given)
+    *pieces, last = list(made.epoch(0))
+    for piece in pieces:
+        for a in piece.data:
+            assert {s.data.nbytes for s in a.addressable_shards} == {a.nbytes // 8}
+    whole = {s.data.nbytes for s in last.data[0].addressable_shards}
+    assert pieces and whole == {last.data[0].nbytes}  # 15 and 7 examples
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lstm", "transformer"])
+def test_no_batch_of_a_stream_is_gathered(name):
+    net, optimizer, layout = NETS[name], optax.sgd(0.1), nn.Layout(mesh())
+    x, y = np.concatenate([X] * 8)[:512], np.concatenate([Y] * 8)[:512]
+    step = nn.train_step(net, LOSS, optimizer)
+    state = layout.place(nn.train_state(net, optimizer, x, key=jax.random.key(0)))
+    data = layout.send(np.stack([x] * 3)), layout.send(np.stack([y] * 3))
+    totals = layout.replicate(
+        zero_totals(step, stats_shapes(step, state, (x, y)), 3, 512)
+    )
+    chunk = partial(run_steps.function, step=step, batch_size=512, layout=layout)
+    compiled = jax.jit(chunk).lower(state, totals, data, None, 0, 3).compile()
+    text = compiled.as_text()
+    assert " all-reduce(" in text  # that of the gradients
+    assert not re.search(r" (all-gather|all-to-all|collective-permute)\(", text)
+    held = compiled.memory_analysis().argument_size_in_bytes
+    assert held < sum(a.nbytes for a in data) / 6
+
+
+def test_the_examples_of_a_bad_step_are_named():
+    bad = X.copy()
+    bad[37] = 3e38
+    given = {"on_device": False, "shuffle": False, "layout": nn.Layout(mesh())}
+    with pytest.raises(nn.train.NonFiniteError) as caught:
+        run(NETS["mlp"], (bad, Y), **given)
+    assert caught.value.examples == [37] and caught.value.step == 2
 
 
 def test_players_and_functions_as_steps_train_alike():
@@ -146,6 +242,25 @@ def test_evaluate_and_predict_take_a_layout():
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_a_batch_to_evaluate_is_split_and_not_gathered():
+    net, layout = NETS["mlp"], nn.Layout(mesh())
+    state, _ = run(net)
+    batches = [(X[:64], Y[:64]), (X[64:], Y[64:])]
+    ours = nn.evaluate(net, state, batches, loss=LOSS)
+    assert nn.evaluate(net, state, batches, loss=LOSS, layout=layout) == pytest.approx(
+        ours, rel=1e-5
+    )
+    room = enter(batches[0], 256, "data").over(layout)
+    x, _ = room.data
+    assert {s.data.nbytes for s in x.addressable_shards} == {x.nbytes // 8}
+    given = {"net": net, "batch_size": 64, "layout": layout}
+    program = jax.jit(partial(predict_batches.function, **given))
+    state = layout.place(state)
+    text = program.lower(state.params, state.state, x, np.int32(64)).compile().as_text()
+    gathered = re.findall(r"\[([\d,]+)\]\S* all-gather\(", text)
+    assert gathered == ["64,4"]  # the outputs
 
 
 def test_sharded_parameters_stay_so_and_moments_lie_beside_them():
@@ -221,6 +336,76 @@ def test_two_axes_split_batch_and_weights():
     assert many.params["dense_1"]["w"].addressable_shards[0].data.shape == (24, 8)
 
 
+CLASSIFIER = nn.Sequential(
+    nn.Dense(16), nn.TransformerEncoder(2, 4), nn.GlobalAvgPool(), nn.Dense(4)
+)
+IDS = np.random.default_rng(1).integers(0, 64, (32, 6), np.int32)
+#: Transformers, and a bound on a device's share of the parameters' bytes.
+TRANSFORMERS = {
+    "gpt": (nn.models.gpt2(64, length=6, features=16, layers=2, heads=4), 0.32),
+    "classifier": (CLASSIFIER, 0.35),
+    "repeated": (
+        nn.Sequential(
+            nn.Dense(16),
+            nn.TransformerEncoder(2, 4, kv_heads=2, repeat=True),
+            nn.GlobalAvgPool(),
+            nn.Dense(4),
+        ),
+        0.4,  # two heads of keys and values are replicated on four devices
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_tensor_parallel_transformer_is_that_of_one_device(name):
+    net, most = TRANSFORMERS[name]
+    data = (IDS, np.roll(IDS, -1, 1)) if name == "gpt" else (X[:32], Y[:32])
+    two = jax.make_mesh((2, 4), ("data", "model"))
+    one, history = run(net, data, epochs=1)
+    layout = nn.Layout(two, params=nn.tensor_parallel("model"))
+    many, again = run(net, data, epochs=1, layout=layout)
+    alike(one, many, rtol=1e-5)
+    assert again["loss"] == pytest.approx(history["loss"], rel=1e-5)
+    leaves = jax.tree.leaves(many.params)
+    share = sum(a.addressable_shards[0].data.nbytes for a in leaves)
+    assert share < most * sum(a.nbytes for a in leaves)
+    both = (*nn.tensor_parallel("model"), ("*", nn.fsdp("data")))
+    split, _ = run(net, data, epochs=1, layout=nn.Layout(two, params=both))
+    alike(one, split, rtol=1e-5)
+    norms = [a for a in jax.tree.leaves(split.params) if a.sharding.spec == P("data")]
+    assert norms  # what tensor_parallel leaves is fsdp's
+
+
+def test_a_tensor_parallel_block_adds_up_twice():
+    """Megatron's scheme: one sum after each attention and one after each MLP."""
+    net, _ = TRANSFORMERS["gpt"]
+    two = jax.make_mesh((2, 4), ("data", "model"))
+    layout = nn.Layout(two, params=nn.tensor_parallel("model"))
+    params, state = layout.place(net.init(jax.random.key(0), IDS))
+
+    def logits(params, ids):
+        return applied(layout, lambda x: net.apply(params, state, x)[0], ids)
+
+    text = jax.jit(logits).lower(params, IDS).compile().as_text()
+    sums = re.findall(r"f32\[([\d,]+)\]\S* all-reduce\(", text)
+    assert sums.count("16,6,16") == 2 * 2 + 1  # two a block, and the tokens' vectors
+    assert not re.search(r" (all-gather|all-to-all|collective-permute)\(", text)
+
+
+def test_patterns_of_tensor_parallel_need_not_all_match():
+    layout = nn.Layout(
+        jax.make_mesh((2, 4), ("data", "model")), params=nn.tensor_parallel("model")
+    )
+    net = nn.Sequential(mlp=nn.FeedForward(16))
+    params, _ = layout.place(net.init(jax.random.key(0), X))
+    up = params["mlp"]["up"]
+    assert up["w"].sharding.spec == P(None, "model")
+    assert up["b"].sharding.spec == P("model")
+    with raises(ValueError, "pattern '*/query/[wb]' matches no parameter"):
+        layout.place(nn.Dense(4).init(jax.random.key(0), X))
+    assert along("model", -2).spec((50257, 768), layout.mesh) == P()
+
+
 def test_the_table_names_paths_specs_and_bytes():
     net = NETS["mlp"]
     state = nn.train_state(net, optax.sgd(0.1), X, key=jax.random.key(0))
@@ -265,8 +450,13 @@ def test_a_layout_of_another_network_is_refused():
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():
-    with raises(ValueError, "fit: batch_size must be a multiple of the 8 devices"):
-        run(NETS["mlp"], batch_size=12, layout=nn.Layout(mesh()))
+    layout = nn.Layout(mesh())
+    for on_device in (True, False):
+        with raises(ValueError, "fit: batch_size must be a multiple of the 8 devices"):
+            run(NETS["mlp"], batch_size=12, layout=layout, on_device=on_device)
+    said = "fit: the size of batch 0 must be a multiple of the 8 devices that split a "
+    with raises(ValueError, said + "batch, got 12"):
+        run(NETS["mlp"], [(X[:12], Y[:12])], batch_size=None, layout=layout)
 
 
 @pytest.mark.parametrize("function", [run, nn.predict, nn.evaluate, nn.train_step])

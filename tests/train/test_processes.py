@@ -23,7 +23,19 @@ import numpy as np
 import optax
 import jaxnn as nn
 
+from jax.experimental import multihost_utils
+
 process, address, folder, kind = int(sys.argv[1]), *sys.argv[2:5]
+gather, gathered = multihost_utils.process_allgather, []
+
+
+def counted(a, tiled=False):
+    if not tiled:  # (JAX itself compares what each process puts on all devices)
+        gathered.append(np.size(a))
+    return gather(a, tiled=tiled)
+
+
+multihost_utils.process_allgather = counted
 jax.distributed.initialize(address, num_processes=2, process_id=process)
 x = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
 y = x[:, 0].argmax(1)
@@ -36,10 +48,19 @@ kw = dict(loss=nn.losses.softmax_cross_entropy, optimizer=optimizer, epochs=3)
 kw |= dict(key=jax.random.key(0), batch_size=16, layout=layout)
 path = f"{folder}/state"
 callbacks = [nn.callbacks.checkpoint(path)]
-if kind == "stream":
-    half = slice(8 * process, 8 * process + 8)
-    data = [(x[i : i + 16][half], y[i : i + 16][half]) for i in range(0, 64, 16)]
+if kind in ("stream", "odd", "fewer"):
+    ends = [(i, i + 16) for i in range(0, 64, 16)] + [(64, 72)]
+    parts = [np.arange(*end).reshape(2, -1)[process] for end in ends]
+    if kind == "odd":
+        parts[-1] = parts[-1][:3]
+    if kind == "fewer" and process:
+        parts.pop()
+    batches = [(x[rows], y[rows]) for rows in parts]
+    data = (lambda: iter(batches)) if kind == "fewer" else batches
     kw["batch_size"] = None
+elif kind == "host":
+    x.tofile(f"{folder}/x{process}")
+    data = np.memmap(f"{folder}/x{process}", x.dtype, "r", shape=x.shape), y
 elif kind == "lengths":
     data = x[: 72 - process], y[: 72 - process]
 else:
@@ -54,6 +75,7 @@ if kind == "resumed":
 state, history = nn.fit(net, data, state=state, callbacks=callbacks, **kw)
 found = nn.evaluate(net, state, (x, y), loss=kw["loss"], layout=layout)["loss"]
 outputs = np.asarray(nn.predict(net, state, x, layout=layout))
+assert max(gathered) < 10, gathered  # numbers to agree on, and no examples
 print("RESULT", found, float(outputs.sum()), history.epochs, history.stopped)
 """
 X = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
@@ -133,9 +155,27 @@ def test_two_processes_train_as_one_device_and_a_resume_goes_on(tmp_path):
 
 
 def test_each_process_brings_its_own_rows_of_a_stream(tmp_path):
-    ended(start(str(tmp_path), "stream"))
-    batches = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 64, 16)]
+    said = ended(start(str(tmp_path), "stream"))
+    assert all("RESULT" in out for out, _ in said), said
+    batches = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 72, 16)]
     alike(loaded(tmp_path), alone(batches, batch_size=None)[0])
+
+
+def test_arrays_in_files_are_sent_by_every_process_to_its_devices(tmp_path):
+    said = ended(start(str(tmp_path), "host"))
+    assert all("RESULT" in out for out, _ in said), said
+    alike(loaded(tmp_path), alone(on_device=False)[0])
+
+
+def test_rows_of_a_process_that_its_devices_do_not_divide_are_an_error(tmp_path):
+    for _, said in ended(start(str(tmp_path), "odd")):
+        assert "the size of batch 4 must be a multiple of the 2 devices that" in said
+
+
+def test_fewer_batches_in_one_process_are_an_error_in_both(tmp_path):
+    for _, said in ended(start(str(tmp_path), "fewer")):
+        assert "every process must give as many batches an epoch as the others" in said
+        assert "[1, 8], [0, 0]" in said
 
 
 def test_other_data_in_one_process_is_an_error_in_both(tmp_path):

@@ -6,6 +6,7 @@ from collections import namedtuple
 from functools import partial
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -516,10 +517,10 @@ def test_what_is_no_iterable_of_batches():
 
 def test_batches_on_the_device_are_aligned_and_full():
     """A group has room for all its batches, and what is not filled is 0."""
-    pieces = list(source._groups(iter(BATCHES[:3]), source.on_one_device))
+    pieces = list(source._groups(iter(BATCHES[:3]), jax.device_put))
     (piece,) = pieces
     assert piece.room == source.GROUP_BATCHES and piece.stop == 3
     x, y = piece.data
-    np.testing.assert_array_equal(x[:24], X[:24])
-    assert x.shape == (8 * piece.room, 6) and not np.asarray(x[24:]).any()
+    np.testing.assert_array_equal(x[:3].reshape(24, 6), X[:24])
+    assert x.shape == (piece.room, 8, 6) and not np.asarray(x[3:]).any()
     assert y.dtype == np.int32
