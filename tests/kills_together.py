@@ -1,14 +1,15 @@
 """Kills processes that train together at random moments and compares what came of it.
 
     python tests/kills_together.py 20
-    python tests/kills_together.py 20 --processes 4 --stream --background
+    python tests/kills_together.py 20 --processes 4 --stream
 
 Several processes, which `jax.distributed` connects, train one network whose parameters
-are split over them, and save every three steps. One of them or all are ended by
-SIGKILL that many times, also inside saves; those that are left end by themselves, or
-are ended after a while; then all go on from the file. When the run is done its
-parameters, state, optimizer state and history must be those of a run that nobody
-killed, and no other file may be left. It prints what it found and exits with 1 if not.
+are split over them, and save every three steps, in the foreground or the background.
+One of them or all are ended by SIGKILL that many times, also inside saves; those that
+are left end by themselves, or are ended after a while; then all go on from the file.
+When the run is done its parameters, state, optimizer state and history must be those of
+a run that nobody killed, and no other file may be left. It prints what it found and
+exits with 1 if not.
 """
 
 import argparse
@@ -30,6 +31,7 @@ import optax
 from kills import _alike
 
 import jaxnn as nn
+from jaxnn.files import tree_files
 
 EPOCHS, PACE = 18, 3  # of a run's 90 steps, saves included
 PATIENCE = 10.0  # seconds that a process may outlive another that was killed
@@ -46,29 +48,12 @@ metrics = {"accuracy": nn.metrics.accuracy, "matrix": nn.metrics.ConfusionMatrix
 class Death(NamedTuple):
     """When processes are killed, and which."""
 
-    saves: int  # after so many saves have begun, 0 for the birth
+    writes: int  # after so many writes have begun, 0 for the birth
     moment: float  # and so many seconds
     victims: list[int]
 
 
-class Told:
-    """Tells the parent that a save begins; it stands before the checkpoint."""
-
-    every_steps = PACE
-
-    def __init__(self, mouth: int):
-        self.mouth = mouth
-
-    def __call__(self, *_):
-        """An epoch ends, which is no matter here."""
-
-    def at_step(self, *_):
-        """A save begins, of which the first process tells."""
-        if jax.process_index() == 0:
-            os.write(self.mouth, b".")
-
-
-def run(file: Path, seed: int, told: Told, options: argparse.Namespace) -> None:
+def run(file: Path, seed: int, options: argparse.Namespace) -> None:
     """The resume of docs/resume.md; what `fit` returns goes into a file beside."""
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
     layout = nn.Layout(mesh, params=(("*", nn.fsdp("data")),))
@@ -76,7 +61,7 @@ def run(file: Path, seed: int, told: Told, options: argparse.Namespace) -> None:
     if file.exists():
         state = nn.train_state(net, optimizer, images[:1], key=key)
         state = nn.load(file, like=layout.shapes(state))
-    more = {"background": True} if options.background else {}
+    pace = {"every_steps": PACE, "background": options.background}
     state, history = nn.fit(
         net,
         own_rows() if options.stream else (images, labels),
@@ -88,7 +73,7 @@ def run(file: Path, seed: int, told: Told, options: argparse.Namespace) -> None:
         state=state,
         validation=(images[:8], labels[:8]),
         metrics=metrics,
-        callbacks=[told, nn.callbacks.checkpoint(file, every_steps=PACE, **more)],
+        callbacks=[nn.callbacks.checkpoint(file, **pace)],
         layout=layout,
         progress=False,
     )
@@ -108,7 +93,7 @@ def own_rows() -> list:
 
 
 def born(file: Path, seed: int, options: argparse.Namespace) -> tuple[list[int], int]:
-    """The processes of a run, and where the first of them tells of its saves."""
+    """The processes of a run, and where the one that writes tells of its writes."""
     ears, mouth = os.pipe()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -118,14 +103,21 @@ def born(file: Path, seed: int, options: argparse.Namespace) -> tuple[list[int],
         child = os.fork()
         if not child:
             os.close(ears)
-            live(file, seed, Told(mouth), options, (address, options.processes, i))
+            live(file, seed, mouth, options, (address, options.processes, i))
         children.append(child)
     os.close(mouth)
     return children, ears
 
 
-def live(file: Path, seed: int, told: Told, options, place: tuple) -> None:
+def live(file: Path, seed: int, mouth: int, options, place: tuple) -> None:
     """What a process does; its warnings and errors go to a file in `said`."""
+    put = tree_files.put
+
+    def tell_and_put(*args, **kw):
+        os.write(mouth, b".")
+        put(*args, **kw)
+
+    tree_files.put = tell_and_put
     try:
         said = file.parent / "said" / str(place[2])
         said.parent.mkdir(exist_ok=True)
@@ -133,7 +125,7 @@ def live(file: Path, seed: int, told: Told, options, place: tuple) -> None:
             os.dup2(to.fileno(), 1)
             os.dup2(to.fileno(), 2)
         jax.distributed.initialize(*place)
-        run(file, seed, told, options)
+        run(file, seed, options)
         jax.distributed.shutdown()
     except BaseException:
         traceback.print_exc()
@@ -149,7 +141,7 @@ def life(file: Path, seed: int, death: Death | None, options) -> list[float] | N
         infinity for those that had to be ended.
     """
     children, ears = born(file, seed, options)
-    alive = all(os.read(ears, 1) for _ in range(death.saves if death else 10**9))
+    alive = all(os.read(ears, 1) for _ in range(death.writes if death else 10**9))
     if alive:
         time.sleep(death.moment)
         for i in death.victims:
@@ -219,11 +211,12 @@ def main(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file, done = Path(folder) / "run.safetensors", False
             while not done:
-                saves = luck.choice((0, 1, 2, 3, 4))
-                moment = luck.random() * (luck.choice((0.01, 0.3)) if saves else 15)
+                options.background = luck.random() < 0.5
+                writes = luck.choice((0, 1, 2, 3, 4))
+                moment = luck.random() * (luck.choice((0.01, 0.3)) if writes else 15)
                 everyone = range(options.processes)
                 victims = luck.sample(everyone, luck.choice((1, options.processes)))
-                death = Death(saves, moment, victims)
+                death = Death(writes, moment, victims)
                 lived = life(
                     file, seed, death if killed < options.kills else None, options
                 )
@@ -254,7 +247,6 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--devices", type=int, default=1, help="of each process")
     parser.add_argument("--stream", action="store_true")
-    parser.add_argument("--background", action="store_true")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*fork.*")  # no back end is open here
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
