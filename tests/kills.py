@@ -2,12 +2,13 @@
 
     python tests/kills.py 200
     python tests/kills.py 200 players
+    python tests/kills.py 200 background
 
-trains with the README's own lines, or two adversaries, ends the process by SIGKILL that
-many times, also inside saves, and goes on each time from the file. When the run is done
-its parameters, state, optimizer state and history must be those of a run that nobody
-killed, bit for bit, and no other file may be left. It prints what it found and exits
-with 1 if not.
+trains with the README's own lines, or two adversaries, or saves in the background, ends
+the process by SIGKILL that many times, also inside saves, and goes on each time from
+the file. When the run is done its parameters, state, optimizer state and history must
+be those of a run that nobody killed, bit for bit, and no other file may be left. It
+prints what it found and exits with 1 if not.
 """
 
 import os
@@ -19,6 +20,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -79,7 +81,7 @@ def play(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
     return nn.fit(players, images, epochs=epochs, state=state, **options)
 
 
-def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
+def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None, **saving):
     """The README's resume, with all that a file can hold."""
     key = jax.random.key(seed)
     state = nn.train_state(net, optimizer, train[0][:1], key=key, early_stopping=stop)
@@ -96,7 +98,7 @@ def run(file: Path, seed: int, epochs: int = EPOCHS, told=lambda *_: None):
         validation=(train[0][:9], train[1][:9]),
         metrics=metrics,
         early_stopping=stop,
-        callbacks=[nn.callbacks.checkpoint(file), told],
+        callbacks=[nn.callbacks.checkpoint(file, **saving), told],
     )
 
 
@@ -197,6 +199,7 @@ if __name__ == "__main__":
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         nn.cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    of_players = "players" in sys.argv
+    runs = {"players": play, "background": partial(run, background=True)}
     numbers = [int(arg) for arg in sys.argv[1:] if arg.isdecimal()]
-    main(numbers[0] if numbers else 200, play if of_players else run)
+    chosen = next((runs[arg] for arg in sys.argv if arg in runs), run)
+    main(numbers[0] if numbers else 200, chosen)

@@ -47,6 +47,13 @@ class Content(NamedTuple):
     sequence: str | None = None  # "tuple" or "list", if the tree itself is one
 
 
+class Packed(NamedTuple):
+    """A tree as it goes into a file, in the host's memory."""
+
+    tensors: dict[str, np.ndarray]  # by path
+    text: str  # the JSON object
+
+
 def write(
     path: str | os.PathLike[str],
     tree: Any,
@@ -69,6 +76,25 @@ def write(
         TypeError, ValueError: something cannot be stored in a file.
         OSError: the file cannot be written.
     """
+    packed = pack(tree, spec=spec, record=record, owner=owner)
+    if packed is not None:
+        put(path, packed, owner=owner)
+
+
+def pack(
+    tree: Any, *, spec: Any = None, record: Any = None, owner: str = "save"
+) -> Packed | None:
+    """What `put` writes for a tree; later changes of the record are no part of it.
+
+    Args:
+        tree, spec, record, owner: as in `write`.
+
+    Returns:
+        None where another process writes: of several, the first writes for all.
+
+    Raises:
+        TypeError, ValueError: something cannot be stored in a file.
+    """
     if isinstance(tree, str | os.PathLike):
         raise TypeError(f"{owner}: the path comes first, {owner}(path, tree)")
     nodes = trees.paths(tree, is_leaf=_is_empty)
@@ -83,7 +109,7 @@ def write(
     shared = any(map(_is_shared, data.values()))
     arrays = {name: _plain(name, x) for name, x in _on_host(data).items()}
     if shared and jax.process_index() != 0:
-        return  # the first process writes for all
+        return None
     dtypes = {n: x.dtype.name for n, x in arrays.items() if x.dtype.name in _AS_BYTES}
     note = {
         "version": 1 if record is None else VERSION,
@@ -100,6 +126,21 @@ def write(
         note["sequence"] = type(tree).__name__
     text = json.dumps(note if record is None else note | {"record": packed})
     tensors = {n: _to_bytes(x) if n in dtypes else x for n, x in arrays.items()}
+    return Packed(tensors, text)
+
+
+def put(path: str | os.PathLike[str], packed: Packed, owner: str = "save") -> None:
+    """Write to a file what `pack` returned, atomically.
+
+    Args:
+        path: the file.
+        packed: its content.
+        owner: the function that was called, for the error messages.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    tensors, text = packed
     metadata = {"jaxnn": text, "jaxnn_crc32": checksum(text, tensors)}
     with places.replacing(path, owner) as beside:
         tensor_files.write(beside, tensors, metadata)

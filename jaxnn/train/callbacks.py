@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from jaxnn.checks import is_positive_int
 from jaxnn.files import tree_files
+from jaxnn.files.background import Background
 from jaxnn.files.places import place
 from jaxnn.messages import public
 from jaxnn.messages.tracebacks import entrance
@@ -37,6 +39,7 @@ def checkpoint(
     every_steps: int | None = None,
     keep: int | None = None,
     best: str | tuple[str, str] | None = None,
+    background: bool = False,
 ) -> "Checkpoint":
     """Save the state and the history during a run, replacing the previous file.
 
@@ -59,6 +62,9 @@ def checkpoint(
             path with `{epoch}` or `{step}`.
         best: save only epochs better than all before by this logged value: the name of
             a loss, as in `"val_loss"`, or a pair `("val_accuracy", "max")`.
+        background: write in a thread while training goes on, at the price of a second
+            copy of the state in memory. A save waits for the one before it, and the
+            end of a run for the last one; an error of a write is raised there.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -75,8 +81,13 @@ def checkpoint(
             f"checkpoint: every_steps stands in place of every and best, got {other} "
             "too; use two callbacks"
         )
+    if not isinstance(background, bool):
+        raise TypeError(
+            f"checkpoint: background must be True or False, got {background!r:.60}"
+        )
     watched = None if best is None else _as_watched(best)
-    return Checkpoint(place(path, "checkpoint"), every, every_steps, keep, watched)
+    file = place(path, "checkpoint")
+    return Checkpoint(file, every, every_steps, keep, watched, background)
 
 
 def _as_watched(best: Any) -> tuple[str, str]:
@@ -105,6 +116,7 @@ class Checkpoint:
         every_steps: save every this many steps instead, or None.
         keep: how many saves to keep, or None.
         best: a logged value and "min" or "max", or None to save each time.
+        background: whether to write in a thread.
     """
 
     def __init__(
@@ -114,9 +126,11 @@ class Checkpoint:
         every_steps: int | None = None,
         keep: int | None = None,
         best: tuple[str, str] | None = None,
+        background: bool = False,
     ):
         self.path, self.every, self.every_steps = path, every, every_steps
         self.keep, self.best = keep, best
+        self.background = Background() if background else None
 
     def __call__(self, epoch: int, state: Any, history: History) -> None:
         due = epoch % self.every == 0 and self.every_steps is None
@@ -133,20 +147,35 @@ class Checkpoint:
             self.save(epoch, state, history)
 
     def save(self, epoch: int, state: Any, history: History) -> None:
-        """Save now, whatever the epoch."""
+        """Save now, whatever the epoch; `written` says when it is done."""
+        self.written()
         names = {"{epoch}": str(epoch), "{step}": str(int(steps_taken(state)))}
         path = str(self.path)
         for name, number in names.items():
             path = path.replace(name, number)
-        if self.keep is not None and not self._numbered:
-            _set_aside(self.path, self.keep)
-        tree_files.write(
-            path,
+        packed = tree_files.pack(
             show_best(state),
             spec=history.settings.get("net"),
             record=history.record(),
             owner="checkpoint",
         )
+        if packed is None:
+            return  # the first process writes for all
+        if self.background is None:
+            self._write(path, packed)
+        else:
+            self.background.start(partial(self._write, path, packed))
+
+    def written(self) -> None:
+        """Return once all is written, or raise the error that a write met."""
+        if self.background is not None:
+            self.background.wait()
+
+    def _write(self, path: str, packed: tree_files.Packed) -> None:
+        """Write one file, and keep as many as wanted."""
+        if self.keep is not None and not self._numbered:
+            _set_aside(self.path, self.keep)
+        tree_files.put(path, packed, owner="checkpoint")
         if self.keep is not None and self._numbered:
             for old in self._paths()[: -self.keep]:
                 old.unlink(missing_ok=True)

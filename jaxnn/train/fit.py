@@ -215,7 +215,8 @@ def fit(
     stats = _check_step(step, shapes, source, data, example)
     if layout is not None:
         if are_shared(layout):
-            check_alike("fit", _facts(step, source, batch_size, epochs))
+            facts = _facts(step, source, batch_size, epochs, state, callbacks)
+            check_alike("fit", facts)
         source.spread_over(layout)
     validate = _make_validation(step, shapes, validation, epochs, layout)
     _check_watch(watch, step, stats, validation)
@@ -386,9 +387,16 @@ def _check_numbered(
         check_batch(batch, what=what, rows=None)
 
 
-def _facts(step: AnyStep, source: Any, batch_size: Any, epochs: int) -> dict[str, Any]:
+def _facts(
+    step: AnyStep, source: Any, batch_size: Any, epochs: int, state: Any, callbacks: Any
+) -> dict[str, Any]:
     """What all processes of a run must have in common."""
     facts = {"step": step, "epochs": epochs, "batch_size": batch_size}
+    facts["state: number of steps taken"] = int(steps_taken(state))
+    saving = [c for c in callbacks if hasattr(c, "at_step") or hasattr(c, "earlier")]
+    facts["callbacks that save, by every_steps"] = [
+        getattr(callback, "every_steps", None) for callback in saving
+    ]
     if not isinstance(source, StreamSource):  # of which each process has its own rows
         facts["number of examples"] = getattr(source, "examples", None)
     return facts | {"number of steps an epoch": source.steps}

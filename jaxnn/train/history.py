@@ -368,9 +368,11 @@ class Callback(Protocol):
     The state is a copy of the run's, safe to keep; with early stopping it has the last
     weights, not the best.
 
-    A callback may have two more methods: `interrupted(epoch, state, history)` is called
-    when Ctrl-C or SIGTERM ends a run, during epoch `epoch` or after it, and
-    `earlier(state)` returns the history up to a state from which a run resumes.
+    A callback may have three more methods: `interrupted(epoch, state, history)` is
+    called when Ctrl-C or SIGTERM ends a run, during epoch `epoch` or after it,
+    `earlier(state)` returns the history up to a state from which a run resumes, and
+    `written()`, called when a run ends, however it ends, returns once all that the
+    callback writes in the background is written.
     """
 
     def __call__(self, epoch: int, state: Any, history: History, /) -> bool | None:

@@ -112,7 +112,9 @@ class Fit:
                 while epoch < epochs and self.history.stopped is None:
                     self._epoch(epoch, skip, parts)
                     epoch, skip, parts = epoch + 1, 0, []
+                self._finish()
         except BaseException as error:
+            self._finish(error)
             self._hand_over(error)
             raise
         finally:
@@ -370,12 +372,12 @@ class Fit:
         return first, state, replay.find(self.step, state, batch, numbers)
 
     def _call_back(self, epoch: int) -> None:
-        for callback in self.callbacks:
-            asked = _is_true(callback(epoch, copy(self.state), self.history))
-            if self.shared:
-                asked = bool(processes.numbers_of_all([asked])[0, 0])
-            if asked:
-                self.history.stopped = f"a callback asked for it after epoch {epoch}"
+        answers = [c(epoch, copy(self.state), self.history) for c in self.callbacks]
+        asked = any(map(_is_true, answers))
+        if self.shared:  # once: a process may have callbacks of its own
+            asked = bool(processes.numbers_of_all([asked])[0, 0])
+        if asked:
+            self.history.stopped = f"a callback asked for it after epoch {epoch}"
 
     def _interrupted(self, where: str, epoch: int) -> None:
         by = self.interrupt.reason()
@@ -386,6 +388,17 @@ class Fit:
         self.progress.say(
             f"fit: {self.history.stopped}; go on with fit(..., state=state)"
         )
+
+    def _finish(self, error: BaseException | None = None) -> None:
+        """Wait for what callbacks write in the background; an error may end the run."""
+        for callback in self.callbacks:
+            try:
+                if hasattr(callback, "written"):
+                    callback.written()
+            except Exception as failure:
+                if error is None:
+                    raise
+                error.add_note(f"{failure}")
 
     def _hand_over(self, error: BaseException) -> None:
         """Attach what was learned to the exception that ends the run."""

@@ -65,6 +65,11 @@ elif kind == "lengths":
     data = x[: 72 - process], y[: 72 - process]
 else:
     data = x, y
+if kind == "own":  # the first process logs
+    callbacks = [nn.callbacks.checkpoint(path, keep=2)]
+    callbacks += [print] if process == 0 else []
+if kind == "paces":
+    callbacks = [nn.callbacks.checkpoint(path, every_steps=2 + process)]
 if kind == "long":
     kw |= {"epochs": 10**6, "chunk_seconds": 0.05, "progress": False}
 state = None
@@ -72,6 +77,9 @@ if kind == "resumed":
     like = layout.shapes(nn.train_state(net, optimizer, x, key=jax.random.key(0)))
     state = nn.load(path, like=like)
     kw["epochs"] = 5
+if kind == "steps":
+    state = nn.train_state(net, optimizer, x, key=jax.random.key(0))
+    state = state._replace(step=state.step + process)
 state, history = nn.fit(net, data, state=state, callbacks=callbacks, **kw)
 found = nn.evaluate(net, state, (x, y), loss=kw["loss"], layout=layout)["loss"]
 outputs = np.asarray(nn.predict(net, state, x, layout=layout))
@@ -178,9 +186,26 @@ def test_fewer_batches_in_one_process_are_an_error_in_both(tmp_path):
         assert "[1, 8], [0, 0]" in said
 
 
-def test_other_data_in_one_process_is_an_error_in_both(tmp_path):
-    for _, said in ended(start(str(tmp_path), "lengths")):
-        assert "every process must give the same number of examples" in said
+@pytest.mark.parametrize(
+    "kind, fact",
+    [
+        ("lengths", "number of examples"),
+        ("paces", "callbacks that save, by every_steps"),
+        ("steps", "state: number of steps taken"),
+    ],
+)
+def test_what_is_another_in_one_process_is_an_error_in_both(tmp_path, kind, fact):
+    for _, said in ended(start(str(tmp_path), kind)):
+        assert f"every process must give the same {fact}; process" in said
+
+
+def test_a_process_may_have_callbacks_of_its_own(tmp_path):
+    """And older files are set aside once, not by each process."""
+    for said, _ in ended(start(str(tmp_path), "own")):
+        assert "RESULT" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state", "state.1"]
+    for name, step in (("state", 15), ("state.1", 10)):
+        assert nn.io.header(tmp_path / name)["step"] == step
 
 
 def test_a_signal_to_one_process_ends_both_with_a_saved_state(tmp_path):
@@ -192,3 +217,73 @@ def test_a_signal_to_one_process_ends_both_with_a_saved_state(tmp_path):
     (first, _), (second, _) = ended(processes)
     assert "another process" in first and "SIGTERM" in second
     assert int(loaded(tmp_path).step) > 0
+
+
+KILLED = """
+import os, signal, sys
+import jax
+import numpy as np
+import optax
+import jaxnn as nn
+
+devices, pace, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+x = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
+net = nn.Sequential(
+    nn.Flatten(), nn.Dense(16), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(4)
+)
+optimizer, key = optax.sgd(0.1, momentum=0.9), jax.random.key(0)
+mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
+layout = nn.Layout(mesh, params=(("*", nn.fsdp("data")),))
+path, state = f"{folder}/state", None
+if os.path.exists(path):
+    state = nn.train_state(net, optimizer, x, key=key)
+    state = nn.load(path, like=layout.shapes(state))
+
+
+class Kill:
+    every_steps = pace
+
+    def __call__(self, *_):
+        pass
+
+    def at_step(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+nn.fit(
+    net,
+    (x, x[:, 0].argmax(1)),
+    loss=nn.losses.softmax_cross_entropy,
+    optimizer=optimizer,
+    epochs=3,
+    batch_size=16,
+    key=key,
+    state=state,
+    layout=layout,
+    callbacks=[nn.callbacks.checkpoint(path, every_steps=pace), Kill()],
+)
+"""
+
+
+def test_a_run_killed_on_eight_devices_goes_on_with_four_and_with_one(tmp_path):
+    """Each time in the middle of an epoch of five steps."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=8"
+    for devices, steps in ((8, 4), (4, 7)):
+        given = map(str, (devices, steps, tmp_path))
+        killed = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", KILLED, *given],
+            env=os.environ | {"XLA_FLAGS": flags},
+        )
+        assert killed.returncode == -signal.SIGKILL
+        assert nn.io.header(tmp_path / "state")["step"] == steps
+    saving = [nn.callbacks.checkpoint(tmp_path / "state")]
+    state, history = alone(state=loaded(tmp_path), callbacks=saving)
+    whole, uninterrupted = alone()
+    assert history.epochs == [1, 2, 3] and len(history.step_losses) == 15
+    ours, theirs = (s._replace(key=None) for s in (state, whole))
+    chex.assert_trees_all_close(ours, theirs, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(history["loss"], uninterrupted["loss"], atol=1e-5)
+    np.testing.assert_allclose(
+        history.step_losses, uninterrupted.step_losses, rtol=0, atol=1e-5
+    )

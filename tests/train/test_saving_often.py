@@ -1,13 +1,17 @@
 """Checkpoints by steps, the last few, and the best."""
 
+import threading
+import time
+
 import chex
 import jax
 import numpy as np
 import pytest
 from common import KEY, NET, SGD, X, Y, fit
-from test_checkpoints import METRICS, same_history
+from test_checkpoints import METRICS, Asks, same_history
 
 import jaxnn as nn
+from jaxnn.files import tree_files
 from jaxnn.layout import FIRST
 
 same = chex.assert_trees_all_equal
@@ -98,6 +102,7 @@ def test_a_value_that_is_not_logged_is_refused(tmp_path):
         ({"best": "accuracy"}, "give ('accuracy', 'max') or ('accuracy', 'min')"),
         ({"best": ("accuracy", "up")}, "best must be the name of a loss or a pair"),
         ({"best": 3}, "best must be the name of a loss or a pair"),
+        ({"background": 1}, "background must be True or False, got 1"),
         ({"every_steps": 5, "best": "loss"}, "every_steps stands in place of every"),
         ({"every_steps": 5, "every": 2}, "got every too; use two callbacks"),
     ],
@@ -120,3 +125,124 @@ def test_one_device_or_eight_save_alike_in_the_middle_of_an_epoch(tmp_path):
     again, second = fit(state=state, layout=layout, callbacks=saving, **kw)
     same(jax.device_get(again.params), jax.device_get(whole.params))
     same_history(second, history)
+
+
+# In the background
+
+
+class Slowly:
+    """Makes each write begin late, and counts those under way."""
+
+    def __init__(self, monkeypatch, error=None):
+        self.now, self.most, self.error = 0, 0, error
+        put = tree_files.put
+
+        def late(*args, **kw):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            time.sleep(0.05)
+            self.now -= 1
+            if self.error is not None:
+                raise self.error
+            put(*args, **kw)
+
+        monkeypatch.setattr(tree_files, "put", late)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("pace", [{"every": 1}, {"every_steps": 3}])
+def test_saves_in_the_background_are_those_of_the_foreground(
+    tmp_path, monkeypatch, pace
+):
+    kw = {"metrics": METRICS, "validation": (X[:9], Y[:9])}
+    fit(callbacks=[checkpoint(tmp_path / "a-{step}", **pace)], **kw)
+    slowly = Slowly(monkeypatch)
+    saving = checkpoint(tmp_path / "b-{step}", background=True, **pace)
+    state, history = fit(callbacks=[saving], **kw)
+    assert slowly.most == 1 and slowly.now == 0
+    like = nn.train_state(NET, SGD, X[:1], key=KEY)
+    files = sorted(tmp_path.glob("a-*"))
+    for file in files:
+        other = file.with_name(file.name.replace("a", "b"))
+        same(nn.load(file, like=like), nn.load(other, like=like))
+        same_history(*map(unfinished_aside, (file, other)))
+    assert len(files) > 2 and len(list(tmp_path.iterdir())) == 2 * len(files)
+    first = min(tmp_path.glob("b-*"), key=steps_of)
+    saving = [checkpoint(first, background=True)]
+    again, second = fit(state=nn.load(first, like=like), callbacks=saving, **kw)
+    same(again, state)
+    same_history(second, history)
+
+
+def unfinished_aside(file):
+    history = nn.History.load(file)
+    history.unfinished = None
+    return history
+
+
+def test_training_goes_on_while_a_save_is_written(tmp_path, monkeypatch):
+    begun, may = threading.Event(), threading.Event()
+
+    def put(*args, **kw):
+        begun.set()
+        assert may.wait(20)
+
+    monkeypatch.setattr(tree_files, "put", put)
+
+    def release(epoch, state, history):
+        if epoch == 2:
+            assert begun.wait(20)  # by the save of epoch 1
+            may.set()
+
+    saving = checkpoint(tmp_path / "run", background=True)
+    fit(epochs=2, callbacks=[release, saving])
+    assert may.is_set()
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_error_of_a_write_in_the_background_ends_the_run(
+    tmp_path, monkeypatch, epochs
+):
+    """At the next save, or at the end if there is none."""
+    Slowly(monkeypatch, OSError(28, "checkpoint: cannot write run: No space left"))
+    saving = checkpoint(tmp_path / "run", background=True)
+    with pytest.raises(OSError, match="No space left") as caught:
+        fit(epochs=epochs, callbacks=[saving])
+    assert caught.value.history.epochs == [1, 2][:epochs]
+    monkeypatch.undo()
+    fit(epochs=1, callbacks=[saving])
+    assert nn.History.load(tmp_path / "run").epochs == [1]
+
+
+def test_an_error_of_the_run_waits_for_the_write_and_notes_its_error(
+    tmp_path, monkeypatch
+):
+    def fail(epoch, state, history):
+        raise RuntimeError("the disk is away")
+
+    for error in (None, OSError(28, "checkpoint: cannot write run: No space left")):
+        slowly = Slowly(monkeypatch, error)
+        saving = checkpoint(tmp_path / "run", background=True)
+        with pytest.raises(RuntimeError, match="disk is away") as caught:
+            fit(callbacks=[saving, fail])
+        assert slowly.now == 0 and (tmp_path / "run").exists()
+        noted = any("No space left" in note for note in caught.value.__notes__)
+        assert noted == (error is not None)
+        monkeypatch.undo()
+
+
+def test_a_signal_waits_for_the_write_of_what_fit_returns(tmp_path, monkeypatch):
+    Slowly(monkeypatch)
+    saving = checkpoint(tmp_path / "run", background=True, every_steps=2)
+    with Asks(8):
+        state, history = fit(callbacks=[saving], chunk_seconds=0.0)
+    assert int(state.step) == 8
+    same(nn.load(tmp_path / "run", like=state), state)
+    assert nn.History.load(tmp_path / "run").stopped == history.stopped
+
+
+def test_older_files_are_set_aside_in_the_background_too(tmp_path):
+    for name, keep in (("run.st", 3), ("run-{epoch}", 2)):
+        folder = tmp_path / str(keep)
+        fit(epochs=5, callbacks=[checkpoint(folder / name, keep=keep, background=True)])
+        assert len(list(folder.iterdir())) == keep
