@@ -84,7 +84,8 @@ def instructions(text: str) -> Iterator[Instruction]:
             for called in re.findall(r"(?:calls|body)=%([\w.-]+)", rest):
                 yield from inside(called, times * _turns(kind, rest))
             if kind == "call":
-                yield from inside(*re.findall(r"to_apply=%([\w.-]+)", rest), times)
+                (called,) = re.findall(r"to_apply=%([\w.-]+)", rest)
+                yield from inside(called, times)
 
     yield from inside(entry, 1)
 

@@ -190,7 +190,7 @@ def mlp(small: bool) -> Work:
 def cnn(small: bool) -> Work:
     """The recipe of `examples/mnist_cnn.py`, on a fifth of MNIST."""
     train, test = nn.data.digits() if small else nn.data.mnist()
-    train = tuple(a[:12_000] for a in train)
+    train = train[0][:12_000], train[1][:12_000]
     augment = nn.data.augment.shift(1 if small else 2)
 
     def optimizer(steps: int) -> optax.GradientTransformation:

@@ -32,8 +32,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-EIGHT = "--xla_force_host_platform_device_count=8"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {EIGHT}"
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+)
 
 import hlo
 import jax
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                 report["rows"].append(found)
                 print(f"{name}, {kind}, {devices} devices: counted", flush=True)
     model(report["rows"], args)
-    lines = table(report["rows"]) + ["", *predictions(report["rows"]), ""]
+    lines = [*table(report["rows"]), "", *predictions(report["rows"]), ""]
     lines += short(report["rows"]) or ["every requirement is met"]
     print("\n" + "\n".join(lines))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +179,7 @@ def count(compiled: Any) -> dict[str, Any]:
         "xla_flops": compiled.cost_analysis()["flops"],  # (loops counted once)
         "collectives": dict(times),
         "bytes": dict(size),
-        "gathers_data": any(map(gathers_data, found)),
+        "data_bytes": sum(i.times * i.bytes for i in found if gathers_data(i)),
     }
 
 
@@ -235,7 +236,7 @@ def sent(size: dict[str, int], devices: int) -> float:
     return sum(factors.get(kind, share) * n for kind, n in size.items())
 
 
-# ---- tables ----
+# ---- what is said ----
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -286,8 +287,9 @@ def short(rows: list[dict[str, Any]]) -> list[str]:
     said = []
     for r in rows:
         where = f"{r['network']}, {r['layout']}, {r['devices']} devices"
-        if r["gathers_data"]:
-            said += [f"{where}: data of the whole batch is gathered"]
+        if r["data_bytes"]:
+            size = f"{r['data_bytes'] / 1000:.1f} kB"
+            said += [f"{where}: {size} of all examples are gathered"]
         if r["difference"] > MOST_DIFFERENCE:
             said += [f"{where}: parameters differ by {r['difference']:.1e}"]
         if r["devices"] == 8 and r["flops_share"] > MOST_FLOPS:
