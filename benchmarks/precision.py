@@ -4,10 +4,10 @@
 Three networks of the examples, each trained by its example's recipe, once as it is and
 once as `nn.Mixed(net, jnp.bfloat16)`: the MLP of `digits.py` on the package's digits,
 the CNN of `mnist_cnn.py` on MNIST and the LSTM of `char_lm.py` on tiny Shakespeare.
-Both precisions get the same weights, order, dropout and augmentation. CNN and LSTM
-train on fewer examples for fewer epochs than in the examples, so that all runs take a
-quarter of an hour on a CPU. The table has the mean over the seeds of the accuracy (of
-the digits, or of the next character), in percent, on examples held back.
+Both precisions get the same weights, order, dropout and augmentation. To save time, CNN
+and LSTM train on fewer examples for fewer epochs than in the examples. The table has
+the mean over the seeds of the accuracy (of the digits, or of the next character), in
+percent, on examples held back.
 
 Each bfloat16 state is saved and read back: its numbers must be float32 and those of the
 state, bit for bit.

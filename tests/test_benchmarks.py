@@ -687,5 +687,5 @@ def test_a_file_without_the_masters_is_refused(benchmarks, tmp_path, monkeypatch
         save(path, state._replace(params=params), **more)
 
     monkeypatch.setattr(nn, "save", rounded)
-    with pytest.raises(SystemExit, match="w is not the float32 array"):
+    with pytest.raises(SystemExit, match="b is not the float32 array"):
         precision.check_masters(tmp_path / "state", net, state)
