@@ -346,7 +346,10 @@ class Run:
                 f"{type(self._layer).__name__}: run takes the name of a child, "
                 f'run("name", x), got {name!r:.60}'
             )
-        child = self._child(name)
+        return self.part(name, self.child(name), x)
+
+    def part(self, name: str, child: Layer, x: Any) -> Any:
+        """Call a child, perhaps in a wrapper, on `x` and keep its new state."""
         x = self._passing.with_lengths(as_pair(x))
         with place(name, child, x), jax.named_scope(name):
             y = self._call(name, child, handed(child, x))
@@ -359,7 +362,7 @@ class Run:
         self.key = own
         return y
 
-    def _child(self, name: str) -> Layer:
+    def child(self, name: str) -> Layer:
         """The child with this name, or at this path through groups."""
         children, found = self._children, None
         for part in name.split("/"):

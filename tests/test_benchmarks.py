@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPT, PICTURES = FOLDER / "train_mlp.py", FOLDER / "train_cnn.py"
 TEXT = FOLDER / "train_sequences.py"
 GENERATIVE = FOLDER / "train_generative.py"
+SCALE, PRECISION = FOLDER / "scale.py", FOLDER / "precision.py"
 OWN = ["jaxnn", "raw-step", "raw-scan"]  # those that need no other library
 PEERS = ["flax", "equinox", "haiku", "keras", "torch"]
 
@@ -562,3 +563,129 @@ def test_rows_by_channel_are_those_of_a_transposed_picture(benchmarks):
     np.testing.assert_allclose(
         flat @ generative.by_channel(w, 5, 0), picture.reshape(2, -1) @ w
     )
+
+
+@pytest.mark.slow
+def test_each_of_two_devices_does_half_of_a_step(tmp_path):
+    done = run("--small", "--out", tmp_path, script=SCALE)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "scale.md").read_text() in done.stdout
+    report = json.loads((tmp_path / "scale.json").read_text())
+    one, parallel, split = report["rows"]
+    # Without a loop, XLA's own count is right.
+    assert one["flops"] == pytest.approx(one["xla_flops"], rel=0.02)
+    assert not one["collectives"]
+    for row in (parallel, split):
+        assert 0.5 <= row["flops_share"] < 0.52
+        assert row["difference"] < 1e-5
+        assert row["collectives"]["all-reduce"] == 1
+        assert row["data_bytes"] == 0
+        assert 0 < row["predicted"]["64"] < row["predicted"]["2"] < 1
+    assert parallel["state_share"] == 1 and 0.5 <= split["state_share"] < 0.51
+    weights = 4 * (65 * 256 + 257 * 256 + 257 * 10)
+    loss = 8  # its sum, and the sum of the weights
+    assert weights <= parallel["bytes"]["all-reduce"] <= weights + loss
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--devices", 3], "invalid choice"),
+        (["--peak", 0], "--peak, --bandwidth and --per-device must be positive"),
+    ],
+)
+def test_wrong_arguments_for_scale_are_refused(arguments, said):
+    done = run("--small", *arguments, script=SCALE)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+PROGRAM = """\
+%body (p: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
+  %p = (s32[], f32[4,8]{1,0}) parameter(0)
+  %h = f32[4,8]{1,0} get-tuple-element(%p), index=1
+  %w = f32[8,8]{1,0} constant({...})
+  %d = f32[4,8]{1,0} dot(%h, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  ROOT %t = (s32[], f32[4,8]{1,0}) tuple(%h, %d)
+}
+
+%fused (a: f32[4,8]) -> f32[4,8] {
+  %a = f32[4,8]{1,0} parameter(0)
+  ROOT %e = f32[4,8]{1,0} tanh(%a)
+}
+
+ENTRY %main (x: f32[4,8]) -> f32[8] {
+  %x = f32[4,8]{1,0} parameter(0)
+  %f = f32[4,8]{1,0} fusion(%x), kind=kLoop, calls=%fused
+  %l = (s32[], f32[4,8]{1,0}) while(%f), condition=%c, body=%body, LOOP
+  %r = (f32[8]{0}, bf16[2,3]{1,0}) all-reduce(%f, %x), to_apply=%add
+}
+"""
+
+
+def test_operations_inside_a_loop_count_as_often_as_it_turns(benchmarks):
+    import hlo
+
+    known = 'backend_config={"known_trip_count":{"n":"5"}}'
+    text = PROGRAM.replace("LOOP", known)
+    assert hlo.flops(text) == 5 * 2 * 4 * 8 * 8 + 4 * 8
+    (one,) = hlo.collectives(text)
+    assert one.kind == "all-reduce" and one.bytes == 8 * 4 + 6 * 2
+    with pytest.raises(ValueError, match="does not say how often it turns"):
+        hlo.flops(PROGRAM.replace("LOOP", "backend_config={}"))
+
+
+def test_a_convolution_counts_its_products(benchmarks):
+    import hlo
+
+    conv = hlo.Instruction(
+        *("convolution", [("f32", (2, 8, 8, 5))], [(2, 8, 8, 3), (3, 3, 3, 5)]),
+        *("%x, %w), window={size=3x3}, dim_labels=b01f_01io->b01f", 1),
+    )
+    assert conv.flops == 2 * (2 * 8 * 8 * 5) * (3 * 3 * 3)
+
+
+def test_a_ring_sends_an_all_reduce_almost_twice(benchmarks):
+    import scale
+
+    assert scale.sent({"all-reduce": 800}, 8) == 1400
+    assert scale.sent({"all-gather": 800, "all-to-all": 80}, 8) == 770
+    assert scale.sent({"reduce-scatter": 100}, 8) == 700
+    assert scale.sent({"all-reduce": 800}, 1) == 0
+
+
+@pytest.mark.slow
+def test_precisions_are_compared_from_the_same_start(tmp_path):
+    done = run("--small", "--out", tmp_path, script=PRECISION)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "precision.md").read_text() in done.stdout
+    report = json.loads((tmp_path / "precision.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["mlp", "cnn", "lstm"]
+    for row in report["rows"]:
+        (plain,), (mixed,) = row["runs"]["float32"], row["runs"]["bfloat16"]
+        assert plain["loss"] != mixed["loss"]  # else nothing was in bfloat16
+        assert plain["loss"] == pytest.approx(mixed["loss"], rel=0.1)
+        apart = 100 * (mixed["accuracy"] - plain["accuracy"])
+        assert row["difference"] == pytest.approx(apart)
+        assert (tmp_path / f"precision_{row['name']}.safetensors").exists()
+
+
+def test_a_file_without_the_masters_is_refused(benchmarks, tmp_path, monkeypatch):
+    import jax
+    import optax
+    import precision
+
+    import jaxnn as nn
+
+    net, x = nn.Mixed(nn.Dense(3)), np.ones((2, 4), np.float32)
+    state = nn.train_state(net, optax.sgd(0.1), x, key=jax.random.key(0))
+    precision.check_masters(tmp_path / "state", net, state)
+    save = nn.save
+
+    def rounded(path, state, **more):
+        params = jax.tree.map(lambda a: a.astype("bfloat16"), state.params)
+        save(path, state._replace(params=params), **more)
+
+    monkeypatch.setattr(nn, "save", rounded)
+    with pytest.raises(SystemExit, match="b is not the float32 array"):
+        precision.check_masters(tmp_path / "state", net, state)

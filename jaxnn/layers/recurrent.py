@@ -14,6 +14,7 @@ from jaxnn.layers.dropout import Dropout
 from jaxnn.layers.sequences import Sequences, pack, unpack
 from jaxnn.messages.arguments import answered
 from jaxnn.messages.tracebacks import warn
+from jaxnn.ops.devices import gathered
 from jaxnn.ops.recurrent import keep, real_steps
 from jaxnn.trees import abstract
 
@@ -82,7 +83,7 @@ class Recurrent(Layer):
         return self.cell.init(key, (abstract(self.start(x)), _one_step(x)))
 
     def apply(self, params, state, x, *, key=None, train=False):
-        given = unpack("Recurrent", x)
+        given, params = unpack("Recurrent", x), gathered(params)
         carry = self._first_carry(given)
         xs, mask = jnp.swapaxes(given.x, 0, 1), None
         if given.lengths is not None:

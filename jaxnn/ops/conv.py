@@ -19,6 +19,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnn.ops import conv_cpu
+from jaxnn.ops.devices import on_several_devices
 from jaxnn.ops.portable import is_portable
 from jaxnn.ops.windows import Pads, output_sizes
 
@@ -32,6 +33,7 @@ class Window(NamedTuple):
     pads: Pads
     dilation: tuple[int, ...]
     groups: int
+    spread: bool = False  # whether the batch lies on several devices
 
 
 def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
@@ -54,7 +56,8 @@ def conv(x, w, *, stride, pads, dilation, groups: int = 1) -> jax.Array:
     >>> conv(x, w, stride=(1,), pads=((1, 1),), dilation=(1,))[0, :, 0].tolist()
     [1.0, 3.0, 6.0, 9.0, 7.0]
     """
-    window = Window(x.shape[1:-1], w.shape[:-2], stride, pads, dilation, groups)
+    sizes, spread = x.shape[1:-1], on_several_devices()
+    window = Window(sizes, w.shape[:-2], stride, pads, dilation, groups, spread)
     return _bind(_CONV, *_alike(x, w.astype(x.dtype)), window)
 
 
@@ -72,7 +75,8 @@ def conv_transpose(x, w, *, sizes, stride, pads, dilation, groups: int = 1):
     Returns:
         `[N, *sizes, F]` in the dtype of `x`.
     """
-    window = Window(sizes, w.shape[:-2], stride, pads, dilation, groups)
+    spread = on_several_devices()
+    window = Window(sizes, w.shape[:-2], stride, pads, dilation, groups, spread)
     w = _swap_channels(w.astype(x.dtype), groups)
     return _bind(_INPUT, *_alike(x, w), window)
 
@@ -156,7 +160,7 @@ def _lax_filter(x, g, *, window: Window):
 
 
 def _output_shape(x, w, window: Window):
-    _, kernel, stride, pads, dilation, _ = window
+    _, kernel, stride, pads, dilation, *_ = window
     outputs = output_sizes(window.sizes, kernel, stride, pads, dilation)
     return x.shape[0], *outputs, w.shape[-1]
 

@@ -10,7 +10,8 @@ Three ways to compute each of the three, all exact:
   rows are placed side by side instead, and shifted rows are added.  One product of
   `[·, k C]` and `[C k, k F]`, whose operands are k times the images instead of k².
 
-Patches and strips are made for a few images at a time, so that they stay in the cache.
+Patches and strips are made for a few images at a time, so that they stay in the cache;
+on several devices for all, since a piece of the batch would be gathered on each.
 Milliseconds inside a scan on two cores with AVX-512, jax 0.10.2, float32, 3x3 kernels:
 
     images           channels   forward: canonical strips   filter: canonical strips
@@ -262,13 +263,13 @@ def _times(a, scale):
 
 
 def _outputs(window):
-    _, kernel, stride, pads, dilation, _ = window
+    _, kernel, stride, pads, dilation, *_ = window
     return output_sizes(window.sizes, kernel, stride, pads, dilation)
 
 
 def _by_axis(window):
     """Size, outputs, kernel, stride, padding before and dilation of every axis."""
-    sizes, kernel, stride, pads, dilation, _ = window
+    sizes, kernel, stride, pads, dilation, *_ = window
     before = (low for low, _ in pads)
     each = (sizes, _outputs(window), kernel, stride, before, dilation)
     return zip(*each, strict=True)
@@ -345,7 +346,7 @@ def _summable(x):
 def _pieces(way, x, w, window, numbers: int):
     """Apply one way to as many images at a time as `numbers` per image allow."""
     n, piece = x.shape[0], _piece(x.shape[0], _PRODUCT // numbers)
-    if piece >= n:
+    if window.spread or piece >= n:
         return way(x, w, window)
     full = n - n % piece
     y = lax.map(lambda x: way(x, w, window), _cut(x[:full], piece))
@@ -356,7 +357,7 @@ def _pieces(way, x, w, window, numbers: int):
 def _added_pieces(way, x, g, window, numbers: int):
     """The same for filter gradients, which add up."""
     n, piece = x.shape[0], _piece(x.shape[0], _PRODUCT // numbers)
-    if piece >= n:
+    if window.spread or piece >= n:
         return way(x, g, window).astype(x.dtype)
     full = n - n % piece
     total = jnp.zeros((*window.kernel, x.shape[-1], g.shape[-1]), _sum_type(x))

@@ -4,6 +4,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxnn.ops.devices import on_several_devices
+
 
 def dense(x: jax.Array, w: jax.Array, b: jax.Array | None = None) -> jax.Array:
     """`y = x w + b` over the last axis, computed in the dtype of `x`.
@@ -35,9 +37,3 @@ def dense_over_time(x: jax.Array, w: jax.Array) -> jax.Array:
         return dense(x, w)
     y = dense(x.reshape(-1, x.shape[-1]), w)
     return y.reshape(*x.shape[:-1], w.shape[-1])
-
-
-def on_several_devices() -> bool:
-    """Whether the program being traced is for a mesh, as in `Layout.inside`."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return not mesh.empty and mesh.size > 1

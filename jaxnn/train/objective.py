@@ -7,6 +7,7 @@ values and logs of each example.  The loss then takes the values out of the outp
 that an objective goes through `TrainStep` like any loss.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,10 +21,12 @@ from jaxnn.core import (
     Layer,
     Params,
     Run,
+    Wrapper,
     as_layer,
     fold_in,
     unknown_child,
 )
+from jaxnn.layers import Mixed, Remat
 from jaxnn.messages.phrases import describe, shown
 from jaxnn.train.ensemble import Ensemble
 from jaxnn.train.inside import inside
@@ -79,7 +82,7 @@ class ObjectiveRun:
         if given and isinstance(given[0], str):
             if given[0].split("/")[0] not in self._net.children():
                 raise KeyError(unknown_child(self._net, given[0]))
-            y = self._run(*given)
+            y = self._part(*given)
         else:
             if len(given) != 1:
                 raise TypeError(
@@ -91,6 +94,17 @@ class ObjectiveRun:
         # hold values of that differentiation; it needs no gradient.
         self._run.state = jax.lax.stop_gradient(self._run.state)
         return y
+
+    def _part(self, name: str, x: Any = None) -> Any:
+        """Call a child as the wrappers around the network would."""
+        return self._run.part(name, _within(self._net, self._run.child(name)), x)
+
+
+def _within(net: Layer, child: Layer) -> Layer:
+    """A child with the precision and the memory of the network that it is called in."""
+    if isinstance(net, Mixed | Remat):
+        return dataclasses.replace(net, layer=_within(net.layer, child))
+    return _within(net.layer, child) if isinstance(net, Wrapper) else child
 
 
 class Body(Composite):

@@ -304,6 +304,31 @@ def test_each_device_computes_an_eighth_and_no_batch_is_gathered(name):
     assert not any("512" in shape.split(",") for shape in gathered)
 
 
+def compiled_step(net, x, y, layout):
+    """The text of a training step on the devices of a layout."""
+    optimizer = optax.sgd(0.1)
+    step = nn.train_step(net, LOSS, optimizer, layout=layout)
+    state = nn.train_state(net, optimizer, x[:1], key=jax.random.key(0))
+    given = layout.place(state), layout.replicate((x, y))
+    return jax.jit(step).lower(*given).compile().as_text()
+
+
+def test_a_convolution_of_more_images_than_a_piece_gathers_none():
+    """On a CPU alone it takes 38 of these images at a time."""
+    net = nn.Sequential(nn.Conv(32, 3), jax.nn.relu, nn.GlobalAvgPool(), nn.Dense(4))
+    x, y = np.ones((80, 16, 16, 16), np.float32), np.zeros(80, int)
+    assert "all-gather(" not in compiled_step(net, x, y, nn.Layout(mesh()))
+
+
+def test_a_split_recurrent_weight_is_gathered_once_and_no_carry_is():
+    x, y = np.ones((296, 6, 4), np.float32), np.zeros(296, int)
+    layout = nn.Layout(mesh(), params=SHARDED)
+    text = compiled_step(NETS["lstm"], x, y, layout)
+    gathered = re.findall(r"\[([\d,]+)\]\S* all-gather\(", text)
+    assert gathered and not any("296" in shape.split(",") for shape in gathered)
+    assert "all-to-all(" not in text
+
+
 def test_a_mesh_of_explicit_axes_is_taken():
     explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     many, _ = run(NETS["cnn"], layout=nn.Layout(explicit))

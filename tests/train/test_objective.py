@@ -1,6 +1,7 @@
 """Objectives: the same numbers as a loss, and everything around a loss works."""
 
 import pickle
+import re
 
 import chex
 import jax
@@ -331,3 +332,27 @@ def test_a_child_that_the_network_lacks_is_missed_in_the_users_class(members):
     net = nn.ensemble(net, 2) if members == 2 else net
     with pytest.raises(KeyError, match="Sequential has no child 'bod'; it has body"):
         fit(X, net, loss=None, objective=lambda run, x: run("bod", x).mean(-1))
+
+
+@pytest.mark.parametrize("around", [nn.Mixed, lambda net: nn.Remat(nn.Mixed(net))])
+def test_a_child_alone_computes_in_the_precision_of_the_network(around):
+    net = around(Code())
+
+    def whole(run, x):
+        return MSE(run(x), x)
+
+    def by_parts(run, x):
+        return MSE(run("decoder", run("encoder", x)), x)
+
+    options = {"optimizer": SGD, "key": KEY, "epochs": 1, "batch_size": 32}
+    state = nn.train_state(net, SGD, X, key=KEY)
+    programs = []
+    for objective in (whole, by_parts):
+        step = nn.train_step(net, objective=objective, optimizer=SGD)
+        programs.append(str(jax.make_jaxpr(step)(state, X)))
+    for program in programs:
+        products = re.findall(r":(\w+)\[[\d,]*\] = dot_general", program)
+        assert products and set(products) == {"bf16"}
+    assert ("remat" in programs[1]) == isinstance(net, nn.Remat)
+    found, _ = nn.fit(net, X, objective=by_parts, **options)
+    assert {a.dtype.name for a in jax.tree.leaves(found.params)} == {"float32"}
