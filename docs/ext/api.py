@@ -123,16 +123,16 @@ PAGES = (
     Page("sklearn", "scikit-learn", module="sklearn"),
 )
 
-#: What one may search for, and the name that it is.
+#: Under which other words search finds a name; most are other libraries'.
 INDEX = {
-    "fit": "fit train learn",
-    "Conv": "conv convolution Conv2D Conv1D Conv3D",
+    "fit": "train",
+    "Conv": "Conv1D Conv2D Conv3D",
+    "ConvTranspose": "Conv2DTranspose deconvolution",
     "Dense": "Linear",
-    "lstm": "LSTM",
-    "gru": "GRU",
+    "Embed": "Embedding",
     "callbacks.checkpoint": "ModelCheckpoint",
-    "losses.softmax_cross_entropy": "CrossEntropyLoss",
-    "MultiHeadAttention": "transformer",
+    "Plateau": "ReduceLROnPlateau",
+    "losses.softmax_cross_entropy": "CrossEntropyLoss CategoricalCrossentropy",
 }
 
 
@@ -247,9 +247,8 @@ def _entry(name: str) -> str:
     body = [markdown(inspect.getdoc(value) or "")]
     if inspect.isclass(value):
         body += [_member(value, member) for member in _members(value)]
-    index = "".join(
-        f"```{{index}} {word}\n```\n" for word in INDEX.get(name, "").split()
-    )
+    words = ", ".join(f"! {word}" for word in INDEX.get(name, "").split())
+    index = f"```{{index}} {words}\n```\n" if words else ""
     return (
         f"{index}:::::{{py:{kind}}} {own}{_signature(value)}\n:module: {module}\n\n"
         + "\n\n".join(body)
