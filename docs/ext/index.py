@@ -28,7 +28,9 @@ def _place(node: Any) -> str:
     """The name of the API that comes next, else the page as a whole."""
     while isinstance(node, index | nodes.target):
         node = node.next_node(siblings=True, descend=False)
-    return next(node.findall(desc_signature))["ids"][0] if isinstance(node, desc) else ""
+    if not isinstance(node, desc):
+        return ""
+    return next(node.findall(desc_signature))["ids"][0]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
