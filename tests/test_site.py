@@ -75,7 +75,7 @@ def test_every_example_is_in_the_gallery(ext):
 
 
 def test_every_picture_of_the_gallery_is_there_and_small(ext):
-    drawn = {path.stem: path.stat().st_size for path in DOCS.glob("pictures/*.png")}
+    drawn = {path.stem: path.stat().st_size for path in DOCS.glob("pictures/*.webp")}
     assert {*drawn} == {*ext("pictures").PICTURES}
     assert max(drawn.values(), default=0) <= 60_000
     assert sum(drawn.values()) <= 2_000_000

@@ -126,13 +126,16 @@ PAGES = (
 #: Under which other words search finds a name; most are other libraries'.
 INDEX = {
     "fit": "train",
-    "Conv": "Conv1D Conv2D Conv3D",
-    "ConvTranspose": "Conv2DTranspose deconvolution",
+    "train_step": "training loop, GradientTape, train_on_batch",
+    "EarlyStopping": "early stopping",
+    "Plateau": "ReduceLROnPlateau",
+    "callbacks.checkpoint": "ModelCheckpoint",
+    "Conv": "Conv1D, Conv2D, Conv3D",
+    "ConvTranspose": "Conv2DTranspose, deconvolution",
     "Dense": "Linear",
     "Embed": "Embedding",
-    "callbacks.checkpoint": "ModelCheckpoint",
-    "Plateau": "ReduceLROnPlateau",
-    "losses.softmax_cross_entropy": "CrossEntropyLoss CategoricalCrossentropy",
+    "losses.softmax_cross_entropy": "CrossEntropyLoss, SparseCategoricalCrossentropy",
+    "save": "save model, load model",
 }
 
 
@@ -247,8 +250,8 @@ def _entry(name: str) -> str:
     body = [markdown(inspect.getdoc(value) or "")]
     if inspect.isclass(value):
         body += [_member(value, member) for member in _members(value)]
-    words = ", ".join(f"! {word}" for word in INDEX.get(name, "").split())
-    index = f"```{{index}} {words}\n```\n" if words else ""
+    words = ", ".join(f"! {word}" for word in INDEX.get(name, "").split(", "))
+    index = f"```{{index}} {words}\n```\n" if name in INDEX else ""
     return (
         f"{index}:::::{{py:{kind}}} {own}{_signature(value)}\n:module: {module}\n\n"
         + "\n\n".join(body)
