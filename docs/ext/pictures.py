@@ -74,4 +74,10 @@ PICTURES = {
         "orders.png",
         "Orders by day and stock: greedy, by tree search, and the optimum.",
     ),
+    "optuna_search": Picture(
+        "trials.png", "Validation accuracy of twenty trials; pruned ones are gray."
+    ),
+    "ensemble": Picture(
+        "error_by_members.png", "Test error by the number of networks that vote."
+    ),
 }
