@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx.ext.viewcode",
+    "ext.index",
     "ext.links",
     "ext.mathml",
     "ext.pages",
@@ -76,6 +77,7 @@ html_theme = "furo"
 html_title = f"jaxnn {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_favicon = "static/icon.svg"
 html_math_renderer = "mathml"
 html_show_sphinx = False
 html_copy_source = False

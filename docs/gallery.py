@@ -21,16 +21,16 @@ MOST = 60_000  # bytes
 
 
 def shrink(source: Path, target: Path) -> int:
-    """Write a picture with fewer colors and pixels, until it is small enough."""
+    """Write a picture with fewer pixels, and as well as its size allows."""
     image = Image.open(source).convert("RGB")
     width = min(WIDEST, image.width)
-    while True:
-        size = width, round(image.height * width / image.width)
-        smaller = image.resize(size, Image.Resampling.LANCZOS)
-        smaller.quantize(96, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
+    size = width, round(image.height * width / image.width)
+    smaller = image.resize(size, Image.Resampling.LANCZOS)
+    for quality in range(85, 0, -5):
+        smaller.save(target, quality=quality, method=6)
         if target.stat().st_size <= MOST:
-            return target.stat().st_size
-        width = round(0.9 * width)
+            break
+    return target.stat().st_size
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     for name, picture in PICTURES.items():
         source = folder / name / picture.file
         if source.exists():
-            size = shrink(source, HERE / "pictures" / f"{name}.png")
+            size = shrink(source, HERE / "pictures" / f"{name}.webp")
             print(f"{name:20} {size / 1000:5.1f} KB")
 
 

@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page that reads drawn digits, in a real browser, against Python's onnxruntime.
 
-The browser is Chromium with its driver, `pip install selenium`; the runtime comes by
-`npm install` in `examples/web`.
+The browser is that of `browser.py`; the runtime comes by `npm install` in
+`examples/web`.
 """
 
-import http.server
 import json
-import shutil
-import threading
-from functools import partial
 
 import numpy as np
 import pytest
+from browser import chromium, needed, served, wait
 from example import drawn, load
 
 import jaxnn as nn
 
 web = load("web")
 RUNTIME = web.PAGE / "node_modules" / "onnxruntime-web" / "dist"
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-    *("disable-background-networking", "disable-component-update", "disable-sync"),
-)
 
 
 def session(path):
@@ -76,41 +69,15 @@ def test_enlarged_digits_have_the_border_of_mnists():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page in a browser, when its network is loaded."""
-    selenium = pytest.importorskip("selenium.webdriver")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver")
+    needed()
     if not RUNTIME.is_dir():
         pytest.skip("needs onnxruntime-web: npm install, in examples/web")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = partial(Quiet, directory=web.PAGE)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    options = selenium.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(f"--{flag}")
-    service = selenium.ChromeService(shutil.which("chromedriver"))
-    driver = selenium.Chrome(options, service)
-    try:
+    data = tmp_path_factory.mktemp("chromium")
+    with served(web.PAGE) as address, chromium(data) as driver:
         driver.set_window_size(900, 800)
-        driver.get(f"http://127.0.0.1:{server.server_address[1]}")
+        driver.get(address)
         wait(driver, "return session !== null")
         yield driver
-    finally:
-        driver.quit()
-        server.shutdown()
-        server.server_close()
-
-
-def wait(driver, condition):
-    """Until a condition of the page holds."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(driver, 30).until(lambda page: page.execute_script(condition))
 
 
 def put(driver, image):

@@ -124,16 +124,19 @@ PAGES = (
     Page("sklearn", "scikit-learn", module="sklearn"),
 )
 
-#: What one may search for, and the name that it is.
+#: Under which other words search finds a name; most are other libraries'.
 INDEX = {
-    "fit": "fit train learn",
-    "Conv": "conv convolution Conv2D Conv1D Conv3D",
-    "Dense": "Linear",
-    "lstm": "LSTM",
-    "gru": "GRU",
+    "fit": "train",
+    "train_step": "training loop, GradientTape, train_on_batch",
+    "EarlyStopping": "early stopping",
+    "Plateau": "ReduceLROnPlateau",
     "callbacks.checkpoint": "ModelCheckpoint",
-    "losses.softmax_cross_entropy": "CrossEntropyLoss",
-    "MultiHeadAttention": "transformer",
+    "Conv": "Conv1D, Conv2D, Conv3D",
+    "ConvTranspose": "Conv2DTranspose, deconvolution",
+    "Dense": "Linear",
+    "Embed": "Embedding",
+    "losses.softmax_cross_entropy": "CrossEntropyLoss, SparseCategoricalCrossentropy",
+    "save": "save model, load model",
 }
 
 
@@ -248,9 +251,8 @@ def _entry(name: str) -> str:
     body = [markdown(inspect.getdoc(value) or "")]
     if inspect.isclass(value):
         body += [_member(value, member) for member in _members(value)]
-    index = "".join(
-        f"```{{index}} {word}\n```\n" for word in INDEX.get(name, "").split()
-    )
+    words = ", ".join(f"! {word}" for word in INDEX.get(name, "").split(", "))
+    index = f"```{{index}} {words}\n```\n" if name in INDEX else ""
     return (
         f"{index}:::::{{py:{kind}}} {own}{_signature(value)}\n:module: {module}\n\n"
         + "\n\n".join(body)

@@ -83,7 +83,7 @@ def _picture(name: str) -> str:
     if name not in PICTURES:
         return ""
     caption = PICTURES[name].caption
-    return f":::{{figure}} ../pictures/{name}.png\n:alt: {caption}\n\n{caption}\n:::"
+    return f":::{{figure}} ../pictures/{name}.webp\n:alt: {caption}\n\n{caption}\n:::"
 
 
 def gallery() -> str:
@@ -102,11 +102,10 @@ def _card(name: str) -> str:
     ]
     if name in PICTURES:
         head += [
-            f":img-top: pictures/{name}.png",
+            f":img-top: pictures/{name}.webp",
             f":img-alt: {PICTURES[name].caption}",
         ]
-    note = f"\n\n*Picture: {PICTURES[name].caption}*" if name in PICTURES else ""
-    return "\n".join([*head, "", _sentence(examples()[name]) + note, ":::"])
+    return "\n".join([*head, "", _sentence(examples()[name]), ":::"])
 
 
 def read(app: Any, page: str, source: list[str]) -> None:

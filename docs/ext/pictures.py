@@ -33,4 +33,51 @@ PICTURES = {
     "universality": Picture(
         "wave.png", "A wave fitted with two and with eight hidden neurons (small run)."
     ),
+    "mnist_mlp": Picture(
+        "confusion.png", "Which of 10,000 test digits was taken for which."
+    ),
+    "serve": Picture(
+        "latency.png", "Requests that are answered together, and each alone."
+    ),
+    "web": Picture(
+        "predictions.png", "What the network in the page reads; in red its mistakes."
+    ),
+    "two_outputs": Picture(
+        "predictions.png",
+        "Turned digits, turned back by the angle that the network says.",
+    ),
+    "forecast": Picture(
+        "forecasts.png", "Three series, what each model forecast and what came true."
+    ),
+    "anomaly": Picture(
+        "machine_temperature_system_failure.png",
+        "The temperature of a machine, the score of the forecasts, and the alarms.",
+    ),
+    "traffic": Picture(
+        "speed_7578.png",
+        "Forecasts of road speed with 80 % intervals, by three models.",
+    ),
+    "detect": Picture(
+        "detections.png",
+        "Cells found, missed and found by mistake in test photographs.",
+    ),
+    "caption": Picture(
+        "combinations.png",
+        "Where the network looked for each word of names never seen.",
+    ),
+    "retrieve": Picture("found.png", "The pictures found first for names never seen."),
+    "transfer": Picture(
+        "transfer.png",
+        "Test accuracy by the number of pictures, after other classes or from nothing.",
+    ),
+    "decide": Picture(
+        "orders.png",
+        "Orders by day and stock: greedy, by tree search, and the optimum.",
+    ),
+    "optuna_search": Picture(
+        "trials.png", "Validation accuracy of twenty trials; pruned ones are gray."
+    ),
+    "ensemble": Picture(
+        "error_by_members.png", "Test error by the number of networks that vote."
+    ),
 }
