@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -689,3 +690,32 @@ def test_a_file_without_the_masters_is_refused(benchmarks, tmp_path, monkeypatch
     monkeypatch.setattr(nn, "save", rounded)
     with pytest.raises(SystemExit, match="b is not the float32 array"):
         precision.check_masters(tmp_path / "state", net, state)
+
+
+@pytest.mark.slow
+def test_streams_are_told_beside_arrays():
+    done = run("--steps", 2, "--rounds", 1, script=FOLDER / "stream.py")
+    assert done.returncode == 0, done.stderr
+    names = [line[:24].strip() for line in done.stdout.splitlines()]
+    assert names[:4] == [
+        "arrays",
+        "arrays on the host",
+        "arrays in files",
+        "a function",
+    ]
+
+
+@pytest.mark.slow
+def test_page_faults_end_where_memory_is_kept():
+    given = "--only", "CNN", "--steps", 2, "--rounds", 1
+    done = run(*given, script=FOLDER / "memory.py")
+    assert done.returncode == 0, done.stderr
+    (_, usual), (_, kept) = (
+        (row[1], int(row[3].replace(",", "")))
+        for row in map(str.split, done.stdout.splitlines())
+        if row[0] == "CNN"
+    )
+    assert usual > 5_000 > 500 > kept
+    sizes = dict(re.findall(r"^(.*\S) +([\d.]+) MB$", done.stdout, re.M))
+    whole, pieces, remat = map(float, sizes.values())
+    assert max(pieces, remat) < whole / 2
