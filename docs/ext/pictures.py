@@ -79,4 +79,8 @@ PICTURES = {
     "ensemble": Picture(
         "error_by_members.png", "Test error by the number of networks that vote."
     ),
+    "mountain_car": Picture(
+        "paths.png",
+        "Position and speed of a car driven by each agent, and the top of the hill.",
+    ),
 }
