@@ -27,11 +27,10 @@ PICTURES = {
         "descent.png", "Gradient descent beside the least squares solution."
     ),
     "gradient_descent": Picture(
-        "learning_rates.png",
-        "Too small, right and too large a learning rate (small run).",
+        "learning_rates.png", "Learning rates: too small, right, large and too large."
     ),
     "universality": Picture(
-        "wave.png", "A wave fitted with two and with eight hidden neurons (small run)."
+        "wave.png", "A wave fitted with 2, 4, 8 and 32 hidden neurons."
     ),
     "mnist_mlp": Picture(
         "confusion.png", "Which of 10,000 test digits was taken for which."
@@ -79,5 +78,9 @@ PICTURES = {
     ),
     "ensemble": Picture(
         "error_by_members.png", "Test error by the number of networks that vote."
+    ),
+    "mountain_car": Picture(
+        "paths.png",
+        "Position and speed of a car driven by each agent, and the top of the hill.",
     ),
 }
