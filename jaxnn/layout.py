@@ -358,7 +358,7 @@ def laid_out(
     if layout is None:
         return advance(state, batch)
     with layout.inside():
-        state, logs = advance(state, layout.spread(batch, axis))
+        state, logs = advance(layout.pin(state), layout.spread(batch, axis))
         return layout.pin(state), logs
 
 

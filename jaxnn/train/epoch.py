@@ -220,20 +220,26 @@ def run_steps(
         layout=layout,
     )
     learned = (state.params, state.state) if isinstance(state, TrainState) else ()
-    finite = all_finite(learned)
+    finite = all_finite(learned, join=layout is None)
     if layout is not None:  # (otherwise XLA chooses, and another choice recompiles)
         totals, finite = layout.whole((totals, finite))
     return state, totals, finite
 
 
-def all_finite(tree: Any) -> jax.Array:
-    """Whether no floating-point number is NaN or infinite."""
+def all_finite(tree: Any, join: bool = True) -> jax.Array:
+    """Whether no floating-point number is NaN or infinite.
+
+    Args:
+        tree: arrays.
+        join: whether to concatenate small arrays, which gathers what devices split.
+    """
     # Small arrays are concatenated and reductions have no map before them, to speed up
     # compilation: the 161 arrays of a ResNet-50 took 0.7 s, now 0.1.
     leaves = [a for a in jax.tree.leaves(tree) if is_float(a)]
-    parts, small = [a for a in leaves if a.size >= 2**16], defaultdict(list)
+    most = 2**16 if join else 0
+    parts, small = [a for a in leaves if a.size >= most], defaultdict(list)
     for a in leaves:
-        if a.size < 2**16:
+        if a.size < most:
             small[a.dtype].append(a.ravel())
     parts += map(jnp.concatenate, small.values())
     largest = (jnp.max(jnp.abs(a), initial=0) for a in parts)

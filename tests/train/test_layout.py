@@ -417,6 +417,22 @@ def test_a_tensor_parallel_block_adds_up_twice():
     assert not re.search(r" (all-gather|all-to-all|collective-permute)\(", text)
 
 
+def test_a_tensor_parallel_run_gathers_nothing():
+    """Neither in its steps nor where it looks for numbers that are not finite."""
+    net, _ = TRANSFORMERS["gpt"]
+    two = jax.make_mesh((2, 4), ("data", "model"))
+    layout = nn.Layout(two, params=nn.tensor_parallel("model"))
+    step = nn.train_step(net, LOSS, optax.adam(1e-3))
+    state = nn.train_state(net, step.optimizer, IDS, key=jax.random.key(0))
+    state, data = layout.place(state), layout.send(np.stack([IDS] * 3))
+    room = zero_totals(step, stats_shapes(step, state, (IDS, IDS)), 3, len(IDS))
+    chunk = partial(run_steps.function, step=step, batch_size=len(IDS), layout=layout)
+    given = state, layout.replicate(room), (data, data), None, 0, 3
+    text = jax.jit(chunk).lower(*given).compile().as_text()
+    assert " all-reduce(" in text
+    assert not re.search(r" (all-gather|all-to-all|collective-permute)\(", text)
+
+
 def test_patterns_of_tensor_parallel_need_not_all_match():
     layout = nn.Layout(
         jax.make_mesh((2, 4), ("data", "model")), params=nn.tensor_parallel("model")
