@@ -31,7 +31,7 @@ import optax
 from kills import _alike
 
 import jaxnn as nn
-from jaxnn.files import tree_files
+from jaxnn.files import tensor_files
 
 EPOCHS, PACE = 18, 3  # of a run's 90 steps, saves included
 PATIENCE = 10.0  # seconds that a process may outlive another that was killed
@@ -111,13 +111,14 @@ def born(file: Path, seed: int, options: argparse.Namespace) -> tuple[list[int],
 
 def live(file: Path, seed: int, mouth: int, options, place: tuple) -> None:
     """What a process does; its warnings and errors go to a file in `said`."""
-    put = tree_files.put
+    write = tensor_files.write
 
-    def tell_and_put(*args, **kw):
+    def slowly(*args):
         os.write(mouth, b".")
-        put(*args, **kw)
+        write(*args)
+        time.sleep(0.05)  # a file this small is written before the parent has heard
 
-    tree_files.put = tell_and_put
+    tensor_files.write = slowly
     try:
         said = file.parent / "said" / str(place[2])
         said.parent.mkdir(exist_ok=True)
@@ -209,7 +210,7 @@ def main(options: argparse.Namespace) -> None:
     luck, killed, left_behind, seed, survived = random.Random(time.time()), 0, 0, 0, []
     while killed < options.kills:
         with tempfile.TemporaryDirectory() as folder:
-            file, done = Path(folder) / "run.safetensors", False
+            file, done, known = Path(folder) / "run.safetensors", False, set()
             while not done:
                 options.background = luck.random() < 0.5
                 writes = luck.choice((0, 1, 2, 3, 4))
@@ -222,7 +223,8 @@ def main(options: argparse.Namespace) -> None:
                 )
                 done = lived is None
                 killed, survived = killed + (not done), survived + (lived or [])
-                inside = any(Path(folder).glob(".jaxnn-*"))
+                found = set(Path(folder).glob(".jaxnn-*"))
+                inside, known = not found <= known, found
                 left_behind += inside
                 if not done:
                     print(
