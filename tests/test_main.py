@@ -2,6 +2,7 @@
 """`python -m jaxnn` prints what a bug report needs, whatever the device does."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -56,3 +57,11 @@ def test_the_bug_template_asks_for_it():
     if not template.exists():
         pytest.skip("jaxnn is installed without its checkout")
     assert "python -m jaxnn" in template.read_text("utf8")
+
+
+def test_the_version_has_a_heading_in_the_changelog_and_a_citation():
+    root = Path(__file__).parents[1]
+    heads = re.findall(r"^## \[(.*?)\]", (root / "CHANGELOG.md").read_text(), re.M)
+    assert nn.__version__ == heads[0] or heads[0] == "Unreleased"
+    cited = re.search(r"^version: (.*)$", (root / "CITATION.cff").read_text(), re.M)
+    assert cited is not None and cited[1] in heads
