@@ -222,7 +222,8 @@ class Fit:
         while start < piece.stop and not asked:
             stop = min(piece.stop, start + steps, start + self._steps_to_save())
             chunk = piece._replace(start=start, stop=stop)
-            self.before = self._copied() if self.keep else None
+            self.before = replay.start(self.state) if self.keep else None
+            self.keep = self.before is not None
             totals, finite = self._chunk(chunk, totals)
             means = np.array(totals.means)[chunk.start : chunk.stop]
             self._check(means, names, finite, chunk, epoch)
@@ -233,21 +234,6 @@ class Fit:
                 steps, asked = self._agreed(piece)
         taken = _taken(jax.device_get(totals), piece._replace(stop=start))
         return taken, start == piece.stop
-
-    def _copied(self) -> Any:
-        """A copy of the state, or None from now on if the device has no room for it."""
-        try:
-            return copy(self.state)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-        self.keep = False
-        warn(
-            "fit: the device has no room for a second copy of the state, so the run "
-            "goes on as with replay=False: if the loss becomes NaN, the last finite "
-            "state is that of your last nn.callbacks.checkpoint",
-        )
-        return None
 
     def _agreed(self, piece: Piece | None = None) -> tuple[int, bool]:
         """How many steps to take next, and whether the run was asked to end.

@@ -11,11 +11,13 @@ import numpy as np
 from jaxnn import trees
 from jaxnn.core import trace
 from jaxnn.messages.phrases import describe
+from jaxnn.messages.tracebacks import warn
 from jaxnn.surgery import Tap, layer_paths
 from jaxnn.train.ensemble import member
 from jaxnn.train.history import History
 from jaxnn.train.objective import unpack
 from jaxnn.train.players import PlayersStep
+from jaxnn.train.state import copy
 from jaxnn.train.step import EnsembleStep, TrainStep
 
 SLOWER = (
@@ -81,6 +83,21 @@ def _kept(state: Any) -> str:
     if state is None:
         return "error.history holds the epochs before (replay=False kept no state)."
     return "error.state is the last finite state, error.history the epochs before."
+
+
+def start(state: Any) -> Any:
+    """A copy of the state to replay from, or None if the device has no room for it."""
+    try:
+        return copy(state)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+    warn(
+        "fit: the device has no room for a second copy of the state, so the run goes "
+        "on as with replay=False: if the loss becomes NaN, the last finite state is "
+        "that of your last nn.callbacks.checkpoint",
+    )
+    return None
 
 
 def last_finite(run: Callable[[int], tuple[Any, bool]], bad: int) -> tuple[int, Any]:

@@ -121,7 +121,7 @@ def test_a_device_without_room_for_a_copy_is_warned_of(monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     expected, _ = fit()
-    monkeypatch.setattr("jaxnn.train.loop.copy", full)
+    monkeypatch.setattr("jaxnn.train.replay.copy", full)
     with pytest.warns(UserWarning, match="no room for a second copy of the state"):
         found, _ = fit()
     same(expected, found)

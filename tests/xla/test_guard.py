@@ -159,7 +159,7 @@ def test_right_fusions_stay():
     """The fast reductions of a training step are not taken away."""
     x = jnp.ones((256, 256))
     program = Program(lambda x: jnp.square(x).sum(1))
-    assert "__ynn_fusion" in program.prepare(x).lower(x).compile().as_text()
+    assert "__ynn_fusion" in program.prepare(x).call.lower(x).compile().as_text()
     assert "__ynn_fusion" not in jax.jit(program.function).lower(x).compile().as_text()
 
 
