@@ -118,10 +118,11 @@ def test_rare_colors_count_more():
 
 @pytest.mark.slow
 def test_digits_are_spoken(run, tmp_path):
-    options = ["--small", "--epochs", "20", "--listener-epochs", "12"]
-    more = ["--spoken", "20", "--say", "70"]
+    options = ["--small", "--epochs", "150", "--listener-epochs", "12"]
+    more = ["--spoken", "40", "--say", "70"]
     numbers, pictures, lines = run("speak_digits", *options, *more)
     assert numbers["through"] > 0.8 and numbers["real"] > 0.8
+    assert numbers["spoken"] > 0.3 and numbers["nearest"] < 10
     assert pictures == {"learning_curves", "spoken"}
     with wave.open(str(tmp_path / "70.wav")) as file:
         assert file.getframerate() == 8000 and file.getnframes() > 4000
