@@ -69,6 +69,9 @@ PICTURES = {
         "transfer.png",
         "Test accuracy by the number of pictures, after other classes or from nothing.",
     ),
+    "speak_digits": Picture(
+        "spoken.png", "Digits as pictures of sound: real recordings, and spoken ones."
+    ),
     "decide": Picture(
         "orders.png",
         "Orders by day and stock: greedy, by tree search, and the optimum.",
