@@ -342,10 +342,7 @@ class Run:
     def __call__(self, name: str, x: Any = None) -> Any:
         """Call child `name` on `x` and keep its new state."""
         if not isinstance(name, str):
-            raise TypeError(
-                f"{type(self._layer).__name__}: run takes the name of a child, "
-                f'run("name", x), got {name!r:.60}'
-            )
+            raise misuse.run_without_name(self._layer, name)
         return self.part(name, self.child(name), x)
 
     def part(self, name: str, child: Layer, x: Any) -> Any:

@@ -83,6 +83,14 @@ def assigned(layer: Any, name: str, value: Any) -> dataclasses.FrozenInstanceErr
     )
 
 
+def run_without_name(layer: Any, name: Any) -> TypeError:
+    """The error for `run(x)` in a composite."""
+    return TypeError(
+        f"{type(layer).__name__}: run takes the name of a child, "
+        f'run("name", x), got {name!r:.60}'
+    )
+
+
 def layer_lacks(layer: Any, name: str) -> AttributeError:
     """The error for an attribute that layers do not have, such as `net.fit`."""
     answer = METHODS.get(name)
