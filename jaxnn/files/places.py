@@ -93,9 +93,9 @@ def _target(path: Path, owner: str) -> Path:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """An empty file in the same folder, locked while it is in use."""
-    path = target.parent / f".jaxnn-{uuid.uuid4().hex}.tmp"
+    file, path = _create(target.parent)
     try:
-        with _create(path) as file:
+        with file:
             if target.exists():
                 _make_alike(path, target.stat())
             yield file, path
@@ -104,13 +104,15 @@ def _beside(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
             path.unlink()
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create(folder: Path) -> tuple[IO[bytes], Path]:
     """A new, locked file that was not swept away before it was locked."""
     while True:
+        # (A new name each time: another may still be about to sweep away the old one.)
+        path = folder / f".jaxnn-{uuid.uuid4().hex}.tmp"
         file = path.open("xb")
         _lock(file)
         if path.exists():
-            return file
+            return file, path
         file.close()
 
 

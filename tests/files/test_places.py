@@ -224,6 +224,22 @@ def test_many_writers_leave_a_whole_file_and_nothing_else(file):
     assert not failures and names(file) == ["net"]
 
 
+def test_a_name_that_was_swept_away_is_not_used_again(file, monkeypatch):
+    """Another writer may hold the old file open, and delete its name once more."""
+    used, lock = [], places._lock
+
+    def swept(opened, wait=True):
+        used.append(opened.name)
+        if len(used) == 1:
+            Path(opened.name).unlink()
+        return lock(opened, wait)
+
+    monkeypatch.setattr(places, "_lock", swept)
+    write(file)
+    assert len(used) == 2 and used[0] != used[1]
+    assert names(file) == ["net"] and file.read_text() == "new"
+
+
 def test_without_locks_nothing_is_swept(file, monkeypatch):
     monkeypatch.setattr(places, "fcntl", None)
     left = file.with_name(".jaxnn-0123.tmp")
