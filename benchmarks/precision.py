@@ -14,7 +14,6 @@ state, bit for bit.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -64,12 +63,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         report["rows"].append(row)
     lines = table(report["rows"])
     print("\n" + "\n".join(lines))
-    for name, text in {
-        "precision.json": json.dumps(report, indent=2),
-        "precision.md": "\n".join(lines),
-    }.items():
-        (args.out / name).write_text(text + "\n")
-        print(f"wrote {args.out / name}")
+    reports.write(args.out, "precision", report, lines)
+    print(f"\nwrote {args.out / 'precision'}.json and .md")
     return report
 
 

@@ -27,7 +27,6 @@ Cloud, "TPU v5e", 2026: 197 TFLOPs, bidirectional bandwidth 400 GBps a chip, 2D 
 """
 
 import argparse
-import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -113,13 +112,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     lines = [*table(report["rows"]), "", *predictions(report), ""]
     lines += short(report["rows"]) or ["every requirement is met"]
     print("\n" + "\n".join(lines))
-    args.out.mkdir(parents=True, exist_ok=True)
-    for file, text in {
-        "scale.json": json.dumps(report, indent=2),
-        "scale.md": "\n".join(lines),
-    }.items():
-        (args.out / file).write_text(text + "\n")
-        print(f"wrote {args.out / file}")
+    reports.write(args.out, "scale", report, lines)
+    print(f"\nwrote {args.out / 'scale'}.json and .md")
     return report
 
 

@@ -256,9 +256,7 @@ class Layout(Spec):
         """
 
         def one(a):
-            fits = a.ndim > axis and a.shape[axis] % self.shares == 0
-            spec = P(*[None] * axis, self.batch) if fits else P()
-            return jax.lax.with_sharding_constraint(a, self._sharding(spec))
+            return jax.lax.with_sharding_constraint(a, self._examples(a, axis))
 
         return jax.tree.map(one, batch)
 
@@ -288,9 +286,10 @@ class Layout(Spec):
             own: whether each process has its own rows, those of its devices; these
                 divide them.
         """
-        fits = own or batches.shape[1] % self.shares == 0
-        sharding = self._sharding(P(None, self.batch) if fits else P())
-        shape = None if own else batches.shape
+        if own:
+            sharding, shape = self._sharding(P(None, self.batch)), None
+        else:
+            sharding, shape = self._examples(batches, 1), batches.shape
         return jax.make_array_from_process_local_data(sharding, batches, shape)
 
     def divide(self, batch: Any) -> Any:
@@ -298,12 +297,12 @@ class Layout(Spec):
 
         One that they do not divide goes to each of them whole.
         """
+        return jax.tree.map(lambda a: jax.device_put(a, self._examples(a)), batch)
 
-        def one(a):
-            spec = P(self.batch) if a.shape[0] % self.shares == 0 else P()
-            return jax.device_put(a, self._sharding(spec))
-
-        return jax.tree.map(one, batch)
+    def _examples(self, a: Any, axis: int = 0) -> NamedSharding:
+        """The sharding of an array by its examples, if the devices divide them."""
+        fits = a.ndim > axis and a.shape[axis] % self.shares == 0
+        return self._sharding(P(*[None] * axis, self.batch) if fits else P())
 
     def _sharding(self, spec: P) -> NamedSharding:
         mesh = self.mesh

@@ -29,6 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxlib import version
 
+from jaxnn.xla.backend import is_open
+
 #: The first and the last jaxlib known to be wrong. Older ones reject the flag.
 FIRST, LAST = (0, 10, 2), (0, 12, 0, 1)
 OPTION = "xla_cpu_experimental_ynn_fusion_type"
@@ -43,9 +45,7 @@ def protect() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if FLAG in flags or not _is_on() or not FIRST <= jaxlib_version() <= LAST:
         return
-    from jax._src import xla_bridge  # (an older or newer jax may have it elsewhere)
-
-    if xla_bridge.backends_are_initialized():
+    if is_open():
         _warn("JAX had made its first array before `import jaxnn`")
     else:
         os.environ["XLA_FLAGS"] = f"{flags} {FLAG}".strip()

@@ -5,6 +5,8 @@ import ctypes
 
 import jax
 
+from jaxnn.xla.backend import is_open
+
 # Parameters of glibc's mallopt: at how much free memory it gives some back (-1: never),
 # and how many blocks it asks the system for directly.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -38,9 +40,7 @@ def keep_memory() -> bool:
     """
     if _kept:
         return _kept[0]
-    from jax._src import xla_bridge  # (no public function tells)
-
-    if xla_bridge.backends_are_initialized():
+    if is_open():
         raise RuntimeError(
             "keep_memory: must be called before the first array is created; move it to "
             "the top of the program, right after the imports"
