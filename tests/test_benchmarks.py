@@ -234,7 +234,7 @@ def test_residual_networks_and_peers_do_the_same_work(tmp_path):
     peers = [name for name in PEERS if importlib.util.find_spec(name)]
     names = ["jaxnn", "raw-step", *peers]
     _, report = train_pictures(tmp_path, "both", names, warnings="default")
-    assert [r["contender"] for r in report["results"]] == 2 * names
+    assert [r["contender"] for r in report["results"]] == 3 * names
 
 
 @pytest.mark.slow
@@ -538,8 +538,8 @@ def test_generative_networks_and_peers_do_the_same_work(tmp_path):
     done = run(*arguments, script=GENERATIVE, warnings="default")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "train_generative.json").read_text())
-    assert [r["contender"] for r in report["results"]] == 2 * names
-    assert [r["work"] for r in report["results"][:: len(names)]] == ["vae", "dcgan"]
+    assert [r["contender"] for r in report["results"]] == 3 * names
+    assert [r["work"] for r in report["results"][:: len(names)]] == ["vae", "deep_vae", "dcgan"]
     assert (tmp_path / "train_generative.md").read_text() in done.stdout
 
 

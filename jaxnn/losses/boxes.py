@@ -12,6 +12,7 @@ from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import mean_each, number_pair
 from jaxnn.messages.phrases import describe
 from jaxnn.ops import boxes as geometry
+from jaxnn.ops.sigmoid import sigmoid_surprise
 
 #: A box belongs to the finest grid of which it spans at most this many strides.
 REACH = 8
@@ -107,8 +108,8 @@ def detection(outputs: Any, targets: Any) -> jax.Array:
 
 def _quality_focal(z: jax.Array, t: jax.Array) -> jax.Array:
     """(t − σ(z))² times the cross-entropy; for t of 0 or 1 the focal loss, γ = 2."""
-    cross = -(t * jax.nn.log_sigmoid(z) + (1 - t) * jax.nn.log_sigmoid(-z))
-    return jnp.square(t - jax.nn.sigmoid(z)) * cross
+    surprise = sigmoid_surprise(z, t, None)
+    return jnp.square(t - jax.nn.sigmoid(z)) * surprise
 
 
 def assign(

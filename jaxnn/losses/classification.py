@@ -22,6 +22,7 @@ from jaxnn.losses.pairs import (
     number_pair,
     which_count,
 )
+from jaxnn.ops.sigmoid import sigmoid_surprise
 
 #: One number for each class (a tuple, where a layer or a step must be hashable).
 Weights = Sequence[float] | jax.Array
@@ -234,8 +235,8 @@ def sigmoid_cross_entropy(
     counted = label_weights(jnp.asarray(targets), ignore_label)
     if counted is not None:
         z, t = jnp.where(counted, z, 0), jnp.where(counted, t, 0)
-    yes = _positive_weight(name, pos_weight, z) * _weighted(t, jax.nn.log_sigmoid(z))
-    return mean_each(-yes - _weighted(1 - t, jax.nn.log_sigmoid(-z)), dtype, counted)
+    weight = _positive_weight(name, pos_weight, z)
+    return mean_each(sigmoid_surprise(z, t, weight), dtype, counted)
 
 
 @expects(outputs="binary logits", targets="binary")
@@ -347,12 +348,13 @@ def multi_margin(
     return mean_each((short**power).mean(-1), dtype)
 
 
-def _positive_weight(name: str, weight: Any, z: jax.Array) -> jax.Array:
-    """The weight of positive targets, one number or of the shape of `z`."""
+def _positive_weight(name: str, weight: Any, z: jax.Array) -> jax.Array | None:
+    """The weight of positive targets, one number or of the shape of `z`; None for 1."""
     if not isinstance(weight, list | tuple) and getattr(weight, "ndim", 0) == 0:
         known = weight.item() if checks.is_known(weight) else weight
         checks.not_negative(name, "pos_weight", known)
-        return jnp.asarray(weight, z.dtype)
+        is_1 = isinstance(known, numbers.Real) and known == 1
+        return None if is_1 else jnp.asarray(weight, z.dtype)
     labels = z.shape[-1] if z.ndim > 1 else 1
     check_weights(name, "pos_weight", weight, labels, "labels")
     return jnp.broadcast_to(jnp.asarray(weight, z.dtype), z.shape)

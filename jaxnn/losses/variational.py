@@ -16,10 +16,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxnn import checks
-from jaxnn.losses.classification import sigmoid_cross_entropy
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import examples, number_pair, one_array, sum_each
 from jaxnn.messages.phrases import describe
+from jaxnn.ops.sigmoid import sigmoid_surprise
 
 
 @expects(outputs="binary logits", targets="binary")
@@ -46,8 +46,7 @@ def bernoulli_negative_log_likelihood(logits: ArrayLike, x: ArrayLike) -> jax.Ar
     z, t, dtype = number_pair(name, logits, x)
     checks.values(functools.partial(_check_unit, name), _array(x))
     t = jnp.where((t >= 0) & (t <= 1), t, jnp.nan)
-    each = sigmoid_cross_entropy(z.reshape(-1), t.reshape(-1)).reshape(z.shape)
-    return sum_each(each).astype(dtype)
+    return sum_each(sigmoid_surprise(z, t, None)).astype(dtype)
 
 
 @expects(outputs="any", targets="numbers")
