@@ -539,7 +539,11 @@ def test_generative_networks_and_peers_do_the_same_work(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "train_generative.json").read_text())
     assert [r["contender"] for r in report["results"]] == 3 * names
-    assert [r["work"] for r in report["results"][:: len(names)]] == ["vae", "deep_vae", "dcgan"]
+    assert [r["work"] for r in report["results"][:: len(names)]] == [
+        "vae",
+        "deep_vae",
+        "dcgan",
+    ]
     assert (tmp_path / "train_generative.md").read_text() in done.stdout
 
 
