@@ -149,7 +149,7 @@ if TYPE_CHECKING:
     from jaxnn.train.range_test import RangeTest as RangeTest
     from jaxnn.train.range_test import find_learning_rate as find_learning_rate
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 guard.protect()  # before anything creates an array
 
