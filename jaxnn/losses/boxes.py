@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of boxes, and of a detector's outputs: `loss(outputs, targets) -> [N]`."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxnn import checks
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import mean_each, number_pair
 from jaxnn.messages.phrases import describe
@@ -78,6 +81,8 @@ def detection(outputs: Any, targets: Any) -> jax.Array:
         targets: `{"boxes": [N, M, 4], "classes": [N, M]}`, the class -1 where there is
             no box; see `nn.data.boxes`.
     Returns: [N].
+    Raises: ValueError if a class is C or more. Inside `jax.jit`, where the values are
+        not known, its picture gives NaN.
     Example:
         >>> import jaxnn as nn
         >>> net, x = nn.models.detector(3, width=8), jnp.zeros((1, 64, 64, 3))
@@ -92,18 +97,35 @@ def detection(outputs: Any, targets: Any) -> jax.Array:
     logits, boxes, points = (outputs[name] for name in ("logits", "boxes", "points"))
     wide = jnp.promote_types(logits.dtype, jnp.float32)
     z, y = logits.astype(wide), boxes.astype(wide)
+    kinds = z.shape[-1]
+    checks.values(functools.partial(_check_kinds, kinds), targets["classes"])
     true, classes = jnp.asarray(targets["boxes"]), jnp.asarray(targets["classes"])
     chosen, learns = jax.vmap(assign)(points, true, classes)
     box = jnp.take_along_axis(true, chosen[..., None], 1).astype(wide)
     kind = jnp.take_along_axis(classes, chosen, 1)
     quality = jnp.where(learns, lax.stop_gradient(geometry.iou(y, box)), 0)
-    wanted = jax.nn.one_hot(kind, z.shape[-1], dtype=wide) * quality[..., None]
+    wanted = jax.nn.one_hot(kind, kinds, dtype=wide) * quality[..., None]
     of_classes = _quality_focal(z, wanted).sum((1, 2))
     # (a point that learns no box keeps a box of its own, so that its slope is finite)
     box = jnp.where(learns[..., None], box, lax.stop_gradient(y))
     apart = jnp.where(learns, 1 - geometry.generalized_iou(y, box), 0).sum(1)
     count = jnp.maximum(learns.sum(1), 1).astype(wide)
+    # Multiply, so that the gradient is NaN too and a bad step does not go unnoticed.
+    of_classes *= jnp.where((classes < kinds).all(1), 1.0, jnp.nan)
     return ((of_classes + OF_BOXES * apart) / count).astype(logits.dtype)
+
+
+def _check_kinds(kinds: int, classes: Any) -> None:
+    """Raise unless all classes are of the outputs; below 0 there is no box."""
+    classes = np.asarray(classes)
+    wrong = classes >= kinds
+    if wrong.any():
+        where = np.unravel_index(int(wrong.argmax()), classes.shape)
+        raise ValueError(
+            f"detection: the outputs have {kinds} classes, so those of boxes must be "
+            f"from 0 to {kinds - 1}, or -1 where there is no box, but "
+            f"[{', '.join(map(str, where))}] is {classes[where]}"
+        )
 
 
 def _quality_focal(z: jax.Array, t: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxnn as nn
@@ -133,6 +134,21 @@ def test_gradients_are_finite_with_and_without_boxes(key):
     grads = slope(params)
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
     assert all((g != 0).any() for g in jax.tree.leaves(grads["distances"]))
+
+
+def test_a_class_beyond_the_outputs_is_refused(key):
+    outputs = perfect(TARGETS)
+    classes = TARGETS["classes"].at[1, 0].set(2)
+    targets = TARGETS | {"classes": classes}
+    message = r"2 classes, so .* from 0 to 1, or -1 .*, but \[1, 0\] is 2"
+    with pytest.raises(ValueError, match=message):
+        nn.losses.detection(outputs, targets)
+    values = jax.jit(nn.losses.detection)(outputs, targets)
+    np.testing.assert_array_equal(jnp.isnan(values), [False, True, False])
+    data = jnp.zeros((3, 64, 64, 1)), targets
+    with pytest.raises(ValueError, match=message):
+        options = {"loss": nn.losses.detection, "optimizer": optax.sgd(0.1)}
+        nn.fit(NET, data, **options, epochs=1, batch_size=3, key=key)
 
 
 def test_wrong_sizes_are_refused():
