@@ -330,8 +330,15 @@ class Layout(Spec):
             if not any(trees.matches(pattern, path) for path in params)
         ]
         for pattern in missing:
-            if pattern not in ready or ready <= {*missing}:
+            if pattern not in ready:
                 raise ValueError(f"Layout: params: {unmatched(pattern, list(params))}")
+        if ready and ready <= {*missing}:
+            raise ValueError(
+                "Layout: params: nn.tensor_parallel splits MultiHeadAttention, "
+                "FeedForward and an Embed called embed, and none of the parameters is "
+                f"theirs: {', '.join(list(params)[:4])}; split them by nn.fsdp(axis), or "
+                "by pairs of your own, such as ('dense*/w', PartitionSpec(None, axis))"
+            )
 
     def _check_fit(self, pattern: str, spec: P, path: str, shape: tuple) -> None:
         """Raise unless an explicit partition fits a parameter."""
