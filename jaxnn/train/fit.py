@@ -206,13 +206,14 @@ def fit(
         source, example = NoData(cast(int, steps_per_epoch)), None
     elif is_stream(data, "fit: data"):
         source, example = _open_stream(step, data, batch_size, state, epochs)
+        example = _of_all_processes(layout, example)
     else:
         keys = _order_keys(step, key)
         examples = checks.check_arrays(data, "fit: data", pairs=step.takes_pairs)
         batch_size = checks.fitting_batch_size("fit", batch_size, examples)
         source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
-    stats = _check_step(step, shapes, source, data, example)
+    stats = _check_step(step, shapes, source, data, example, layout)
     if layout is not None:
         if are_shared(layout):
             facts = _facts(step, source, batch_size, epochs, state, callbacks)
@@ -306,6 +307,14 @@ def _open_stream(step, data, batch_size, state, epochs) -> tuple[Any, Any]:
     return source, rows_of(source.example, None)
 
 
+def _of_all_processes(layout: Layout | None, batch: Any) -> Any:
+    """The shapes of a batch of which each process has its own rows."""
+    if not are_shared(layout):
+        return rows_of(batch, None)
+    layout = cast(Layout, layout)
+    return rows_of(batch, length(batch) * layout.shares // layout.own_shares)
+
+
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
     """The source of batches from arrays, and the shapes of one batch."""
     on_device = fits_device(data) if on_device is None else on_device
@@ -338,7 +347,12 @@ def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
 
 
 def _check_step(
-    step: AnyStep, shapes: Any, source: Any, data: Any, example: Any
+    step: AnyStep,
+    shapes: Any,
+    source: Any,
+    data: Any,
+    example: Any,
+    layout: Layout | None,
 ) -> Stats:
     """Trace a step, to raise errors before compiling; return its statistics."""
     check_batch = None
@@ -350,9 +364,10 @@ def _check_step(
         about = {"loss": step.loss, "metrics": dict(step.metrics)}
         check_batch = partial(checks.check_together, "fit", net, variables, **about)
     if isinstance(source, StreamSource):
-        source.check = partial(_check_numbered, step, check_batch, example)
+        whole = partial(_of_all_processes, layout)
+        source.check = partial(_check_numbered, step, check_batch, example, whole)
         if check_batch is not None:
-            check_batch(source.example, what=source.first, rows=None)
+            check_batch(source.example, what=source.first, rows=length(example))
     elif check_batch is not None:  # the arrays as given, on the host
         check_batch(data, rows=length(example))
     arrays = isinstance(source, ArraySource | HostSource)
@@ -378,13 +393,13 @@ def _check_one(step: AnyStep, batch: Any, what: str, example: Any = None) -> Non
 
 
 def _check_numbered(
-    step: AnyStep, check_batch: Any, example: Any, batch: Any, number: int
+    step: AnyStep, check_batch: Any, example: Any, whole: Any, batch: Any, number: int
 ) -> None:
     """Check one batch of an iterable by the same rules as arrays."""
     what = f"batch {number}"
     _check_one(step, batch, what, example)
     if check_batch is not None:
-        check_batch(batch, what=what, rows=None)
+        check_batch(batch, what=what, rows=length(whole(batch)))
 
 
 def _facts(

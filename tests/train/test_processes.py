@@ -86,6 +86,29 @@ outputs = np.asarray(nn.predict(net, state, x, layout=layout))
 assert max(gathered) < 10, gathered  # numbers to agree on, and no examples
 print("RESULT", found, float(outputs.sum()), history.epochs, history.stopped)
 """
+CARRIED = """
+import sys
+import jax
+import numpy as np
+import optax
+import jaxnn as nn
+
+process, address, folder, _ = int(sys.argv[1]), *sys.argv[2:5]
+jax.distributed.initialize(address, num_processes=2, process_id=process)
+x = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
+x, y = x[:8], (x[:8].cumsum(1)[..., 0] > 0).astype(np.int32)
+rows = slice(4 * process, 4 * process + 4)
+nn.fit(
+    nn.stateful(nn.Sequential(nn.lstm(8), nn.Dense(2))),
+    [(x[rows, i : i + 2], y[rows, i : i + 2]) for i in (0, 2, 4)],
+    loss=nn.losses.softmax_cross_entropy,
+    optimizer=optax.sgd(0.1),
+    epochs=2,
+    key=jax.random.key(0),
+    layout=nn.Layout(jax.make_mesh((4,), ("data",))),
+    callbacks=[nn.callbacks.checkpoint(f"{folder}/state")],
+)
+"""
 X = np.random.default_rng(0).standard_normal((72, 6, 4)).astype(np.float32)
 Y = X[:, 0].argmax(1)
 NET = nn.Sequential(
@@ -101,7 +124,7 @@ def alone(data=(X, Y), **more):
     return nn.fit(NET, data, **kw)
 
 
-def start(folder, kind):
+def start(folder, kind, program=PROGRAM):
     """Two processes that run the program."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -115,7 +138,7 @@ def start(folder, kind):
                 "-W",
                 "ignore",
                 "-c",
-                PROGRAM,
+                program,
                 str(i),
                 address,
                 folder,
@@ -167,6 +190,18 @@ def test_each_process_brings_its_own_rows_of_a_stream(tmp_path):
     assert all("RESULT" in out for out, _ in said), said
     batches = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 72, 16)]
     alike(loaded(tmp_path), alone(batches, batch_size=None)[0])
+
+
+def test_the_carry_of_a_stateful_network_is_that_of_all_rows(tmp_path):
+    said = ended(start(str(tmp_path), "carried", CARRIED))
+    net, x = nn.stateful(nn.Sequential(nn.lstm(8), nn.Dense(2))), X[:8]
+    y, sgd = (x.cumsum(1)[..., 0] > 0).astype(np.int32), optax.sgd(0.1)
+    batches = [(x[:, i : i + 2], y[:, i : i + 2]) for i in (0, 2, 4)]
+    kw = {"loss": nn.losses.softmax_cross_entropy, "optimizer": sgd, "epochs": 2}
+    state, _ = nn.fit(net, batches, **kw, key=jax.random.key(0))
+    like = nn.train_state(net, sgd, x[:, :2], key=jax.random.key(0))
+    assert (tmp_path / "state").exists(), said
+    alike(nn.load(tmp_path / "state", like=like), state)
 
 
 def test_arrays_in_files_are_sent_by_every_process_to_its_devices(tmp_path):
