@@ -77,6 +77,7 @@ html_theme = "furo"
 html_title = f"jaxnn {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["search.js"]
 html_favicon = "static/icon.svg"
 html_math_renderer = "mathml"
 html_show_sphinx = False

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.parse
 import zlib
 from pathlib import Path
 
@@ -209,6 +210,20 @@ def test_search_finds_the_page_that_one_asks_for(browser, site):
                 ".every(result => result.querySelector('p'))",
             )
             assert said(browser) == [], word
+
+
+@pytest.mark.slow
+def test_a_message_in_search_leads_to_the_page_of_errors(browser, site):
+    with served(site) as address:
+        message = "TypeError: fit: batch_size is needed to train on arrays, got None"
+        browser.get(f"{address}/search.html?q={urllib.parse.quote(message)}")
+        wait(browser, "return Search.status?.innerText")
+        links = browser.find_elements("css selector", "#search-message a")
+        found = [
+            link.get_attribute("href").removeprefix(f"{address}/") for link in links
+        ]
+        assert found == ["errors.html", "search.html?q=fit"]
+        assert said(browser) == []
 
 
 @pytest.mark.slow
