@@ -36,7 +36,7 @@ from jaxnn.train.example_weights import ClassWeight, with_weights
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
 from jaxnn.train.objective import Objective, body_of, unpack
-from jaxnn.train.processes import are_shared, check_alike
+from jaxnn.train.processes import are_shared, batch_of_all, check_alike
 from jaxnn.train.rooms import Room
 from jaxnn.train.source import (
     ArraySource,
@@ -206,7 +206,7 @@ def fit(
         source, example = NoData(cast(int, steps_per_epoch)), None
     elif is_stream(data, "fit: data"):
         source, example = _open_stream(step, data, batch_size, state, epochs)
-        example = _of_all_processes(layout, example)
+        example = batch_of_all(layout, example)
     else:
         keys = _order_keys(step, key)
         examples = checks.check_arrays(data, "fit: data", pairs=step.takes_pairs)
@@ -307,14 +307,6 @@ def _open_stream(step, data, batch_size, state, epochs) -> tuple[Any, Any]:
     return source, rows_of(source.example, None)
 
 
-def _of_all_processes(layout: Layout | None, batch: Any) -> Any:
-    """The shapes of a batch of which each process has its own rows."""
-    if not are_shared(layout):
-        return rows_of(batch, None)
-    layout = cast(Layout, layout)
-    return rows_of(batch, length(batch) * layout.shares // layout.own_shares)
-
-
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
     """The source of batches from arrays, and the shapes of one batch."""
     on_device = fits_device(data) if on_device is None else on_device
@@ -364,7 +356,7 @@ def _check_step(
         about = {"loss": step.loss, "metrics": dict(step.metrics)}
         check_batch = partial(checks.check_together, "fit", net, variables, **about)
     if isinstance(source, StreamSource):
-        whole = partial(_of_all_processes, layout)
+        whole = partial(batch_of_all, layout)
         source.check = partial(_check_numbered, step, check_batch, example, whole)
         if check_batch is not None:
             check_batch(source.example, what=source.first, rows=length(example))

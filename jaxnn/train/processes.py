@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxnn.layout import Layout
+from jaxnn.train.batch import length, rows_of
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
@@ -16,6 +17,13 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 def are_shared(layout: Layout | None) -> bool:
     """Whether the devices of a layout belong to several processes."""
     return layout is not None and len(layout.processes) > 1
+
+
+def batch_of_all(layout: Layout | None, batch: Any) -> Any:
+    """The shapes of a batch of which each process has rows of its own."""
+    if layout is None or not are_shared(layout):
+        return rows_of(batch)
+    return rows_of(batch, length(batch) * layout.shares // layout.own_shares)
 
 
 def is_first() -> bool:
