@@ -86,4 +86,13 @@ PICTURES = {
         "paths.png",
         "Position and speed of a car driven by each agent, and the top of the hill.",
     ),
+    "arm": Picture(
+        "paths.png", "Where the tip of the arm went: from the gray arm to the target."
+    ),
+    "cartpole": Picture(
+        "returns.png", "Return of ten seeds of DQN and ten of PPO while they train."
+    ),
+    "restore": Picture(
+        "noise.png", "Noise taken away by three filters and by the network."
+    ),
 }
