@@ -20,14 +20,19 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
     temporary(x).block_until_ready()
-before = faults()
-for _ in range(10):
+counts = []
+for _ in range(11):
+    before = faults()
     y = temporary(x).block_until_ready()
-print(faults() - before, float(y[0]))
+    counts.append(faults() - before)
+print(sorted(counts)[5], float(y[0]))
 """
 
 
 def faults_and_value(keep):
+    """The faults of a usual call: on a busy machine a thread may free memory late, and
+    the heap grows once more.
+    """
     command = [sys.executable, "-c", PROGRAM.format(keep=keep)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     count, value = done.stdout.split()
@@ -39,8 +44,8 @@ def test_a_program_finds_its_memory_again():
     count, value = faults_and_value(keep=True)
     without, same = faults_and_value(keep=False)
     assert value == same == 2048
-    assert without > 10_000  # 4,096 pages of 4 KB each time
-    assert count < 1_000
+    assert without > 1_000  # 4,096 pages of 4 KB each time
+    assert count < 100
 
 
 def test_it_is_refused_once_there_are_arrays(key):
