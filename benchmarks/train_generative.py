@@ -65,12 +65,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     works = [*generative_works.FULL, "all"]
     add("--work", choices=works, default="all", help="what to train, all")
-    add(
-        "--steps",
-        type=int,
-        metavar="S",
-        help="steps an epoch; 300, 150 and 20 on a CPU",
-    )
+    usual = f"steps an epoch; on a CPU {', '.join(map(str, STEPS.values()))}"
+    add("--steps", type=int, metavar="S", help=usual)
     add("--epochs", type=int, metavar="E", default=2, help="epochs a turn, 2")
     add("--rounds", type=int, metavar="R", help="turns of each contender, 7")
     add("--only", nargs="+", choices=TRAINED, default=list(TRAINED), metavar="NAME")

@@ -74,24 +74,23 @@ class Work(NamedTuple):
         return Task(images, noise, weights, self.batch_size, rate, seed, **options)
 
 
+VAE = Work(
+    "Auto-encoder 784-400-20-400-784",
+    kind="vae",
+    side=28,
+    layers=(400,),
+    noise=20,
+    batch_size=128,
+    learning_rate=1e-3,
+)
+SMALL_VAE = VAE._replace(
+    title="Auto-encoder 64-16-4-16-64", side=8, layers=(16,), noise=4, batch_size=16
+)
+
 FULL = {
-    "vae": Work(
-        "Auto-encoder 784-400-20-400-784",
-        kind="vae",
-        side=28,
-        layers=(400,),
-        noise=20,
-        batch_size=128,
-        learning_rate=1e-3,
-    ),
-    "deep_vae": Work(
-        "Auto-encoder 784-512-256-32-256-512-784",
-        kind="vae",
-        side=28,
-        layers=(512, 256),
-        noise=32,
-        batch_size=128,
-        learning_rate=1e-3,
+    "vae": VAE,
+    "deep_vae": VAE._replace(
+        title="Auto-encoder 784-512-256-32-256-512-784", layers=(512, 256), noise=32
     ),
     "dcgan": Work(
         "DCGAN of width 64",
@@ -105,12 +104,9 @@ FULL = {
 }
 
 SMALL = {
-    "vae": FULL["vae"]._replace(
-        title="Auto-encoder 64-16-4-16-64", side=8, layers=(16,), noise=4, batch_size=16
-    ),
-    "deep_vae": FULL["deep_vae"]._replace(
-        title="Auto-encoder 64-16-8-4-8-16-64",
-        **{"side": 8, "layers": (16, 8), "noise": 4, "batch_size": 16},
+    "vae": SMALL_VAE,
+    "deep_vae": SMALL_VAE._replace(
+        title="Auto-encoder 64-16-8-4-8-16-64", layers=(16, 8)
     ),
     "dcgan": FULL["dcgan"]._replace(
         title="DCGAN of width 4", side=8, layers=(4,), noise=8, batch_size=16

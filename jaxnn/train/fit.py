@@ -36,7 +36,7 @@ from jaxnn.train.example_weights import ClassWeight, with_weights
 from jaxnn.train.history import Callback, History
 from jaxnn.train.loop import Fit
 from jaxnn.train.objective import Objective, body_of, unpack
-from jaxnn.train.processes import are_shared, batch_of_all, check_alike
+from jaxnn.train.processes import are_shared, check_alike, times_own_rows
 from jaxnn.train.rooms import Room
 from jaxnn.train.source import (
     ArraySource,
@@ -205,15 +205,15 @@ def fit(
     if data is None:
         source, example = NoData(cast(int, steps_per_epoch)), None
     elif is_stream(data, "fit: data"):
-        source, example = _open_stream(step, data, batch_size, state, epochs)
-        example = batch_of_all(layout, example)
+        times = times_own_rows(layout)
+        source, example = _open_stream(step, data, batch_size, state, epochs, times)
     else:
         keys = _order_keys(step, key)
         examples = checks.check_arrays(data, "fit: data", pairs=step.takes_pairs)
         batch_size = checks.fitting_batch_size("fit", batch_size, examples)
         source, example = _make_source(data, batch_size, shuffle, keys, on_device)
     shapes = _start_shapes(step, state, example, key)
-    stats = _check_step(step, shapes, source, data, example, layout)
+    stats = _check_step(step, shapes, source, data, example)
     if layout is not None:
         if are_shared(layout):
             facts = _facts(step, source, batch_size, epochs, state, callbacks)
@@ -295,8 +295,14 @@ def _entered(step: AnyStep, data: Any, epochs: int, steps_per_epoch: Any) -> Any
     return checks.as_arrays(data, "fit: data")
 
 
-def _open_stream(step, data, batch_size, state, epochs) -> tuple[Any, Any]:
-    """The source of an iterable's batches, and the shapes of one batch."""
+def _open_stream(
+    step: AnyStep, data: Any, batch_size: Any, state: Any, epochs: int, times: int
+) -> tuple[Any, Any]:
+    """The source of an iterable's batches, and the shapes of one with all its rows.
+
+    Args:
+        times: how many times the rows that the iterable gives it has.
+    """
     if batch_size is not None:
         raise ValueError(
             "fit: batch_size must be left out for an iterable, which brings its own "
@@ -304,7 +310,7 @@ def _open_stream(step, data, batch_size, state, epochs) -> tuple[Any, Any]:
         )
     source = StreamSource(data, int(steps_taken(state)), epochs)
     _check_one(step, source.example, source.first)
-    return source, rows_of(source.example, None)
+    return source, rows_of(source.example, times * length(source.example))
 
 
 def _make_source(data, batch_size, shuffle, key, on_device) -> tuple[Any, Any]:
@@ -339,12 +345,7 @@ def _shapes_of(step: TrainStep, x: Any, key: Any) -> TrainState:
 
 
 def _check_step(
-    step: AnyStep,
-    shapes: Any,
-    source: Any,
-    data: Any,
-    example: Any,
-    layout: Layout | None,
+    step: AnyStep, shapes: Any, source: Any, data: Any, example: Any
 ) -> Stats:
     """Trace a step, to raise errors before compiling; return its statistics."""
     check_batch = None
@@ -356,8 +357,8 @@ def _check_step(
         about = {"loss": step.loss, "metrics": dict(step.metrics)}
         check_batch = partial(checks.check_together, "fit", net, variables, **about)
     if isinstance(source, StreamSource):
-        whole = partial(batch_of_all, layout)
-        source.check = partial(_check_numbered, step, check_batch, example, whole)
+        times = length(example) // length(source.example)
+        source.check = partial(_check_numbered, step, check_batch, example, times)
         if check_batch is not None:
             check_batch(source.example, what=source.first, rows=length(example))
     elif check_batch is not None:  # the arrays as given, on the host
@@ -385,13 +386,13 @@ def _check_one(step: AnyStep, batch: Any, what: str, example: Any = None) -> Non
 
 
 def _check_numbered(
-    step: AnyStep, check_batch: Any, example: Any, whole: Any, batch: Any, number: int
+    step: AnyStep, check_batch: Any, example: Any, times: int, batch: Any, number: int
 ) -> None:
     """Check one batch of an iterable by the same rules as arrays."""
     what = f"batch {number}"
     _check_one(step, batch, what, example)
     if check_batch is not None:
-        check_batch(batch, what=what, rows=length(whole(batch)))
+        check_batch(batch, what=what, rows=times * length(batch))
 
 
 def _facts(

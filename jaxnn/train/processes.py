@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from jaxnn.layout import Layout
-from jaxnn.train.batch import length, rows_of
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
@@ -19,11 +18,11 @@ def are_shared(layout: Layout | None) -> bool:
     return layout is not None and len(layout.processes) > 1
 
 
-def batch_of_all(layout: Layout | None, batch: Any) -> Any:
-    """The shapes of a batch of which each process has rows of its own."""
+def times_own_rows(layout: Layout | None) -> int:
+    """How many times the rows that one process brings a batch of all has."""
     if layout is None or not are_shared(layout):
-        return rows_of(batch)
-    return rows_of(batch, length(batch) * layout.shares // layout.own_shares)
+        return 1
+    return layout.shares // layout.own_shares
 
 
 def is_first() -> bool:
