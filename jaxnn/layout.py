@@ -337,7 +337,7 @@ class Layout(Spec):
                 "Layout: params: nn.tensor_parallel splits MultiHeadAttention, "
                 "FeedForward and an Embed called embed, and none of the parameters is "
                 f"theirs: {', '.join(list(params)[:4])}; split them by nn.fsdp(axis), "
-                "or by pairs of your own, as ('dense*/w', PartitionSpec(None, axis))"
+                "or by your own pairs, such as ('dense*/w', PartitionSpec(None, axis))"
             )
 
     def _check_fit(self, pattern: str, spec: P, path: str, shape: tuple) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnn.messages.phrases import place_of
+
 if TYPE_CHECKING:
     import jax
 
@@ -132,12 +134,6 @@ def _double(what: str, a: np.ndarray) -> np.ndarray:
             f"convert them with a.astype('{found.dtype}')"
         )
     return found
-
-
-def place_of(bad: np.ndarray) -> str:
-    """The position of the first True, such as `[3, 0]`."""
-    place = np.unravel_index(int(bad.argmax()), bad.shape)
-    return f"[{', '.join(map(str, place))}]"
 
 
 def check_fits(what: str, a: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxnn import checks
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import mean_each, number_pair
-from jaxnn.messages.phrases import describe
+from jaxnn.messages.phrases import describe, place_of
 from jaxnn.ops import boxes as geometry
 from jaxnn.ops.sigmoid import sigmoid_surprise
 
@@ -120,11 +120,10 @@ def _check_kinds(kinds: int, classes: Any) -> None:
     classes = np.asarray(classes)
     wrong = classes >= kinds
     if wrong.any():
-        where = np.unravel_index(int(wrong.argmax()), classes.shape)
         raise ValueError(
-            f"detection: the outputs have {kinds} classes, so those of boxes must be "
-            f"from 0 to {kinds - 1}, or -1 where there is no box, but "
-            f"[{', '.join(map(str, where))}] is {classes[where]}"
+            f"detection: the outputs have {kinds} classes, so those of the boxes must "
+            f"be from 0 to {kinds - 1}, or -1 where there is no box, but "
+            f"{place_of(wrong)} is {classes[wrong][0]}"
         )
 
 

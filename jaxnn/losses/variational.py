@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxnn import checks
 from jaxnn.losses.contracts import expects
 from jaxnn.losses.pairs import examples, number_pair, one_array, sum_each
-from jaxnn.messages.phrases import describe
+from jaxnn.messages.phrases import describe, place_of
 from jaxnn.ops.sigmoid import sigmoid_surprise
 
 
@@ -145,8 +145,7 @@ def _check_unit(name: str, x: Any) -> None:
     x = np.asarray(x)
     wrong = ~((x >= 0) & (x <= 1))
     if wrong.any():
-        where = np.unravel_index(int(wrong.argmax()), x.shape)
         raise ValueError(
-            f"{name}: x must be from 0 to 1, but [{', '.join(map(str, where))}] is "
-            f"{x[where]}; divide pixels by 255, or use normal_negative_log_likelihood"
+            f"{name}: x must be from 0 to 1, but {place_of(wrong)} is {x[wrong][0]}; "
+            "divide pixels by 255, or use normal_negative_log_likelihood"
         )

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 LISTED = 20  # most names of one kind in an error message
 
 
@@ -64,6 +66,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(islice(names, 1000)), n=1)
     return f" (nearest: {close[0]!r})" if close else ""
+
+
+def place_of(bad: np.ndarray) -> str:
+    """The position of the first True, such as `[3, 0]`."""
+    place = np.unravel_index(int(bad.argmax()), bad.shape)
+    return f"[{', '.join(map(str, place))}]"
 
 
 def unmatched(pattern: str, names: Iterable[str], what: str = "parameter") -> str:

@@ -13,7 +13,7 @@ from jaxnn.checks import arguments, is_float, positive_int
 from jaxnn.inputs import arrays
 from jaxnn.inputs.mapped import pieces
 from jaxnn.messages.answers import instead_of_optimizer, instead_of_text
-from jaxnn.messages.phrases import describe, listed, shown
+from jaxnn.messages.phrases import describe, listed, place_of, shown
 from jaxnn.messages.tracebacks import warn
 from jaxnn.train.batch import rows_of
 from jaxnn.train.facts import Facts, facts, own_params
@@ -260,11 +260,10 @@ def check_finite(what: str, a: Any) -> None:
             return
     bad = ~np.isfinite(a)
     if bad.any():
-        where = np.unravel_index(int(bad.argmax()), a.shape)
         count = int(bad.sum())
         raise ValueError(
-            f"{what} must be finite, but [{', '.join(map(str, where))}] is "
-            f"{a[where]} ({count} such number{'s' if count > 1 else ''}); clean "
+            f"{what} must be finite, but {place_of(bad)} is "
+            f"{a[bad][0]} ({count} such number{'s' if count > 1 else ''}); clean "
             "or mask the data first"
         )
 

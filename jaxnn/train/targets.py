@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn.checks import parameters
 from jaxnn.losses.combine import terms_of
 from jaxnn.losses.contracts import contract_of, ignored_label
-from jaxnn.messages.phrases import describe
+from jaxnn.messages.phrases import describe, place_of
 from jaxnn.metrics import Metric
 
 #: For each kind of outputs that a loss expects, the kinds of outputs that it rejects.
@@ -207,14 +207,13 @@ def _check_range(
     if ignored is not None:
         bad &= targets != ignored
     if bad.any():
-        where = np.unravel_index(int(bad.argmax()), bad.shape)
         count = int(bad.sum())
         hint = _ignore_hint(loss, targets) if ignored is None else ""
         if high < targets.max() and targets.dtype.kind in "iu" and "class" in rule:
             hint = hint or _more_classes(targets, int(high) + 1)
         raise ValueError(
-            f"{what} must be {rule}, but [{', '.join(map(str, where))}] is "
-            f"{targets[where]} ({count} such label{'s' if count > 1 else ''}){hint}"
+            f"{what} must be {rule}, but {place_of(bad)} is "
+            f"{targets[bad][0]} ({count} such label{'s' if count > 1 else ''}){hint}"
         )
 
 
